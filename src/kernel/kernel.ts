@@ -1,0 +1,69 @@
+import type { Family, NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
+
+/** What the kernel refused. `code` is the errno's name (`EEXIST`); `message` has the kernel's extended text when it gave one. */
+export class KernelError extends Error {
+  override readonly name = "KernelError";
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** An object as found in the kernel. `owner` is absent when it does not carry our mark. */
+export interface Found {
+  readonly object: PlanObject;
+  readonly owner?: string;
+}
+
+/** A step of an apply. `change` is sent when the key is the same and the object is not. */
+export type Step =
+  | { readonly verb: "create"; readonly object: PlanObject; readonly owner: string }
+  | { readonly verb: "change"; readonly object: PlanObject; readonly was: PlanObject; readonly owner: string }
+  | { readonly verb: "remove"; readonly object: PlanObject };
+
+/** Something changed in the kernel, by whoever. `lost` means that events were missed: read everything again. */
+export type KernelEvent =
+  | { readonly kind: Exclude<PlanKind, "namespace">; readonly namespace: NamespaceName; readonly name: string }
+  | { readonly kind: "lost" };
+
+/** A route or an address of the host that is not ours, for overlap checks. */
+export interface HostRoute {
+  readonly to: string;
+  readonly link: string;
+}
+
+/**
+ * The only door to Linux. Every call is synchronous: netlink, libnftables and /proc/sys answer in microseconds,
+ * and a namespace may only be entered by a thread that does not give up control meanwhile.
+ */
+export interface Kernel {
+  /**
+   * Does the steps in order; consecutive chain and element steps of one namespace are one nft transaction.
+   * Creating what exists as wished, and removing what is gone, succeed.
+   * @returns how many steps were done: all of them.
+   * @throws {KernelError} at the first step refused; `error.step` is its index, the steps before it are done.
+   */
+  apply(steps: readonly Step[]): void;
+  /** Everything of one kind in a namespace that the daemon could have made: marked links, our routes, our table's chains. */
+  list(namespace: NamespaceName, kind: PlanKind): Found[];
+  /** Sandboxes whose namespace file exists, by name. */
+  namespaces(): NamespaceName[];
+  /** One link by name, ours or not; undefined when there is none. */
+  link(namespace: NamespaceName, name: string): { readonly name: string; readonly type: string; readonly owner?: string; readonly up: boolean; readonly mtu: number } | undefined;
+  /** Routes and addresses of the host, those of our own links left out. */
+  hostRoutes(): HostRoute[];
+  /** The whole of the table `tombolo` of both families exists with its base chains, sets and maps; makes what is missing. */
+  ensureBase(text: Readonly<Record<Family, string>>): void;
+  /** Runs text of our own in the nft of a namespace (the resolver's redirect). One transaction. */
+  nft(namespace: NamespaceName, text: string): void;
+  /** Sets a sysctl, dotted. @throws {KernelError} ENOENT when the kernel does not know it. */
+  sysctl(namespace: NamespaceName, key: string, value?: string): string;
+  /** Runs `body` with this thread inside the namespace. `body` must be synchronous (FFI and *Sync only). */
+  inside<R>(namespace: NamespaceName, body: () => R): R;
+  /** Path of the namespace file: `/proc/self/ns/net`, or the file that pins a sandbox's. */
+  namespacePath(namespace: NamespaceName): string;
+  /** Kernel events of the host's namespace, from now on. @returns a function that ends them. */
+  events(onEvent: (event: KernelEvent) => void): () => void;
+  close(): void;
+}

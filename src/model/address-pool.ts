@@ -1,0 +1,21 @@
+import type { Cidr, EndpointId, IpAddress, NetworkId, PoolId } from "./ids.ts";
+
+/** A subnet that belongs to one network. */
+export interface AddressPool {
+  readonly id: PoolId;
+  readonly networkId: NetworkId;
+  readonly subnet: Cidr;
+  /** Where addresses without a wish come from. */
+  readonly range: Cidr;
+  readonly gateway: IpAddress;
+  /** True when the user named the subnet: only then may `--ip` choose an address (Docker's rule). */
+  readonly userSubnet: boolean;
+}
+
+/** The store key of a claim is `${pool}|${address}`, so two claims on one address cannot both commit. */
+export interface AddressClaim {
+  readonly pool: PoolId;
+  readonly address: IpAddress;
+  readonly kind: "gateway" | "auxiliary" | "endpoint";
+  readonly owner: EndpointId | NetworkId;
+}

@@ -1,0 +1,145 @@
+import type { Cidr, IpAddress, MacAddress } from "./ids.ts";
+
+/**
+ * Who wants an object in the kernel. It is written into the object's mark (link alias, table comment …),
+ * so that a restarted daemon knows what is ours.
+ */
+export type Owner = "host" | `network:${string}` | `endpoint:${string}` | `sandbox:${string}`;
+
+/** Network namespaces by role: the daemon's own, or a sandbox's. */
+export type NamespaceName = "host" | `sandbox:${string}`;
+
+/** Pins a network namespace and brings its loopback up. */
+export interface NamespaceObject {
+  readonly kind: "namespace";
+  readonly namespace: NamespaceName;
+}
+
+interface LinkBase {
+  readonly kind: "link";
+  readonly namespace: NamespaceName;
+  readonly name: string;
+  /** Bytes; absent means the kernel's default. */
+  readonly mtu?: number;
+  readonly mac?: MacAddress;
+  /** True when a link of this name that we did not make is used as it is and never deleted. */
+  readonly adopt?: boolean;
+}
+export interface BridgeLink extends LinkBase {
+  readonly type: "bridge";
+}
+export interface VethLink extends LinkBase {
+  readonly type: "veth";
+  readonly peer: { readonly namespace: NamespaceName; readonly name: string; readonly mac: MacAddress };
+  readonly port?: BridgePort;
+}
+/** A link as a port of a bridge (include/uapi/linux/if_link.h, IFLA_BRPORT_*). */
+export interface BridgePort {
+  readonly bridge: string;
+  /** Isolated ports cannot reach one another (`enable_icc=false`). */
+  readonly isolated: boolean;
+  readonly hairpin: boolean;
+  readonly learning: boolean;
+  /** The bridge answers ARP on this port from its own neighbour table. */
+  readonly proxyArp: boolean;
+}
+export type LinkObject = BridgeLink | VethLink;
+
+export interface AddressObject {
+  readonly kind: "address";
+  readonly namespace: NamespaceName;
+  readonly link: string;
+  readonly address: Cidr;
+}
+export interface RouteObject {
+  readonly kind: "route";
+  readonly namespace: NamespaceName;
+  /** `0.0.0.0/0` and `::/0` are the default routes. */
+  readonly to: Cidr;
+  readonly link: string;
+  readonly via?: IpAddress;
+}
+/** A permanent neighbour: `address` is at `mac` on `link`. */
+export interface NeighbourObject {
+  readonly kind: "neighbour";
+  readonly namespace: NamespaceName;
+  readonly link: string;
+  readonly address: IpAddress;
+  readonly mac: MacAddress;
+}
+/** A static entry of a bridge's forwarding table: `mac` is behind the port `link`. */
+export interface ForwardingObject {
+  readonly kind: "forwarding";
+  readonly namespace: NamespaceName;
+  readonly link: string;
+  readonly mac: MacAddress;
+}
+/** `key` is dotted as sysctl(8) writes it, with `/` inside an interface name for a dot: `net.ipv4.conf.eth0.log_martians`. */
+export interface SysctlObject {
+  readonly kind: "sysctl";
+  readonly namespace: NamespaceName;
+  readonly key: string;
+  readonly value: string;
+}
+
+export type Family = "ip" | "ip6";
+
+/** A chain of the table `tombolo`. `rules` are nft text that we rendered ourselves, in order. */
+export interface ChainObject {
+  readonly kind: "chain";
+  readonly namespace: NamespaceName;
+  readonly family: Family;
+  readonly name: string;
+  readonly rules: readonly string[];
+}
+/** One element of a set or map of the table `tombolo`. `key` and `value` are nft text: `tcp . 8080`, `172.17.0.2 . 80`, `jump to_0123`. */
+export interface ElementObject {
+  readonly kind: "element";
+  readonly namespace: NamespaceName;
+  readonly family: Family;
+  readonly set: string;
+  readonly key: string;
+  readonly value?: string;
+}
+
+export type PlanObject =
+  | NamespaceObject
+  | LinkObject
+  | AddressObject
+  | RouteObject
+  | NeighbourObject
+  | ForwardingObject
+  | SysctlObject
+  | ChainObject
+  | ElementObject;
+export type PlanKind = PlanObject["kind"];
+
+/** Everything one owner wants in this host's kernel. What is absent gets deleted. */
+export interface Plan {
+  readonly owner: Owner;
+  readonly objects: readonly PlanObject[];
+}
+
+/** Identity of an object: two objects with one key are the same thing in two states. */
+export function keyOf(o: PlanObject): string {
+  switch (o.kind) {
+    case "namespace":
+      return `namespace|${o.namespace}`;
+    case "link":
+      return `link|${o.namespace}|${o.name}`;
+    case "address":
+      return `address|${o.namespace}|${o.link}|${o.address}`;
+    case "route":
+      return `route|${o.namespace}|${o.to}`;
+    case "neighbour":
+      return `neighbour|${o.namespace}|${o.link}|${o.address}`;
+    case "forwarding":
+      return `forwarding|${o.namespace}|${o.link}|${o.mac}`;
+    case "sysctl":
+      return `sysctl|${o.namespace}|${o.key}`;
+    case "chain":
+      return `chain|${o.namespace}|${o.family}|${o.name}`;
+    case "element":
+      return `element|${o.namespace}|${o.family}|${o.set}|${o.key}`;
+  }
+}

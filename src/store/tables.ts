@@ -1,0 +1,55 @@
+import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
+import type { Container, Volume } from "../model/container.ts";
+import type { Endpoint } from "../model/endpoint.ts";
+import type { Network } from "../model/network.ts";
+import type { Sandbox } from "../model/sandbox.ts";
+
+/** A host port taken by an endpoint. Its key is the claim. */
+export interface PortClaim {
+  readonly protocol: string;
+  readonly hostIp: string;
+  readonly hostPort: number;
+  readonly endpointId: string;
+}
+/** A name taken by a container or a network: names are claims too. */
+export interface NameClaim {
+  readonly kind: "container" | "network";
+  readonly name: string;
+  readonly id: string;
+}
+
+export interface Tables {
+  networks: Network;
+  pools: AddressPool;
+  claims: AddressClaim;
+  endpoints: Endpoint;
+  sandboxes: Sandbox;
+  containers: Container;
+  volumes: Volume;
+  ports: PortClaim;
+  names: NameClaim;
+}
+export type TableName = keyof Tables;
+
+/** The key of each row, derived from the row itself. */
+export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
+  networks: (r) => r.id,
+  pools: (r) => r.id,
+  claims: (r) => `${r.pool}|${r.address}`,
+  endpoints: (r) => r.id,
+  sandboxes: (r) => r.id,
+  containers: (r) => r.id,
+  volumes: (r) => r.name,
+  ports: (r) => `${r.protocol}|${r.hostIp}|${r.hostPort}`,
+  names: (r) => `${r.kind}|${r.name}`,
+};
+
+/** Fields by which rows are looked up, besides their key. */
+export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row: Tables[T]) => string>> } = {
+  pools: { network: (r) => r.networkId },
+  claims: { owner: (r) => r.owner, pool: (r) => r.pool },
+  endpoints: { network: (r) => r.networkId, sandbox: (r) => r.sandboxId, container: (r) => r.containerId },
+  sandboxes: { container: (r) => r.containerId },
+  ports: { endpoint: (r) => r.endpointId },
+  names: { id: (r) => r.id },
+};
