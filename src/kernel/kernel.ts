@@ -50,7 +50,18 @@ export interface Kernel {
   /** Sandboxes whose namespace file exists, by name. */
   namespaces(): NamespaceName[];
   /** One link by name, ours or not; undefined when there is none. */
-  link(namespace: NamespaceName, name: string): { readonly name: string; readonly type: string; readonly owner?: string; readonly up: boolean; readonly mtu: number } | undefined;
+  link(
+    namespace: NamespaceName,
+    name: string,
+  ):
+    | {
+        readonly name: string;
+        readonly type: string;
+        readonly owner?: string;
+        readonly up: boolean;
+        readonly mtu: number;
+      }
+    | undefined;
   /** Routes and addresses of the host, those of our own links left out. */
   hostRoutes(): HostRoute[];
   /** The whole of the table `tombolo` of both families exists with its base chains, sets and maps; makes what is missing. */

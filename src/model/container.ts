@@ -113,7 +113,10 @@ export interface Container {
   readonly attachments: readonly Attachment[];
   readonly state: ContainerState;
   /** The request's Config and HostConfig, defaults filled in: what inspect shows. */
-  readonly shown: { readonly config: Readonly<Record<string, unknown>>; readonly hostConfig: Readonly<Record<string, unknown>> };
+  readonly shown: {
+    readonly config: Readonly<Record<string, unknown>>;
+    readonly hostConfig: Readonly<Record<string, unknown>>;
+  };
 }
 
 export interface Volume {

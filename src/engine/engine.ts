@@ -1,0 +1,235 @@
+import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
+import type { Endpoint } from "../model/endpoint.ts";
+import type { Network, NetworkSpec } from "../model/network.ts";
+import type { AddressPool } from "../model/address-pool.ts";
+import type {
+  ExecSpec,
+  Image,
+  Images,
+  LogLine,
+  LogOptions,
+  PathStat,
+  ProcessStreams,
+  RegistryAuth,
+  Usage,
+} from "../runtime/runtime.ts";
+
+/** `filters` of a list call: each key with its values; a row passes when each key has a value that fits. */
+export type Filters = ReadonlyMap<string, readonly string[]>;
+
+/** One network with what stands on it. */
+export interface NetworkDetail {
+  readonly network: Network;
+  readonly pools: readonly AddressPool[];
+  /** Endpoints of running containers, by container name. */
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface Networks {
+  create(spec: NetworkSpec, signal?: AbortSignal): Promise<{ readonly id: string; readonly warning: string }>;
+  list(filters: Filters): NetworkDetail[];
+  /** By name, id or unambiguous beginning of an id. @throws {EngineError} not-found */
+  inspect(reference: string): NetworkDetail;
+  remove(reference: string): Promise<void>;
+  connect(reference: string, container: string, wish: Omit<Attachment, "network">): Promise<void>;
+  disconnect(reference: string, container: string, force: boolean): Promise<void>;
+  /** @returns the names of those removed */
+  prune(filters: Filters): Promise<string[]>;
+}
+
+/** A create request, checked. `spec.imageId` is still empty; what the image says is merged in by the engine. */
+export interface ContainerRequest {
+  readonly name: string; // "" means: make one up
+  readonly spec: ContainerSpec;
+  readonly attachments: readonly Attachment[];
+  readonly shown: Container["shown"];
+  readonly platform: string;
+}
+export interface ContainerDetail {
+  readonly container: Container;
+  readonly image?: Image;
+  /** For each attachment its network (when it exists) and endpoint (when running). */
+  readonly networks: readonly {
+    readonly attachment: Attachment;
+    readonly network?: Network;
+    readonly endpoint?: Endpoint;
+  }[];
+  readonly execIds: readonly string[];
+  readonly paths: {
+    readonly directory: string;
+    readonly hosts: string;
+    readonly hostname: string;
+    readonly resolvConf: string;
+    readonly log: string;
+  };
+  /** Host path of each mount's source, in the order of spec.mounts. */
+  readonly mountSources: readonly string[];
+  /** Path of the pinned network namespace, "" when not running. */
+  readonly sandboxKey: string;
+}
+export type WaitCondition = "not-running" | "next-exit" | "removed";
+
+export interface Containers {
+  create(request: ContainerRequest): Promise<{ readonly id: string; readonly warnings: readonly string[] }>;
+  start(reference: string): Promise<void>;
+  /** `timeout` seconds before SIGKILL; negative waits for ever; undefined: the container's own, else 10. */
+  stop(reference: string, options: { readonly timeout?: number; readonly signal?: string }): Promise<void>;
+  restart(reference: string, options: { readonly timeout?: number; readonly signal?: string }): Promise<void>;
+  kill(reference: string, signal: string): Promise<void>;
+  pause(reference: string): Promise<void>;
+  unpause(reference: string): Promise<void>;
+  rename(reference: string, name: string): Promise<void>;
+  update(
+    reference: string,
+    change: Partial<Pick<ContainerSpec, "memory" | "memorySwap" | "nanoCpus" | "cpuShares" | "pidsLimit" | "restart">>,
+  ): Promise<readonly string[]>;
+  remove(
+    reference: string,
+    options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },
+  ): Promise<void>;
+  /** Registers at once (the returned promise of the outer call), answers later. */
+  wait(
+    reference: string,
+    condition: WaitCondition,
+  ): Promise<{ readonly done: Promise<{ readonly exitCode: number; readonly error: string }> }>;
+  list(filters: Filters, options: { readonly all: boolean; readonly limit: number }): Promise<ContainerDetail[]>;
+  inspect(reference: string): Promise<ContainerDetail>;
+  attach(reference: string): Promise<ProcessStreams>;
+  logs(
+    reference: string,
+    options: LogOptions,
+    signal: AbortSignal,
+  ): Promise<{ readonly tty: boolean; readonly lines: AsyncIterable<LogLine> }>;
+  resize(reference: string, width: number, height: number): Promise<void>;
+  /** Pids of the container's processes, as the host counts. */
+  pids(reference: string): Promise<number[]>;
+  usage(reference: string): Promise<{ readonly container: Container; readonly usage: Usage }>;
+  readArchive(
+    reference: string,
+    path: string,
+  ): Promise<{ readonly stat: PathStat; readonly tar: AsyncIterable<Uint8Array> }>;
+  writeArchive(
+    reference: string,
+    path: string,
+    tar: AsyncIterable<Uint8Array>,
+    noOverwriteDirNonDir: boolean,
+  ): Promise<void>;
+  /** @returns ids removed */
+  prune(filters: Filters): Promise<{ readonly ids: string[]; readonly freed: number }>;
+}
+
+export interface ExecDetail {
+  readonly spec: ExecSpec;
+  readonly running: boolean;
+  readonly exitCode?: number;
+  readonly pid: number;
+  readonly detachKeys: string;
+  readonly attach: { readonly stdout: boolean; readonly stderr: boolean };
+}
+export interface Execs {
+  create(
+    container: string,
+    request: Omit<ExecSpec, "id" | "containerId"> & Pick<ExecDetail, "detachKeys" | "attach">,
+  ): Promise<string>;
+  start(
+    id: string,
+    options: { readonly detach: boolean; readonly size?: readonly [height: number, width: number] },
+  ): Promise<ProcessStreams | undefined>;
+  inspect(id: string): ExecDetail;
+  resize(id: string, width: number, height: number): Promise<void>;
+}
+
+export interface VolumeDetail {
+  readonly volume: Volume;
+  readonly mountpoint: string;
+  /** Names of containers that use it. */
+  readonly users: readonly string[];
+}
+export interface Volumes {
+  create(request: {
+    readonly name: string;
+    readonly driver: string;
+    readonly labels: Volume["labels"];
+    readonly options: Volume["options"];
+  }): Promise<VolumeDetail>;
+  list(filters: Filters): VolumeDetail[];
+  inspect(name: string): VolumeDetail;
+  remove(name: string, force: boolean): Promise<void>;
+  prune(filters: Filters): Promise<{ readonly names: string[]; readonly freed: number }>;
+}
+
+/** An entry of `docker events`. */
+export interface EngineEvent {
+  readonly type: "container" | "image" | "network" | "volume" | "daemon";
+  readonly action: string;
+  readonly id: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly scope: "local" | "swarm";
+  readonly timeNano: bigint;
+}
+export interface Events {
+  /** Past ones from `since`, then as they come until `until` or `signal`. Milliseconds since 1970. */
+  subscribe(
+    options: { readonly since?: number; readonly until?: number; readonly filters: Filters },
+    signal: AbortSignal,
+  ): AsyncIterable<EngineEvent>;
+}
+
+export interface SystemDetail {
+  readonly id: string; // of this daemon, a UUID kept in the data root
+  readonly name: string; // the host's
+  readonly version: string; // of tombolod
+  readonly containers: {
+    readonly total: number;
+    readonly running: number;
+    readonly paused: number;
+    readonly stopped: number;
+  };
+  readonly images: number;
+  readonly dataRoot: string;
+  readonly debug: boolean;
+  readonly labels: readonly string[];
+  readonly driverNames: readonly string[];
+  readonly addressPools: readonly { readonly base: string; readonly size: number }[];
+  readonly warnings: readonly string[];
+  readonly insecureRegistries: readonly string[];
+  readonly memory: number; // bytes
+  readonly cpus: number;
+  readonly kernelVersion: string;
+  readonly operatingSystem: string;
+  readonly osVersion: string;
+  readonly cgroupVersion: "1" | "2";
+  readonly runtime: { readonly containerd: string; readonly containerdCommit: string; readonly runc: string };
+  readonly startedAt: string;
+}
+/** One line of `tombolo audit`. */
+export interface AuditLine {
+  readonly where: "kernel" | "store" | "containerd" | "files";
+  readonly what: "missing" | "left over" | "different";
+  readonly key: string;
+  readonly owner?: string;
+}
+export interface System {
+  info(): Promise<SystemDetail>;
+  audit(): Promise<AuditLine[]>;
+}
+
+/** What the API speaks to: Docker's verbs without Docker's JSON. */
+export interface Engine {
+  readonly networks: Networks;
+  readonly containers: Containers;
+  readonly execs: Execs;
+  readonly volumes: Volumes;
+  readonly images: Omit<Images, "remove" | "pull"> & {
+    pull(
+      reference: string,
+      options: { readonly platform?: string; readonly auth?: RegistryAuth; readonly allTags?: boolean },
+      onProgress: Parameters<Images["pull"]>[2],
+      signal: AbortSignal,
+    ): Promise<void>;
+    remove(reference: string, force: boolean): ReturnType<Images["remove"]>;
+    prune(filters: Filters): Promise<{ readonly done: Awaited<ReturnType<Images["remove"]>>; readonly freed: number }>;
+  };
+  readonly events: Events;
+  readonly system: System;
+}
