@@ -1,0 +1,87 @@
+import type { Family, PlanObject } from "../model/plan.ts";
+
+/**
+ * The part of the table `tombolo` that is there from the start and never changes: hooks, and the maps they read.
+ * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
+ *
+ *   guard       first of all: drops what pretends to come from this host or from a container
+ *   prerouting  from outside and from containers: host port → container (`published`)
+ *   output      the same for the host's own programs
+ *   forward     DOCKER-USER (the users' own), then each network's chains by the bridge's name
+ *   postrouting from a container's subnet to elsewhere: the host's address as source
+ */
+export const baseText: Readonly<Record<Family, string>> = { ip: base("ip"), ip6: base("ip6") };
+
+function base(family: Family): string {
+  const address = family === "ip" ? "ipv4_addr" : "ipv6_addr";
+  return `
+  map published { type inet_proto . inet_service : ${address} . inet_service; }
+  map published_at { type ${address} . inet_proto . inet_service : ${address} . inet_service; }
+  set open { type ${address} . inet_proto . inet_service; }
+  set bridges { type ifname; }
+  set subnets { type ${address}; flags interval; }
+  map from { type ifname : verdict; }
+  map to { type ifname : verdict; }
+  map leaving { type ${address} : verdict; flags interval; }
+  chain DOCKER-USER { }
+  chain translate {
+    dnat ${family} to ${family} daddr . meta l4proto . th dport map @published_at
+    dnat ${family} to meta l4proto . th dport map @published
+  }
+  chain guard {
+    type filter hook prerouting priority raw; policy accept;
+${guard[family]}
+    iifname != "lo" iifname != @bridges ${family} saddr @subnets drop
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    meta l4proto { tcp, udp, sctp } fib daddr type local jump translate
+  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+    meta l4proto { tcp, udp, sctp } fib daddr type local jump translate
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    jump DOCKER-USER
+    ct state established,related accept
+    iifname vmap @from
+    oifname vmap @to
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname != "lo" ${family} saddr ${family === "ip" ? "127.0.0.0/8" : "::1"} masquerade
+    ${family} saddr vmap @leaving
+  }
+`;
+}
+
+/** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
+const guard: Readonly<Record<Family, string>> = {
+  ip: `    iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname != "lo" ip saddr 127.0.0.0/8 drop`,
+  ip6: `    iifname != "lo" ip6 daddr ::1 drop`,
+};
+
+/** What the owner `host` wants. IPv6 forwarding only when a network needs it: it ends router discovery on the uplinks. */
+export function planHost(wish: { readonly ipv6: boolean; readonly raised: Readonly<Record<string, string>> }): PlanObject[] {
+  const values: Record<string, string> = {
+    "net.ipv4.ip_forward": "1",
+    ...(wish.ipv6 && { "net.ipv6.conf.all.forwarding": "1", "net.ipv6.conf.default.forwarding": "1" }),
+    ...wish.raised,
+  };
+  return Object.entries(values).map(([key, value]) => ({ kind: "sysctl", namespace: "host", key, value }));
+}
+
+/**
+ * The kernel's neighbour table counts the entries of all namespaces together and forgets what is above `gc_thresh3`
+ * (1,024 by default): 512 pairs of containers that talk. Only the host's first namespace has these.
+ */
+export const neighbourLimits: Readonly<Record<string, number>> = {
+  "net.ipv4.neigh.default.gc_thresh1": 16_384,
+  "net.ipv4.neigh.default.gc_thresh2": 32_768,
+  "net.ipv4.neigh.default.gc_thresh3": 65_536,
+  "net.ipv6.neigh.default.gc_thresh1": 16_384,
+  "net.ipv6.neigh.default.gc_thresh2": 32_768,
+  "net.ipv6.neigh.default.gc_thresh3": 65_536,
+};

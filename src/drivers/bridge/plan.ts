@@ -1,0 +1,165 @@
+/*
+ * The way of one packet
+ *
+ * Container A (172.18.0.2) to the world. A's default route leads through eth0, a veth whose other end `veth<id>` is a
+ * port of the bridge `br-<id>`. A asks ARP for the gateway; the bridge interface, which has the gateway's address,
+ * answers. The host routes the packet out of its uplink; the chain `leaving_<id>` writes the host's address over A's.
+ * The answer finds its way back through the kernel's connection tracking.
+ *
+ * To container B of the same network: A asks ARP for B, and the bridge itself answers on A's port (`proxyArp`), because
+ * B's address and MAC are written as neighbour and forwarding entry. The frame goes from port to port; no rule sees it.
+ * With enable_icc=false the ports are isolated and the bridge drops it.
+ *
+ * From the world to a published port: the map `published` turns host-port into B's address and port; the host routes it
+ * to the bridge; `to_<id>` lets it through since it was translated. Without translation `to_<id>` drops it.
+ */
+import type { AddressPool } from "../../model/address-pool.ts";
+import type { Endpoint, EndpointAddress, PortBinding } from "../../model/endpoint.ts";
+import type { Cidr, IpAddress } from "../../model/ids.ts";
+import type { BridgePort, Family, NamespaceName, PlanObject } from "../../model/plan.ts";
+import type { EndpointView, NetworkView } from "../driver.ts";
+import { bridgeMac, bridgeName, portMac, portName } from "./names.ts";
+import type { BridgeOptions } from "./options.ts";
+import { networkRules } from "./rules.ts";
+
+const host: NamespaceName = "host";
+export const familyOf = (address: IpAddress | Cidr): Family => (address.includes(":") ? "ip6" : "ip");
+/** sysctl(8) separates by dots, so a dot inside an interface name is written as a slash. */
+const sysctlName = (link: string) => link.replaceAll(".", "/");
+
+/** The bridge, its addresses, and the rules that guard it. */
+export function planNetwork(view: NetworkView, options: BridgeOptions): PlanObject[] {
+  const { network, pools } = view;
+  const bridge = bridgeName(network.id, options);
+  const mtu = options.mtu === undefined ? {} : { mtu: options.mtu };
+  return [
+    { kind: "link", type: "bridge", namespace: host, name: bridge, mac: bridgeMac(network.id), ...mtu },
+    ...bridgeSysctls(view, options, bridge),
+    ...pools.filter((pool) => hasGatewayAddress(pool, options)).map((pool) => gatewayAddress(pool, bridge)),
+    ...pools.flatMap((pool) => networkRules(view, pool, options)),
+  ];
+}
+
+function bridgeSysctls(view: NetworkView, options: BridgeOptions, bridge: string): PlanObject[] {
+  const set = (key: string, value: boolean): PlanObject => ({
+    kind: "sysctl",
+    namespace: host,
+    key: key.replace("BRIDGE", sysctlName(bridge)),
+    value: value ? "1" : "0",
+  });
+  const six = view.pools.some((pool) => familyOf(pool.subnet) === "ip6");
+  // Answers to 127.0.0.1 come back over the bridge; foreign packets to 127/8 are dropped in `guard` (dataplane/base.ts).
+  const localnet = publishes(view, options, "ip") && view.pools.some((pool) => familyOf(pool.subnet) === "ip");
+  return [
+    set("net.ipv6.conf.BRIDGE.disable_ipv6", !six),
+    set("net.ipv6.conf.BRIDGE.accept_ra", false),
+    set("net.ipv4.conf.BRIDGE.route_localnet", localnet),
+  ];
+}
+
+/** True when `-p` translates addresses of this family. */
+function publishes(view: NetworkView, options: BridgeOptions, family: Family): boolean {
+  return !view.network.spec.internal && options.gatewayMode[family].startsWith("nat");
+}
+
+function hasGatewayAddress(pool: AddressPool, options: BridgeOptions): boolean {
+  const family = familyOf(pool.subnet);
+  return options.gatewayMode[family] !== "isolated" && !(family === "ip" && options.inhibitIpv4);
+}
+
+const gatewayAddress = (pool: AddressPool, link: string): PlanObject => ({
+  kind: "address",
+  namespace: host,
+  link,
+  address: `${pool.gateway}/${pool.subnet.split("/")[1]}`,
+});
+
+/** The cable into the sandbox, what the container sees at its end, and the ports it publishes. */
+export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanObject[] {
+  const { network, endpoint, sandbox } = view;
+  const bridge = bridgeName(network.id, options);
+  const inside: NamespaceName = `sandbox:${sandbox.id}`;
+  const port: BridgePort = { bridge, isolated: !options.icc, hairpin: false, learning: false, proxyArp: true };
+  return [
+    {
+      kind: "link",
+      type: "veth",
+      namespace: host,
+      name: portName(endpoint.id),
+      mac: portMac(endpoint.id),
+      ...(options.mtu !== undefined && { mtu: options.mtu }),
+      peer: { namespace: inside, name: endpoint.interfaceName, mac: endpoint.mac },
+      port,
+    },
+    ...interfaceSysctls(endpoint, inside),
+    ...interfaceAddresses(endpoint, inside),
+    ...defaultRoutes(view, inside),
+    { kind: "forwarding", namespace: host, link: portName(endpoint.id), mac: endpoint.mac },
+    ...endpoint.addresses.map(
+      (a): PlanObject => ({ kind: "neighbour", namespace: host, link: bridge, address: a.address, mac: endpoint.mac }),
+    ),
+    ...publishedPorts(view, options),
+  ];
+}
+
+/** The user's come last, and win. Without IPv6 on the network the interface has none at all (CVE-2024-32473). */
+function interfaceSysctls(endpoint: Endpoint, namespace: NamespaceName): PlanObject[] {
+  const ipv6 = `net.ipv6.conf.${sysctlName(endpoint.interfaceName)}`;
+  const six = endpoint.addresses.some((a) => familyOf(a.address) === "ip6") || endpoint.linkLocal.some((a) => a.includes(":"));
+  const values = { [`${ipv6}.disable_ipv6`]: six ? "0" : "1", [`${ipv6}.accept_ra`]: "0", ...endpoint.sysctls };
+  return Object.entries(values).map(([key, value]) => ({ kind: "sysctl", namespace, key, value }));
+}
+
+function interfaceAddresses(endpoint: Endpoint, namespace: NamespaceName): PlanObject[] {
+  const cidrs = [
+    ...endpoint.addresses.map((a) => `${a.address}/${a.prefix}`),
+    // The prefix lengths that Docker gives them (moby libnetwork/endpoint.go).
+    ...endpoint.linkLocal.map((a) => `${a}/${a.includes(":") ? 64 : 16}`),
+  ];
+  return cidrs.map((address) => ({ kind: "address", namespace, link: endpoint.interfaceName, address }));
+}
+
+/** Only the endpoint that the sandbox names has the default route of a family. */
+function defaultRoutes({ network, endpoint, sandbox }: EndpointView, namespace: NamespaceName): PlanObject[] {
+  if (network.spec.internal) return [];
+  const owned = (a: EndpointAddress) => (a.address.includes(":") ? sandbox.gateway6 : sandbox.gateway4) === endpoint.id;
+  return endpoint.addresses.filter(owned).flatMap((a): PlanObject[] => {
+    if (a.gateway === undefined) return [];
+    const to = a.address.includes(":") ? "::/0" : "0.0.0.0/0";
+    return [{ kind: "route", namespace, to, link: endpoint.interfaceName, via: a.gateway }];
+  });
+}
+
+/** Map elements, never rules: the cost of a packet does not grow with the number of ports. */
+function publishedPorts(view: EndpointView, options: BridgeOptions): PlanObject[] {
+  if (view.network.spec.internal) return [];
+  return view.endpoint.ports.flatMap((binding) => {
+    const family = familyOf(binding.hostIp);
+    const own = view.endpoint.addresses.find((a) => familyOf(a.address) === family);
+    if (own === undefined) return [];
+    const mode = options.gatewayMode[family];
+    if (mode === "routed") return [openPort(binding, own.address, family)];
+    return mode === "isolated" ? [] : [translatedPort(binding, own.address, family)];
+  });
+}
+
+const openPort = (binding: PortBinding, address: IpAddress, family: Family): PlanObject => ({
+  kind: "element",
+  namespace: host,
+  family,
+  set: "open",
+  key: `${address} . ${binding.protocol} . ${binding.containerPort}`,
+});
+
+function translatedPort(binding: PortBinding, address: IpAddress, family: Family): PlanObject {
+  const any = binding.hostIp === "0.0.0.0" || binding.hostIp === "::";
+  const port = `${binding.protocol} . ${binding.hostPort}`;
+  return {
+    kind: "element",
+    namespace: host,
+    family,
+    set: any ? "published" : "published_at",
+    key: any ? port : `${binding.hostIp} . ${port}`,
+    value: `${address} . ${binding.containerPort}`,
+  };
+}

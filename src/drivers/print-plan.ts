@@ -1,0 +1,63 @@
+import type { BridgePort, LinkObject, NamespaceName, PlanObject } from "../model/plan.ts";
+
+/**
+ * A plan as the commands of ip(8), bridge(8), sysctl(8) and nft(8) that would do the same by hand: for goldens and
+ * documentation. A sandbox's namespace goes by its name without the role.
+ */
+export function printPlan(objects: readonly PlanObject[]): string {
+  return objects.map((o) => `${print(o).join("\n")}\n`).join("");
+}
+
+const netns = (name: NamespaceName) => name.replace(/^sandbox:/, "");
+const ip = (namespace: NamespaceName) => (namespace === "host" ? "ip" : `ip -n ${netns(namespace)}`);
+const bridge = (namespace: NamespaceName) => (namespace === "host" ? "bridge" : `bridge -n ${netns(namespace)}`);
+const inside = (namespace: NamespaceName) => (namespace === "host" ? "" : `ip netns exec ${netns(namespace)} `);
+const onOff = (on: boolean) => (on ? "on" : "off");
+
+function print(o: PlanObject): string[] {
+  switch (o.kind) {
+    case "namespace":
+      return [`ip netns add ${netns(o.namespace)}`, `${ip(o.namespace)} link set lo up`];
+    case "link":
+      return printLink(o);
+    case "address":
+      return [`${ip(o.namespace)} address add ${o.address} dev ${o.link}${o.address.includes(":") ? " nodad" : ""}`];
+    case "route":
+      return [`${ip(o.namespace)} route add ${o.to}${o.via === undefined ? "" : ` via ${o.via}`} dev ${o.link}`];
+    case "neighbour":
+      return [`${ip(o.namespace)} neigh replace ${o.address} lladdr ${o.mac} dev ${o.link} nud permanent`];
+    case "forwarding":
+      return [`${bridge(o.namespace)} fdb replace ${o.mac} dev ${o.link} master static`];
+    case "sysctl":
+      return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
+    case "chain":
+      return [
+        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}`,
+        ...o.rules.map((rule) => `${inside(o.namespace)}nft add rule ${o.family} tombolo ${o.name} '${rule}'`),
+      ];
+    case "element": {
+      const value = o.value === undefined ? "" : ` : ${o.value}`;
+      return [`${inside(o.namespace)}nft add element ${o.family} tombolo ${o.set} '{ ${o.key}${value} }'`];
+    }
+  }
+}
+
+function printLink(o: LinkObject): string[] {
+  const extra = `${o.mac === undefined ? "" : ` address ${o.mac}`}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}`;
+  if (o.type === "bridge") return [`${ip(o.namespace)} link add ${o.name}${extra} up type bridge`];
+  const there = o.peer.namespace === "host" ? "" : ` netns ${netns(o.peer.namespace)}`;
+  const peer = `peer name ${o.peer.name} address ${o.peer.mac}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}${there}`;
+  return [
+    `${ip(o.namespace)} link add ${o.name}${extra} up type veth ${peer}`,
+    `${ip(o.peer.namespace)} link set ${o.peer.name} up`,
+    ...(o.port === undefined ? [] : printPort(o, o.port)),
+  ];
+}
+
+function printPort(o: LinkObject, port: BridgePort): string[] {
+  const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
+  return [
+    `${ip(o.namespace)} link set ${o.name} master ${port.bridge}`,
+    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp ${onOff(port.proxyArp)}`,
+  ];
+}
