@@ -1,0 +1,210 @@
+import { createHash } from "node:crypto";
+import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
+import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import type { AddressPool } from "../model/address-pool.ts";
+import type { Attachment, Container } from "../model/container.ts";
+import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
+import type { EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
+import type { Sandbox } from "../model/sandbox.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
+import { networkNamed } from "./lookup.ts";
+import { placePorts, type PortChoice } from "./ports.ts";
+
+/**
+ * A locally administered unicast address from an endpoint's id: never from its IP address, which is used again
+ * while neighbours still remember the old owner.
+ */
+export function macOf(id: EndpointId): MacAddress {
+  const bytes = createHash("sha256").update(id).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return [...bytes].map((b) => b.toString(16).padStart(2, "0")).join(":");
+}
+
+/** A network whose containers find each other by name. */
+export const hasResolver = (network: Network) => !network.predefined;
+
+/**
+ * Checks what one attachment asks of its network.
+ * @throws {EngineError} invalid, with Docker's texts (moby daemon/container_operations.go)
+ */
+export function checkAttachment(rows: Snapshot, network: Network, wish: Omit<Attachment, "network">): void {
+  const wished = [wish.ipv4, wish.ipv6].filter((a) => a !== undefined);
+  if (network.predefined && (wished.length > 0 || wish.linkLocal.length > 0))
+    throw invalid("invalid endpoint settings:\nuser specified IP address is supported on user defined networks only");
+  if (network.predefined && wish.aliases.length > 0)
+    throw invalid("network-scoped alias is supported only for containers in user defined networks");
+  for (const address of wished) {
+    const pools = rows
+      .where("pools", "network", network.id)
+      .filter((p) => p.subnet.includes(":") === address.includes(":"));
+    if (!pools.some((p) => p.userSubnet))
+      throw invalid(
+        "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets",
+      );
+  }
+}
+
+/** The sandbox row of a container, before its endpoints. */
+export function newSandbox(container: Container, dns: Sandbox["dns"]): Sandbox {
+  const sysctls = Object.entries(container.spec.sysctls).filter(([key]) => key.startsWith("net."));
+  return { id: container.id, containerId: container.id, resolver: false, dns, sysctls: Object.fromEntries(sysctls) };
+}
+
+/**
+ * Claims addresses for a running container on a network and adds its endpoint.
+ * @throws {EngineError} forbidden when connected already or the address is taken; system when the pool is empty
+ */
+export function addEndpoint(tx: Transaction, container: Container, attachment: Attachment, id: EndpointId): Endpoint {
+  const network = networkNamed(tx, attachment.network);
+  checkAttachment(tx, network, attachment);
+  const others = tx.where("endpoints", "sandbox", container.id);
+  if (others.some((e) => e.networkId === network.id))
+    throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
+  const addresses = poolsOf(tx, network).map((choice) => claimed(tx, network, choice, attachment, id));
+  const interfaceName = nameInterface(network, attachment, others);
+  const endpoint: Endpoint = {
+    id,
+    networkId: network.id,
+    sandboxId: container.id,
+    containerId: container.id,
+    containerName: container.name,
+    mac: attachment.mac ?? macOf(id),
+    interfaceName,
+    addresses,
+    linkLocal: attachment.linkLocal,
+    names: namesOf(container, attachment),
+    ports: [],
+    sysctls: readEndpointSysctls(attachment.driverOptions, interfaceName),
+    gatewayPriority: attachment.gatewayPriority,
+  };
+  tx.insert("endpoints", endpoint);
+  return endpoint;
+}
+
+/** Removes an endpoint with its claims on addresses and ports. */
+export function removeEndpoint(tx: Transaction, id: EndpointId): void {
+  releaseAddresses(tx, id);
+  for (const port of tx.where("ports", "endpoint", id))
+    tx.delete("ports", `${port.protocol}|${port.hostIp}|${port.hostPort}`);
+  tx.delete("endpoints", id);
+}
+
+/**
+ * Decides which endpoints own the default routes, and moves the published ports to them. The highest priority wins,
+ * then the first network name (Docker's documentation, `--gw-priority`).
+ */
+export function assignGateways(tx: Transaction, container: Container, ports: readonly PortChoice[]): void {
+  const sandbox = tx.get("sandboxes", container.id);
+  if (sandbox === undefined) return;
+  const ranked = tx
+    .where("endpoints", "sandbox", container.id)
+    .map((endpoint) => ({ endpoint, network: tx.get("networks", endpoint.networkId) }))
+    .toSorted(
+      (a, b) =>
+        b.endpoint.gatewayPriority - a.endpoint.gatewayPriority ||
+        ((a.network?.spec.name ?? "") < (b.network?.spec.name ?? "") ? -1 : 1),
+    );
+  const gateway = (family: 4 | 6) =>
+    ranked.find(
+      ({ endpoint, network }) =>
+        network?.spec.internal === false &&
+        endpoint.addresses.some((a) => familyOf(a.address) === family && a.gateway !== undefined),
+    )?.endpoint;
+  const gateway4 = gateway(4);
+  const gateway6 = gateway(6);
+  const { gateway4: _4, gateway6: _6, ...rest } = sandbox;
+  tx.put("sandboxes", {
+    ...rest,
+    ...(gateway4 && { gateway4: gateway4.id }),
+    ...(gateway6 && { gateway6: gateway6.id }),
+    resolver: ranked.some(({ network }) => network !== undefined && hasResolver(network)),
+  });
+  placePorts(tx, container.id, ports, { 4: gateway4?.id, 6: gateway6?.id });
+}
+
+const familyOf = (address: IpAddress) => (address.includes(":") ? 6 : 4);
+
+interface PoolChoice {
+  readonly family: 4 | 6;
+  readonly pools: readonly AddressPool[];
+}
+function poolsOf(tx: Snapshot, network: Network): PoolChoice[] {
+  const pools = tx.where("pools", "network", network.id);
+  const of = (family: 4 | 6) => ({ family, pools: pools.filter((p) => familyOf(p.subnet) === family) });
+  return [of(4), of(6)].filter((choice) => choice.pools.length > 0);
+}
+
+function claimed(
+  tx: Transaction,
+  network: Network,
+  choice: PoolChoice,
+  wish: Attachment,
+  id: EndpointId,
+): EndpointAddress {
+  const wished = choice.family === 4 ? wish.ipv4 : wish.ipv6;
+  let failure: unknown;
+  for (const pool of choice.pools) {
+    try {
+      const address = claimAddress(tx, pool, wished, id);
+      const prefix = Number(pool.subnet.split("/")[1]);
+      return { address, prefix, ...(gatewayOf(network, pool) && { gateway: gatewayOf(network, pool) as string }) };
+    } catch (error) {
+      failure ??= error;
+      if (error instanceof EngineError && error.class === "forbidden") throw error; // in this pool, and taken
+    }
+  }
+  throw failure;
+}
+
+/** `--aux-address DefaultGatewayIPv4=…` overrides the containers' gateway (moby libnetwork, bridge driver). */
+function gatewayOf(network: Network, pool: AddressPool): IpAddress | undefined {
+  if (network.spec.internal) return undefined;
+  const key = pool.subnet.includes(":") ? "DefaultGatewayIPv6" : "DefaultGatewayIPv4";
+  const named = network.spec.ipam.subnets.map((s) => s.auxiliary[key]).find((a) => a !== undefined);
+  return named ?? pool.gateway;
+}
+
+function namesOf(container: Container, attachment: Attachment): string[] {
+  const names = [container.name, ...attachment.aliases, container.id.slice(0, 12), container.spec.hostname];
+  return [...new Set(names.filter((n) => n !== ""))];
+}
+
+const interfaceKey = "com.docker.network.endpoint.ifname";
+const sysctlsKey = "com.docker.network.endpoint.sysctls";
+
+function nameInterface(network: Network, wish: Attachment, others: readonly Endpoint[]): string {
+  const taken = new Set(others.map((e) => e.interfaceName));
+  const wished = wish.driverOptions[interfaceKey];
+  if (wished !== undefined) {
+    if (!/^[^\s/:]{1,15}$/.test(wished) || wished === "." || wished === ".." || wished === "lo")
+      throw invalid(`invalid interface name: ${wished}`);
+    if (taken.has(wished)) throw invalid(`interface name ${wished} is already in use in the container`);
+    return wished;
+  }
+  const prefix = network.spec.options["com.docker.network.container_iface_prefix"] ?? "eth";
+  for (let index = 0; ; index += 1) if (!taken.has(`${prefix}${index}`)) return `${prefix}${index}`;
+}
+
+/**
+ * `net.ipv4.conf.IFNAME.log_martians=1,…`, with IFNAME replaced by the interface's name.
+ * @throws {EngineError} invalid, with Docker's text
+ */
+export function readEndpointSysctls(
+  options: Attachment["driverOptions"],
+  interfaceName: string,
+): Record<string, string> {
+  for (const key of Object.keys(options))
+    if (key !== interfaceKey && key !== sysctlsKey)
+      throw invalid(`unknown endpoint option "${key}": known are ${interfaceKey} and ${sysctlsKey}`);
+  const sysctls: Record<string, string> = {};
+  for (const text of (options[sysctlsKey] ?? "").split(",").filter((t) => t !== "")) {
+    const match = /^(net\.(?:ipv4|ipv6|mpls)\.[a-z0-9_-]+)\.IFNAME\.([a-z0-9_.-]+)=(.*)$/.exec(text);
+    if (match === null)
+      throw invalid(
+        `unrecognised network interface sysctl '${text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`,
+      );
+    sysctls[`${match[1]}.${interfaceName.replaceAll(".", "/")}.${match[2]}`] = match[3] ?? "";
+  }
+  return sysctls;
+}

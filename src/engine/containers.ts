@@ -1,0 +1,238 @@
+import { constants } from "node:os";
+import { conflict, EngineError, invalid } from "../lib/errors.ts";
+import type { Container, ContainerState } from "../model/container.ts";
+import type { ContainerId } from "../model/ids.ts";
+import type { Snapshot } from "../store/store.ts";
+import { createContainer, publishContainer } from "./create-container.ts";
+import type { ContainerDetail, Containers, Filters } from "./engine.ts";
+import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
+import { Lifecycle } from "./lifecycle.ts";
+import { containerNamed, networkNamed } from "./lookup.ts";
+import type { Parts } from "./parts.ts";
+import { pathsOf } from "./sandbox-files.ts";
+import { volumePath } from "./volumes.ts";
+
+const listFilters = [
+  "ancestor",
+  "before",
+  "exited",
+  "expose",
+  "health",
+  "id",
+  "is-task",
+  "isolation",
+  "label",
+  "label!",
+  "name",
+  "network",
+  "publish",
+  "since",
+  "status",
+  "volume",
+];
+
+/** The verbs of `docker container`. `recover` puts right what happened while the daemon was away. */
+export function createContainers(
+  parts: Parts,
+  execIds: (id: ContainerId) => readonly string[],
+): Containers & { recover(): Promise<void>; stopAll(): void } {
+  const life = new Lifecycle(parts);
+  const rows = () => parts.store.snapshot();
+  const find = (reference: string) => containerNamed(rows(), reference);
+  const locked = <R>(reference: string, body: (c: Container) => Promise<R>) => {
+    const { id } = find(reference);
+    return parts.locks.run(id, () => body(containerNamed(rows(), id)));
+  };
+  const { processes } = parts.runtime;
+  const detail = (c: Container) => detailOf(parts, rows(), c, execIds(c.id));
+  return {
+    create: (request) => createContainer(parts, request),
+    start: (reference) => locked(reference, (c) => life.start(c)),
+    stop: (reference, options) => locked(reference, (c) => life.stop(c, options)),
+    restart: (reference, options) =>
+      locked(reference, async (c) => {
+        if (isRunning(c)) await life.stop(c, options);
+        await life.start(find(c.id));
+        publishContainer(parts, c, "restart");
+      }),
+    async kill(reference, signal) {
+      const container = running(find(reference));
+      const number = signalNumber(signal);
+      if (number === 9) await life.remember(container.id, { stoppedByUser: true });
+      await processes.kill(container.id, number);
+      publishContainer(parts, container, "kill", { signal: String(number) });
+    },
+    pause: (reference) => locked(reference, (c) => life.pause(running(c))),
+    unpause: (reference) => locked(reference, (c) => life.unpause(c)),
+    rename: (reference, name) => locked(reference, (c) => rename(parts, c, name)),
+    update: (reference, change) =>
+      locked(reference, async (c) => {
+        const next = { ...c, spec: { ...c.spec, ...change } };
+        if (isRunning(c)) await processes.update(next);
+        await parts.store.update((tx) => {
+          const row = tx.get("containers", c.id);
+          if (row !== undefined) tx.put("containers", { ...row, spec: { ...row.spec, ...change } });
+        });
+        publishContainer(parts, c, "update");
+        return [];
+      }),
+    remove: (reference, options) => locked(reference, (c) => life.remove(c, options)),
+    async wait(reference, condition) {
+      return { done: life.wait(find(reference), condition) };
+    },
+    async list(filters, { all, limit }) {
+      checkFilters(filters, listFilters);
+      const snapshot = rows();
+      const wide = all || limit > 0 || filters.has("status") || filters.has("exited");
+      const found = snapshot
+        .list("containers")
+        .filter((c) => (wide || isRunning(c)) && passes(snapshot, c, filters))
+        .toSorted((a, b) => (a.createdAt > b.createdAt ? -1 : 1));
+      return Promise.all((limit > 0 ? found.slice(0, limit) : found).map(detail));
+    },
+    inspect: async (reference) => detail(find(reference)),
+    attach: (reference) => {
+      const container = find(reference);
+      if (container.state.status === "paused")
+        throw conflict(`container ${reference} is paused, unpause the container before attach`);
+      return processes.attach(container);
+    },
+    async logs(reference, options, signal) {
+      const container = find(reference);
+      return { tty: container.spec.tty, lines: processes.logs(container, options, signal) };
+    },
+    resize: async (reference, width, height) => processes.resize(running(find(reference)).id, width, height),
+    pids: async (reference) => processes.pids(running(find(reference)).id),
+    async usage(reference) {
+      const container = find(reference);
+      return { container, usage: await processes.usage(container.id) };
+    },
+    readArchive: async (reference, path) => processes.readArchive(find(reference).id, path),
+    writeArchive: async (reference, path, tar, keep) => processes.writeArchive(find(reference).id, path, tar, keep),
+    async prune(filters) {
+      checkFilters(filters, ["until", "label", "label!"]);
+      const until = untilTime(filters);
+      const idle = rows()
+        .list("containers")
+        .filter((c) => !isRunning(c) && passesLabels(filters, c.spec.labels) && Date.parse(c.createdAt) <= until);
+      for (const container of idle)
+        await locked(container.id, (c) => life.remove(c, { force: false, volumes: false, link: false }));
+      return { ids: idle.map((c) => c.id), freed: 0 };
+    },
+    recover: () => life.recover(),
+    stopAll: () => life.close(),
+  };
+}
+
+/** True for containers that have a process. */
+export const isRunning = (container: Container) =>
+  container.state.status === "running" || container.state.status === "paused";
+
+function running(container: Container): Container {
+  if (!isRunning(container)) throw conflict(`container ${container.id} is not running`);
+  return container;
+}
+
+/** `KILL`, `SIGKILL`, `9`. @throws {EngineError} invalid */
+export function signalNumber(signal: string): number {
+  if (signal === "") return 9;
+  const number = /^\d+$/.test(signal)
+    ? Number(signal)
+    : (constants.signals as Readonly<Record<string, number | undefined>>)[
+        `SIG${signal.toUpperCase().replace(/^SIG/, "")}`
+      ];
+  if (number === undefined || number < 1 || number > 64) throw invalid(`Invalid signal: ${signal}`);
+  return number;
+}
+
+async function rename(parts: Parts, container: Container, text: string): Promise<void> {
+  const name = text.replace(/^\//, "");
+  if (name === "") throw invalid("New name cannot be empty");
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name))
+    throw invalid(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+  if (name === container.name) throw invalid("Renaming a container with the same name as its current name");
+  await parts.store.update((tx) => {
+    const holder = tx.get("names", `container|${name}`);
+    if (holder !== undefined)
+      throw conflict(
+        `Conflict. The container name "/${name}" is already in use by container "${holder.id}". You have to remove (or rename) that container to be able to reuse that name.`,
+      );
+    tx.delete("names", `container|${container.name}`);
+    tx.insert("names", { kind: "container", name, id: container.id });
+    tx.put("containers", { ...(tx.get("containers", container.id) ?? container), name });
+    for (const endpoint of tx.where("endpoints", "container", container.id))
+      tx.put("endpoints", {
+        ...endpoint,
+        containerName: name,
+        names: endpoint.names.map((n) => (n === container.name ? name : n)),
+      });
+  });
+  publishContainer(parts, { ...container, name }, "rename", { oldName: `/${container.name}` });
+}
+
+async function detailOf(
+  parts: Parts,
+  rows: Snapshot,
+  container: Container,
+  execIds: readonly string[],
+): Promise<ContainerDetail> {
+  const image = await parts.runtime.images.find(container.spec.imageId).catch((error: unknown) => {
+    if (error instanceof EngineError && error.class === "not-found") return undefined;
+    throw error;
+  });
+  const endpoints = rows.where("endpoints", "container", container.id);
+  const networks = container.attachments.map((attachment) => {
+    const id = rows.get("names", `network|${attachment.network}`)?.id ?? attachment.network;
+    const network = rows.get("networks", id);
+    const endpoint = endpoints.find((e) => e.networkId === network?.id);
+    return { attachment, ...(network && { network }), ...(endpoint && { endpoint }) };
+  });
+  const sources = container.spec.mounts.map((m) => (m.type === "volume" ? volumePath(parts, m.source) : m.source));
+  const sandboxKey = rows.get("sandboxes", container.id) === undefined ? "" : parts.host.namespacePath(container.id);
+  return {
+    container,
+    ...(image && { image }),
+    networks,
+    execIds,
+    paths: pathsOf(parts, container.id),
+    mountSources: sources,
+    sandboxKey,
+  };
+}
+
+const shownStatus = (state: ContainerState) => state.status;
+
+function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
+  const age = (reference: string) => containerNamed(rows, reference).createdAt;
+  const port = (text: string) => /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/.exec(text);
+  return (
+    passesLabels(filters, c.spec.labels) &&
+    passesFilters(filters, {
+      id: (v) => c.id.startsWith(v),
+      name: (v) => nameFits(`/${c.name}`, v) || nameFits(c.name, v),
+      status: (v) => shownStatus(c.state) === v,
+      exited: (v) => !isRunning(c) && c.state.status !== "created" && c.state.exitCode === Number(v),
+      ancestor: (v) =>
+        c.spec.image === v ||
+        c.spec.imageId === v ||
+        c.spec.imageId.startsWith(`sha256:${v}`) ||
+        c.spec.image === `${v}:latest`,
+      before: (v) => c.createdAt < age(v),
+      since: (v) => c.createdAt > age(v),
+      network: (v) =>
+        c.attachments.some(
+          (a) =>
+            a.network === v ||
+            rows.get("names", `network|${v}`)?.id === a.network ||
+            networkNamed(rows, a.network).id.startsWith(v),
+        ),
+      volume: (v) => c.spec.mounts.some((m) => m.source === v || m.target === v),
+      expose: (v) =>
+        c.spec.exposed.some((e) => e.port === Number(port(v)?.[1]) && e.protocol === (port(v)?.[3] ?? "tcp")),
+      publish: (v) =>
+        c.spec.ports.some((p) => p.containerPort === Number(port(v)?.[1]) && p.protocol === (port(v)?.[3] ?? "tcp")),
+      health: (v) => v === "none",
+      "is-task": (v) => v === "false" || v === "0",
+    })
+  );
+}

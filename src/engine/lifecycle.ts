@@ -1,0 +1,404 @@
+import { stat } from "node:fs/promises";
+import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
+import type { Container, ContainerState, Mount } from "../model/container.ts";
+import type { ContainerId } from "../model/ids.ts";
+import type { ExitEvent, FoundContainer, ResolvedMount } from "../runtime/runtime.ts";
+import { isRunning, signalNumber } from "./containers.ts";
+import { publishContainer } from "./create-container.ts";
+import type { WaitCondition } from "./engine.ts";
+import { containerNamed } from "./lookup.ts";
+import type { Parts } from "./parts.ts";
+import { pathsOf, refreshFiles, removeFiles } from "./sandbox-files.ts";
+import { closeSandbox, dropSandbox, hasSandbox, openSandbox, removalSettled } from "./sandboxes.ts";
+import { removeVolume, volumePath } from "./volumes.ts";
+
+interface Waiter {
+  readonly condition: WaitCondition;
+  readonly tell: (result: { exitCode: number; error: string }) => void;
+}
+const firstPause = 100; // milliseconds before the first restart; doubles up to a minute (Docker's documentation, restart policies)
+
+/** From created to running to exited to removed, and back again as the restart policy says. */
+export class Lifecycle {
+  readonly #parts: Parts;
+  readonly #waiters = new Map<ContainerId, Set<Waiter>>();
+  readonly #restarts = new Map<ContainerId, { pause: number; timer?: NodeJS.Timeout }>();
+  #closed = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    parts.runtime.processes.onExit((event) => {
+      if (event.execId === undefined)
+        this.#exited(event).catch((err: unknown) => parts.log.error({ err }, "an exit was not recorded"));
+    });
+    parts.runtime.onReconnect(
+      () => void this.#catchUp().catch((err: unknown) => parts.log.error({ err }, "containers were not found again")),
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const { timer } of this.#restarts.values()) clearTimeout(timer);
+  }
+
+  /** @throws {EngineError} not-modified when it runs; what network or runtime refuse, with nothing left running */
+  async start(container: Container): Promise<void> {
+    if (container.state.status === "paused") throw conflict("cannot start a paused container, try unpause instead");
+    if (isRunning(container)) throw new EngineError("not-modified", "container is already running");
+    if (container.state.status === "dead") throw conflict("container is marked for removal and cannot be started");
+    const { processes } = this.#parts.runtime;
+    clearTimeout(this.#restarts.get(container.id)?.timer);
+    const mounts = await this.#mounts(container);
+    try {
+      await processes.reap(container.id);
+      if (hasSandbox(container)) await openSandbox(this.#parts, container);
+      await refreshFiles(this.#parts, container.id);
+      failpoint("container.start.before-runtime");
+      const pid = await processes.start({ container, ...this.#namespaces(container), mounts });
+      failpoint("container.start.after-runtime");
+      const startedAt = new Date().toISOString();
+      await this.remember(container.id, {
+        status: "running",
+        pid,
+        startedAt,
+        exitCode: 0,
+        error: "",
+        oomKilled: false,
+        stoppedByUser: false,
+      });
+    } catch (error) {
+      await closeSandbox(this.#parts, container.id);
+      const exitCode = /not found|no such file/i.test((error as Error).message) ? 127 : 128;
+      await this.remember(container.id, { error: (error as Error).message, exitCode });
+      if (container.spec.autoRemove)
+        this.#tell(container.id, ["removed"], { exitCode, error: (error as Error).message });
+      throw error;
+    }
+    failpoint("container.start.after-store");
+    publishContainer(this.#parts, container, "start");
+  }
+
+  #namespaces(container: Container): { network?: string; pid?: string; ipc?: string } {
+    const { networkMode, pidMode, ipcMode } = container.spec;
+    const rows = this.#parts.store.snapshot();
+    const of = (mode: string, name: string) => {
+      if (mode === "host") return "host";
+      if (!mode.startsWith("container:")) return undefined;
+      const other = containerNamed(rows, mode.slice("container:".length));
+      if (!isRunning(other))
+        throw conflict(
+          `cannot join ${name} namespace of a non running container: container ${other.name} is ${other.state.status}`,
+        );
+      return `/proc/${other.state.pid}/ns/${name === "network" ? "net" : name.toLowerCase()}`;
+    };
+    const pid = of(pidMode, "PID");
+    const ipc = of(ipcMode, "IPC");
+    const shared = of(networkMode, "network");
+    const network = hasSandbox(container)
+      ? this.#parts.host.namespacePath(container.id)
+      : shared === "host"
+        ? undefined
+        : shared;
+    return {
+      ...(network !== undefined && { network }),
+      ...(pid !== undefined && { pid }),
+      ...(ipc !== undefined && { ipc }),
+    };
+  }
+
+  async #mounts(container: Container): Promise<ResolvedMount[]> {
+    const files = pathsOf(this.#parts, container.id);
+    const file = (source: string, target: string): ResolvedMount => ({
+      type: "bind",
+      source,
+      target,
+      readOnly: false,
+      propagation: "rprivate",
+      options: "",
+    });
+    const resolve = async (m: Mount): Promise<ResolvedMount> => {
+      if (m.type === "tmpfs") return { ...m, type: "tmpfs" };
+      const source = m.type === "volume" ? volumePath(this.#parts, m.source) : m.source;
+      await stat(source).catch(() => {
+        throw invalid(`invalid mount config for type "${m.type}": bind source path does not exist: ${source}`);
+      });
+      return {
+        type: "bind",
+        source,
+        target: m.target,
+        readOnly: m.readOnly,
+        propagation: m.propagation,
+        options: m.options,
+      };
+    };
+    const own = await Promise.all(container.spec.mounts.map(resolve));
+    const etc = [
+      file(files.resolvConf, "/etc/resolv.conf"),
+      file(files.hostname, "/etc/hostname"),
+      file(files.hosts, "/etc/hosts"),
+    ];
+    return [...etc.filter((e) => !own.some((m) => m.target === e.target)), ...own];
+  }
+
+  async stop(container: Container, options: { readonly timeout?: number; readonly signal?: string }): Promise<void> {
+    const restart = this.#restarts.get(container.id);
+    if (container.state.status === "restarting") {
+      clearTimeout(restart?.timer);
+      await this.remember(container.id, { status: "exited", stoppedByUser: true });
+      return;
+    }
+    if (!isRunning(container)) throw new EngineError("not-modified", "container is already stopped");
+    await this.remember(container.id, { stoppedByUser: true });
+    if (container.state.status === "paused") await this.unpause(container);
+    const seconds = options.timeout ?? container.spec.stopTimeout ?? 10;
+    const gone = this.wait(container, "next-exit");
+    const signal = signalNumber(options.signal ?? (container.spec.stopSignal || "TERM"));
+    await this.#signal(container.id, signal);
+    if (!(await within(gone, seconds * 1000))) {
+      await this.#signal(container.id, 9);
+      if (!(await within(gone, 10_000))) throw system(`container ${container.id} did not end after SIGKILL`);
+    }
+    publishContainer(this.#parts, container, "stop");
+  }
+
+  async #signal(id: ContainerId, signal: number): Promise<void> {
+    await this.#parts.runtime.processes.kill(id, signal).catch((error: unknown) => {
+      if (!(error instanceof EngineError) || error.class !== "conflict") throw error; // conflict: it ended by itself
+    });
+  }
+
+  async pause(container: Container): Promise<void> {
+    if (container.state.status === "paused") throw conflict(`container ${container.id} is already paused`);
+    await this.#parts.runtime.processes.pause(container.id);
+    await this.remember(container.id, { status: "paused" });
+    publishContainer(this.#parts, container, "pause");
+  }
+
+  async unpause(container: Container): Promise<void> {
+    if (container.state.status !== "paused") throw conflict(`Container ${container.id} is not paused`);
+    await this.#parts.runtime.processes.resume(container.id);
+    await this.remember(container.id, { status: "running" });
+    publishContainer(this.#parts, container, "unpause");
+  }
+
+  /** @throws {EngineError} conflict when it runs and `force` is off */
+  async remove(container: Container, options: { readonly force: boolean; readonly volumes: boolean }): Promise<void> {
+    if (isRunning(container) && !options.force) {
+      const state =
+        container.state.status === "paused"
+          ? "container is paused and must be unpaused first"
+          : "container is running: stop the container before removing or force remove";
+      throw conflict(`cannot remove container "/${container.name}": ${state}`);
+    }
+    clearTimeout(this.#restarts.get(container.id)?.timer);
+    this.#restarts.delete(container.id);
+    failpoint("container.remove.before-store");
+    await this.remember(container.id, { status: "dead", stoppedByUser: true });
+    failpoint("container.remove.before-runtime");
+    await this.#parts.runtime.processes.remove(container.id);
+    failpoint("container.remove.after-runtime");
+    await this.#parts.resolver.close(container.id);
+    const { result, revision } = await this.#parts.store.update((tx) => {
+      const owners = dropSandbox(tx, container.id);
+      tx.delete("names", `container|${(tx.get("containers", container.id) ?? container).name}`);
+      tx.delete("containers", container.id);
+      return owners;
+    });
+    failpoint("container.remove.after-store");
+    await Promise.all([removalSettled(this.#parts, result, revision), removeFiles(this.#parts, container.id)]);
+    if (options.volumes) await this.#removeVolumes(container);
+    publishContainer(this.#parts, container, "destroy");
+    this.#tell(container.id, ["removed", "next-exit", "not-running"], {
+      exitCode: container.state.exitCode,
+      error: "",
+    });
+  }
+
+  async #removeVolumes(container: Container): Promise<void> {
+    for (const mount of container.spec.mounts) {
+      const row = mount.type === "volume" ? this.#parts.store.snapshot().get("volumes", mount.source) : undefined;
+      if (row?.anonymous)
+        await removeVolume(this.#parts, row.name).catch((err: unknown) =>
+          this.#parts.log.warn({ err }, "a volume stays"),
+        );
+    }
+  }
+
+  /** Resolves when the condition holds; registered when the call returns. */
+  wait(container: Container, condition: WaitCondition): Promise<{ exitCode: number; error: string }> {
+    const { state } = container;
+    const idle = !isRunning(container) && state.status !== "restarting";
+    if (condition === "not-running" && idle) return Promise.resolve({ exitCode: state.exitCode, error: state.error });
+    return new Promise((tell) => {
+      const waiters = this.#waiters.get(container.id) ?? new Set();
+      this.#waiters.set(container.id, waiters.add({ condition, tell }));
+    });
+  }
+
+  #tell(id: ContainerId, conditions: readonly WaitCondition[], result: { exitCode: number; error: string }): void {
+    const waiters = this.#waiters.get(id);
+    for (const waiter of waiters ?? []) {
+      if (!conditions.includes(waiter.condition)) continue;
+      waiters?.delete(waiter);
+      waiter.tell(result);
+    }
+    if (waiters?.size === 0) this.#waiters.delete(id);
+  }
+
+  /** Changes a container's state, durably. */
+  async remember(id: ContainerId, change: Partial<ContainerState>): Promise<void> {
+    await this.#parts.store.update((tx) => {
+      const row = tx.get("containers", id);
+      if (row !== undefined) tx.put("containers", { ...row, state: { ...row.state, ...change } });
+    });
+  }
+
+  async #exited(event: ExitEvent): Promise<void> {
+    const { store, resolver, runtime } = this.#parts;
+    const { containerId: id, exitCode } = event;
+    const before = store.snapshot().get("containers", id);
+    if (before === undefined || before.state.status === "dead") return;
+    await resolver.close(id);
+    const { result, revision } = await store.update((tx) => {
+      const row = tx.get("containers", id);
+      if (row === undefined) return [];
+      const { oomKilled, exitedAt } = event;
+      tx.put("containers", {
+        ...row,
+        state: { ...row.state, status: "exited", pid: 0, exitCode, oomKilled, finishedAt: exitedAt },
+      });
+      return dropSandbox(tx, id);
+    });
+    failpoint("container.exit.after-store");
+    await Promise.all([removalSettled(this.#parts, result, revision), runtime.processes.reap(id)]);
+    publishContainer(this.#parts, before, "die", { exitCode: String(exitCode) });
+    this.#tell(id, ["next-exit", "not-running"], { exitCode, error: "" });
+    await this.#afterwards(id);
+  }
+
+  /** Removes or restarts what ended. */
+  async #afterwards(id: ContainerId): Promise<void> {
+    const container = this.#parts.store.snapshot().get("containers", id);
+    if (container === undefined || this.#closed) return;
+    if (container.spec.autoRemove) {
+      await this.#parts.locks.run(id, () => this.remove(container, { force: true, volumes: true }));
+      return;
+    }
+    if (wantsRestart(container)) await this.#restartLater(container);
+  }
+
+  async #restartLater(container: Container): Promise<void> {
+    const { startedAt, finishedAt, restartCount } = container.state;
+    const long = Date.parse(finishedAt) - Date.parse(startedAt) > 10_000;
+    const pause = long ? firstPause : Math.min((this.#restarts.get(container.id)?.pause ?? firstPause / 2) * 2, 60_000);
+    await this.remember(container.id, { status: "restarting", restartCount: restartCount + 1 });
+    const timer = setTimeout(() => {
+      const again = () =>
+        this.#parts.locks.run(container.id, async () => {
+          const row = this.#parts.store.snapshot().get("containers", container.id);
+          if (row?.state.status === "restarting" && !this.#closed) await this.start(row);
+        });
+      again().catch(async (err: unknown) => {
+        this.#parts.log.warn({ err, container: container.id }, "a restart failed");
+        await this.remember(container.id, { status: "exited" });
+      });
+    }, pause);
+    this.#restarts.set(container.id, { pause, timer });
+  }
+
+  /** At start: records exits that were missed, ends what was half started, finishes removals, starts what shall always run. */
+  async recover(): Promise<void> {
+    const { store, runtime } = this.#parts;
+    const rows = store.snapshot();
+    const found = new Map((await runtime.processes.list()).map((f) => [f.id, f]));
+    for (const id of found.keys()) if (rows.get("containers", id) === undefined) await runtime.processes.remove(id);
+    for (const container of rows.list("containers")) await this.#recoverOne(container, found.get(container.id));
+    for (const sandbox of store.snapshot().list("sandboxes"))
+      if (store.snapshot().get("containers", sandbox.containerId) === undefined)
+        await closeSandbox(this.#parts, sandbox.id);
+  }
+
+  async #recoverOne(container: Container, found: FoundContainer | undefined): Promise<void> {
+    const { runtime, resolver, store } = this.#parts;
+    const alive = found?.task?.status === "running" || found?.task?.status === "paused";
+    if (container.state.status === "dead") {
+      await this.remove(container, { force: true, volumes: container.spec.autoRemove });
+    } else if (isRunning(container) && alive) {
+      if (store.snapshot().get("sandboxes", container.id)?.resolver) await resolver.open(container.id);
+      await this.remember(container.id, {
+        status: found?.task?.status === "paused" ? "paused" : "running",
+        pid: found?.task?.pid ?? 0,
+      });
+    } else if (isRunning(container)) {
+      const { exitCode = 255, exitedAt = new Date().toISOString() } = found?.task ?? {};
+      await this.#exited({ containerId: container.id, exitCode, exitedAt, oomKilled: false });
+    } else {
+      if (found?.task !== undefined) await this.#endHalfStarted(container.id);
+      if (store.snapshot().get("sandboxes", container.id) !== undefined) await closeSandbox(this.#parts, container.id);
+      if (container.spec.autoRemove && container.state.status === "exited")
+        await this.remove(container, { force: true, volumes: true });
+      else if (
+        container.state.status === "restarting" ||
+        (container.state.startedAt !== zero && bootRestart(container))
+      )
+        await this.#restartLater(container);
+    }
+  }
+
+  /** The daemon died between the start of the process and its record: nobody was told that it runs. */
+  async #endHalfStarted(id: ContainerId): Promise<void> {
+    const { processes } = this.#parts.runtime;
+    const gone = new Promise<void>((resolve) => {
+      const end = processes.onExit((event) => {
+        if (event.containerId !== id || event.execId !== undefined) return;
+        end();
+        resolve();
+      });
+    });
+    await this.#signal(id, 9);
+    await within(gone, 2000);
+    await processes.reap(id);
+  }
+
+  /** After containerd came back: exits may have passed unseen. */
+  async #catchUp(): Promise<void> {
+    const found = new Map((await this.#parts.runtime.processes.list()).map((f) => [f.id, f]));
+    for (const container of this.#parts.store.snapshot().list("containers")) {
+      const task = found.get(container.id)?.task;
+      if (!isRunning(container) || task?.status === "running" || task?.status === "paused") continue;
+      const { exitCode = 255, exitedAt = new Date().toISOString() } = task ?? {};
+      await this.#exited({ containerId: container.id, exitCode, exitedAt, oomKilled: false });
+    }
+  }
+}
+
+const zero = "0001-01-01T00:00:00Z";
+
+function wantsRestart(container: Container): boolean {
+  const { restart } = container.spec;
+  const { stoppedByUser, exitCode, restartCount } = container.state;
+  if (stoppedByUser) return false;
+  if (restart.name === "always" || restart.name === "unless-stopped") return true;
+  return (
+    restart.name === "on-failure" &&
+    exitCode !== 0 &&
+    (restart.maximumRetryCount === 0 || restartCount < restart.maximumRetryCount)
+  );
+}
+
+/** `always` runs again after a restart of the daemon even where the user had stopped it; `unless-stopped` does not. */
+const bootRestart = (container: Container) => container.spec.restart.name === "always" || wantsRestart(container);
+
+async function within(done: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  if (milliseconds < 0) return done.then(() => true);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), milliseconds);
+  });
+  try {
+    return await Promise.race([done.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

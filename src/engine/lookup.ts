@@ -1,0 +1,35 @@
+import { conflict, invalid, notFound } from "../lib/errors.ts";
+import type { Container } from "../model/container.ts";
+import type { Network } from "../model/network.ts";
+import type { Snapshot } from "../store/store.ts";
+
+/**
+ * The network meant by a full id, a full name or the unambiguous beginning of an id, in this order
+ * (moby daemon/network.go FindNetwork).
+ * @throws {EngineError} not-found; invalid when ambiguous
+ */
+export function networkNamed(rows: Snapshot, reference: string): Network {
+  const exact =
+    rows.get("networks", reference) ?? rows.get("networks", rows.get("names", `network|${reference}`)?.id ?? "");
+  if (exact !== undefined) return exact;
+  const found = reference === "" ? [] : rows.list("networks").filter((n) => n.id.startsWith(reference));
+  if (found.length > 1)
+    throw invalid(`network ${reference} is ambiguous (${found.length} matches found based on ID prefix)`);
+  if (found[0] === undefined) throw notFound(`network ${reference} not found`);
+  return found[0];
+}
+
+/**
+ * The container meant by a full id, a name (with or without the slash) or the unambiguous beginning of an id.
+ * @throws {EngineError} not-found; conflict when ambiguous
+ */
+export function containerNamed(rows: Snapshot, reference: string): Container {
+  const name = reference.replace(/^\//, "");
+  const exact =
+    rows.get("containers", reference) ?? rows.get("containers", rows.get("names", `container|${name}`)?.id ?? "");
+  if (exact !== undefined) return exact;
+  const found = name === "" ? [] : rows.list("containers").filter((c) => c.id.startsWith(name));
+  if (found.length > 1) throw conflict(`Multiple IDs found with provided prefix: ${reference}`);
+  if (found[0] === undefined) throw notFound(`No such container: ${reference}`);
+  return found[0];
+}

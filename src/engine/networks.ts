@@ -1,0 +1,355 @@
+import { randomBytes } from "node:crypto";
+import { closePools, openPools } from "../ipam/pools.ts";
+import { conflict, EngineError, forbidden, invalid, notFound, system } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
+import type { Attachment, Container } from "../model/container.ts";
+import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Snapshot } from "../store/store.ts";
+import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
+import type { Filters, NetworkDetail, Networks } from "./engine.ts";
+import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
+import { containerNamed, networkNamed } from "./lookup.ts";
+import type { Parts } from "./parts.ts";
+import { refreshFiles } from "./sandbox-files.ts";
+import { portChoices, removalSettled } from "./sandboxes.ts";
+
+const listFilters = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
+
+/** The verbs of `docker network`. */
+export function createNetworks(parts: Parts): Networks {
+  let pruning = false;
+  return {
+    create: (spec, signal) => createNetwork(parts, spec, {}, signal),
+    list(filters) {
+      checkFilters(filters, listFilters);
+      const rows = parts.store.snapshot();
+      return rows
+        .list("networks")
+        .filter((network) => passes(rows, network, filters))
+        .map((network) => detail(rows, network));
+    },
+    inspect(reference) {
+      const rows = parts.store.snapshot();
+      return detail(rows, networkNamed(rows, reference));
+    },
+    remove: (reference) => removeNetwork(parts, reference),
+    connect: (reference, container, wish) => connect(parts, reference, container, wish),
+    disconnect: (reference, container, force) => disconnect(parts, reference, container, force),
+    async prune(filters) {
+      checkFilters(filters, ["until", "label", "label!"]);
+      if (pruning) throw conflict("a prune operation is already running");
+      pruning = true;
+      try {
+        return await prune(parts, filters);
+      } finally {
+        pruning = false;
+      }
+    },
+  };
+}
+
+function detail(rows: Snapshot, network: Network): NetworkDetail {
+  const byName = (a: { containerName: string }, b: { containerName: string }) =>
+    a.containerName < b.containerName ? -1 : 1;
+  return {
+    network,
+    pools: rows.where("pools", "network", network.id),
+    endpoints: rows.where("endpoints", "network", network.id).toSorted(byName),
+  };
+}
+
+function passes(rows: Snapshot, network: Network, filters: Filters): boolean {
+  const used = rows.where("endpoints", "network", network.id).length > 0;
+  return (
+    passesLabels(filters, network.spec.labels) &&
+    passesFilters(filters, {
+      driver: (v) => network.spec.driver === v || (v === "null" && network.spec.driver === "none"),
+      id: (v) => network.id.startsWith(v),
+      name: (v) => nameFits(network.spec.name, v),
+      scope: (v) => (v === "swarm" ? network.scope === "cluster" : v === network.scope),
+      type: (v) => {
+        if (v !== "builtin" && v !== "custom") throw invalid(`invalid filter: 'type'='${v}'`);
+        return network.predefined === (v === "builtin");
+      },
+      dangling: (v) => {
+        if (!/^(1|0|t|f|T|F|true|false|TRUE|FALSE|True|False)$/.test(v))
+          throw invalid(`invalid filter 'dangling=[${v}]'`);
+        return /^(1|t|T|true|TRUE|True)$/.test(v) === (!network.predefined && !used);
+      },
+    })
+  );
+}
+
+const predefinedNames = ["bridge", "host", "none", "default"];
+
+/**
+ * Creates a network, with its pools, and waits until the kernel has it.
+ * @throws {EngineError} with Docker's texts; nothing is left behind
+ */
+export async function createNetwork(
+  parts: Parts,
+  wish: NetworkSpec,
+  options: { readonly predefined?: boolean; readonly id?: string },
+  signal?: AbortSignal,
+): Promise<{ readonly id: string; readonly warning: string }> {
+  const predefined = options.predefined ?? false;
+  if (wish.name === "") throw invalid("invalid name: name is empty");
+  if (!predefined && predefinedNames.includes(wish.name))
+    throw forbidden(`operation is not permitted on predefined ${wish.name} network `);
+  const spec = withTemplate(parts.store.snapshot(), wish);
+  const driver = parts.drivers.get(spec.driver);
+  if (driver === undefined) throw notFound(`plugin "${spec.driver}" not found`);
+  if (!predefined && !driver.hasPools) throw forbidden(`only one instance of "${spec.driver}" network is allowed`);
+  if (spec.ipam.driver !== "default" && spec.ipam.driver !== "null")
+    throw notFound(`plugin "${spec.ipam.driver}" not found`);
+  if (spec.ingress) throw forbidden("Ingress network can only be global scope network");
+  if (!spec.ipv4 && !spec.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
+  driver.readOptions(spec);
+  const id = options.id ?? randomBytes(32).toString("hex");
+  checkBridgeName(parts, id, spec);
+  const createdAt = new Date().toISOString();
+  failpoint("network.create.before-store");
+  const { revision } = await parts.store.update((tx) => {
+    if (tx.get("names", `network|${spec.name}`) !== undefined)
+      throw conflict(`network with name ${spec.name} already exists`);
+    const opened =
+      spec.configOnly || !driver.hasPools
+        ? { pools: [], labels: {} }
+        : openPools(tx, {
+            networkId: id,
+            spec,
+            severalSubnets: driver.severalSubnets,
+            defaultPools: parts.settings.addressPools,
+            daemonId: parts.settings.id,
+            hostRoutes: parts.host.routes(),
+            lenientCidr: parts.settings.lenientCidr,
+          });
+    const labels = { ...spec.labels, ...opened.labels };
+    tx.insert("names", { kind: "network", name: spec.name, id });
+    const pools = opened.pools.map((pool) => pool.id);
+    tx.insert("networks", { id, scope: driver.scope, spec: { ...spec, labels }, pools, predefined, createdAt });
+  });
+  failpoint("network.create.after-store");
+  try {
+    await parts.dataplane.settled(`network:${id}`, revision, signal);
+  } catch (error) {
+    await deleteNetwork(parts, id);
+    throw error instanceof EngineError ? error : system((error as Error).message, error);
+  }
+  failpoint("network.create.after-kernel");
+  publish(parts, "create", id, spec);
+  return { id, warning: "" };
+}
+
+/** Fills in what `--config-from` refers to (moby libnetwork/network.go applyConfigurationTo). */
+function withTemplate(rows: Snapshot, spec: NetworkSpec): NetworkSpec {
+  if (spec.configOnly && (spec.internal || spec.attachable || spec.ingress || spec.configFrom !== undefined))
+    throw forbidden(
+      "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported.",
+    );
+  if (spec.configFrom === undefined) return spec;
+  const template = rows.list("networks").find((n) => n.spec.name === spec.configFrom || n.id === spec.configFrom);
+  if (template === undefined || !template.spec.configOnly)
+    throw notFound(`configuration network "${spec.configFrom}" does not exist`);
+  if (spec.ipam.subnets.length > 0 || Object.keys(spec.options).length > 0)
+    throw forbidden(
+      "user specified configurations are not supported if the network depends on a configuration network",
+    );
+  const { ipam, options, ipv4, ipv6 } = template.spec;
+  return { ...spec, ipam, options, ipv4, ipv6, labels: { ...template.spec.labels, ...spec.labels } };
+}
+
+function checkBridgeName(parts: Parts, id: string, spec: NetworkSpec): void {
+  const key = "com.docker.network.bridge.name";
+  const name = spec.options[key];
+  if (name === undefined) return;
+  const other = parts.store
+    .snapshot()
+    .list("networks")
+    .find((n) => n.spec.options[key] === name && !n.spec.configOnly);
+  if (other !== undefined && !spec.configOnly)
+    throw forbidden(
+      `cannot create network ${id} (${name}): conflicts with network ${other.id} (${name}): networks have same bridge name`,
+    );
+}
+
+async function deleteNetwork(parts: Parts, id: string): Promise<void> {
+  const { revision } = await parts.store.update((tx) => {
+    const row = tx.get("networks", id);
+    if (row === undefined) return;
+    closePools(tx, id);
+    tx.delete("names", `network|${row.spec.name}`);
+    tx.delete("networks", id);
+  });
+  await removalSettled(parts, [`network:${id}`], revision);
+}
+
+async function removeNetwork(parts: Parts, reference: string): Promise<void> {
+  const network = networkNamed(parts.store.snapshot(), reference);
+  if (network.predefined) throw forbidden(`${network.spec.name} is a pre-defined network and cannot be removed`);
+  failpoint("network.remove.before-store");
+  await parts.store.update((tx) => {
+    const used = tx
+      .where("endpoints", "network", network.id)
+      .map((e) => `name:"${e.containerName}" id:"${e.id.slice(0, 12)}"`);
+    if (used.length > 0)
+      throw forbidden(
+        `error while removing network: network ${network.spec.name} has active endpoints (${used.join(", ")})`,
+      );
+    if (network.spec.configOnly && tx.list("networks").some((n) => n.spec.configFrom === network.spec.name))
+      throw forbidden(`configuration network "${network.spec.name}" is in use`);
+    tx.delete("names", `network|${network.spec.name}`);
+    closePools(tx, network.id);
+    tx.delete("networks", network.id);
+  });
+  failpoint("network.remove.after-store");
+  await removalSettled(parts, [`network:${network.id}`], parts.store.snapshot().revision);
+  publish(parts, "destroy", network.id, network.spec);
+}
+
+async function prune(parts: Parts, filters: Filters): Promise<string[]> {
+  const until = untilTime(filters);
+  const rows = parts.store.snapshot();
+  const idle = rows
+    .list("networks")
+    .filter(
+      (n) =>
+        !n.predefined &&
+        !n.spec.configOnly &&
+        passesLabels(filters, n.spec.labels) &&
+        Date.parse(n.createdAt) <= until &&
+        rows.where("endpoints", "network", n.id).length === 0,
+    );
+  const names: string[] = [];
+  for (const network of idle) {
+    try {
+      await removeNetwork(parts, network.id);
+      names.push(network.spec.name);
+    } catch (error) {
+      if (!(error instanceof EngineError) || (error.class !== "forbidden" && error.class !== "not-found")) throw error;
+    }
+  }
+  return names;
+}
+
+const withoutNetwork =
+  "container sharing network namespace with another container or host cannot be connected to any other network";
+
+async function connect(
+  parts: Parts,
+  reference: string,
+  name: string,
+  wish: Omit<Attachment, "network">,
+): Promise<void> {
+  const rows = parts.store.snapshot();
+  const { id } = containerNamed(rows, name);
+  const network = networkNamed(rows, reference);
+  if (network.spec.configOnly)
+    throw forbidden(`cannot connect container ${name} to configuration network ${network.spec.name}`);
+  await parts.locks.run(id, async () => {
+    const container = containerNamed(parts.store.snapshot(), id);
+    checkConnect(parts.store.snapshot(), container, network, wish);
+    const attachment: Attachment = { ...wish, network: network.id };
+    const endpointId = randomBytes(32).toString("hex");
+    const isNone = (a: Attachment) =>
+      a.network === "none" || parts.store.snapshot().get("networks", a.network)?.spec.driver === "none";
+    const attachments = [...container.attachments.filter((a) => !isNone(a)), attachment];
+    const choices = await portChoices(parts, container, [attachment]);
+    failpoint("network.connect.before-store");
+    const { revision } = await parts.store.update((tx) => {
+      const row = tx.get("containers", id) ?? container;
+      tx.put("containers", { ...row, attachments });
+      if (tx.get("sandboxes", id) === undefined) return;
+      addEndpoint(tx, row, attachment, endpointId);
+      assignGateways(tx, row, choices);
+    });
+    failpoint("network.connect.after-store");
+    try {
+      await settledHere(parts, id, revision);
+    } catch (error) {
+      await takeOff(parts, container, container.attachments, network);
+      throw error;
+    }
+    failpoint("network.connect.after-kernel");
+    publish(parts, "connect", network.id, network.spec, id);
+  });
+}
+
+function checkConnect(rows: Snapshot, container: Container, network: Network, wish: Omit<Attachment, "network">): void {
+  const mode = container.spec.networkMode;
+  if (network.spec.driver === "host")
+    throw invalid("cannot connect container to host network - container must be created in host network mode");
+  if (mode === "host" || mode.startsWith("container:")) throw invalid(withoutNetwork);
+  if (network.spec.driver === "none")
+    throw invalid("container cannot be connected to multiple networks with one of the networks in private (none) mode");
+  const names = [network.id, network.spec.name];
+  if (
+    container.attachments.some(
+      (a) => names.includes(a.network) || (a.network === "default" && network.spec.name === "bridge"),
+    )
+  )
+    throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
+  checkAttachment(rows, network, wish);
+}
+
+/** Waits for a running container's sandbox and all its endpoints, then renews its hosts and resolv.conf. */
+async function settledHere(parts: Parts, id: string, revision: number): Promise<void> {
+  const rows = parts.store.snapshot();
+  const sandbox = rows.get("sandboxes", id);
+  if (sandbox === undefined) return;
+  const owners = rows.where("endpoints", "sandbox", id).map((e) => `endpoint:${e.id}` as const);
+  await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
+  if (sandbox.resolver) await parts.resolver.open(id);
+  await refreshFiles(parts, id);
+}
+
+async function takeOff(
+  parts: Parts,
+  container: Container,
+  attachments: readonly Attachment[],
+  network: Network,
+): Promise<void> {
+  const gone: string[] = [];
+  const { revision } = await parts.store.update((tx) => {
+    gone.length = 0;
+    const row = tx.get("containers", container.id) ?? container;
+    tx.put("containers", { ...row, attachments });
+    for (const endpoint of tx.where("endpoints", "sandbox", container.id)) {
+      if (endpoint.networkId !== network.id) continue;
+      gone.push(endpoint.id);
+      removeEndpoint(tx, endpoint.id);
+      assignGateways(tx, row, []);
+    }
+  });
+  await removalSettled(
+    parts,
+    gone.map((id) => `endpoint:${id}` as const),
+    revision,
+  );
+  await settledHere(parts, container.id, revision);
+}
+
+async function disconnect(parts: Parts, reference: string, name: string, force: boolean): Promise<void> {
+  const rows = parts.store.snapshot();
+  const network = networkNamed(rows, reference);
+  const container = containerNamed(rows, name);
+  if (network.spec.driver === "host")
+    throw invalid("cannot disconnect container from host network - container was created in host network mode");
+  await parts.locks.run(container.id, async () => {
+    const current = containerNamed(parts.store.snapshot(), container.id);
+    const names = [network.id, network.spec.name];
+    const attachments = current.attachments.filter(
+      (a) => !names.includes(a.network) && !(a.network === "default" && network.spec.name === "bridge"),
+    );
+    if (attachments.length === current.attachments.length && !force)
+      throw system(`container ${current.id} is not connected to network ${network.spec.name}`);
+    failpoint("network.disconnect.before-store");
+    await takeOff(parts, current, attachments, network);
+    publish(parts, "disconnect", network.id, network.spec, current.id);
+  });
+}
+
+function publish(parts: Parts, action: string, id: string, spec: NetworkSpec, container?: string): void {
+  const attributes = { name: spec.name, type: spec.driver, ...(container !== undefined && { container }) };
+  parts.bus.publish({ type: "network", action, id, attributes });
+}

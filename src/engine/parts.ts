@@ -1,0 +1,77 @@
+import type { Dataplane } from "../dataplane/dataplane.ts";
+import type { NetworkDriver } from "../drivers/driver.ts";
+import type { KeyedLock } from "../lib/keyed-lock.ts";
+import type { Cidr, IpAddress, SandboxId } from "../model/ids.ts";
+import type { DnsConfig } from "../model/sandbox.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Store } from "../store/store.ts";
+import type { EventBus } from "./events.ts";
+
+/** What the engine asks of the machine; `daemon.ts` supplies it. */
+export interface Host {
+  readonly name: string;
+  readonly memory: number; // bytes
+  readonly cpus: number;
+  readonly kernelVersion: string;
+  readonly operatingSystem: string;
+  readonly osVersion: string;
+  readonly cgroupVersion: "1" | "2";
+  /** Routes and addresses that are not ours: no pool may overlap them unseen. */
+  routes(): readonly { readonly to: Cidr; readonly link: string }[];
+  /** Why a bridge of this name cannot be ours, or undefined. */
+  linkOwner(name: string): string | undefined;
+  /** True when no process listens there. */
+  portFree(protocol: string, address: IpAddress, port: number): Promise<boolean>;
+  /** First and last port of `net.ipv4.ip_local_port_range`. */
+  ephemeralPorts(): readonly [first: number, last: number];
+  /** The host's resolv.conf. */
+  dns(): DnsConfig;
+  /** Path of the file that pins a sandbox's namespace. */
+  namespacePath(id: SandboxId): string;
+  /** What in the host's firewall keeps containers from the network, with the mend. */
+  firewallWarnings(): readonly string[];
+}
+
+/** The embedded DNS server of each sandbox. */
+export interface Resolver {
+  open(id: SandboxId): void | Promise<void>;
+  close(id: SandboxId): void | Promise<void>;
+}
+
+export interface Settings {
+  readonly id: string; // UUID of this daemon
+  readonly version: string;
+  readonly dataRoot: string;
+  readonly debug: boolean;
+  readonly labels: readonly string[];
+  readonly lenientCidr: boolean;
+  readonly addressPools: readonly { readonly base: Cidr; readonly size: number }[];
+  /** `docker0`, or what `--bridge` says; "none" means no default bridge. */
+  readonly bridge: string;
+  readonly bridgeAddress?: Cidr; // `--bip`
+  readonly hostBinding: IpAddress;
+  readonly dns: Partial<DnsConfig>;
+  readonly insecureRegistries: readonly string[];
+}
+
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Everything the engine's verbs stand on. */
+export interface Parts {
+  readonly store: Store;
+  readonly runtime: Runtime;
+  readonly dataplane: Dataplane;
+  readonly resolver: Resolver;
+  readonly drivers: ReadonlyMap<string, NetworkDriver>;
+  readonly host: Host;
+  readonly settings: Settings;
+  readonly bus: EventBus;
+  /** One verb at a time for each container. */
+  readonly locks: KeyedLock;
+  readonly log: Log;
+}

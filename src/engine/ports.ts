@@ -1,0 +1,165 @@
+import { invalid, system } from "../lib/errors.ts";
+import type { Container, PortWish } from "../model/container.ts";
+import type { PortBinding } from "../model/endpoint.ts";
+import type { EndpointId, IpAddress } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
+import type { Host } from "./parts.ts";
+
+/** One binding to be made: the first of `candidates` that no other endpoint has. */
+export interface PortChoice {
+  readonly protocol: PortBinding["protocol"];
+  readonly containerPort: number;
+  readonly hostIp: IpAddress;
+  /** Free host ports in order of preference; 0 stands for "no host port" (gateway mode `routed`). */
+  readonly candidates: readonly number[];
+  /** True when the user named one port, for the error's text. */
+  readonly fixed: boolean;
+}
+
+/** What the user's `-p` and `-P` ask for, before any port is chosen. */
+export function portWishes(container: Container): PortWish[] {
+  const { ports, publishAll, exposed } = container.spec;
+  const named = (e: { readonly protocol: string; readonly port: number }) =>
+    ports.some((p) => p.protocol === e.protocol && p.containerPort === e.port);
+  const all = publishAll ? exposed.filter((e) => !named(e)) : [];
+  return [...ports, ...all.map((e) => ({ protocol: e.protocol, containerPort: e.port, hostIp: "", hostPort: "" }))];
+}
+
+/** Where the gateway networks of a container bind ports that name no host address. */
+export interface PortDefaults {
+  readonly 4?: { readonly network: Network; readonly hostIp: IpAddress };
+  readonly 6?: { readonly network: Network; readonly hostIp: IpAddress };
+}
+
+const ephemeralTried = 32;
+let cursor = 0;
+
+/**
+ * Asks the host which ports are free. Nothing is claimed yet.
+ * @throws {EngineError} system when a port that the user named is held by a process; invalid for a bad range
+ */
+export async function choosePorts(
+  wishes: readonly PortWish[],
+  defaults: PortDefaults,
+  rows: Snapshot,
+  host: Pick<Host, "portFree" | "ephemeralPorts">,
+): Promise<PortChoice[]> {
+  const choices: PortChoice[] = [];
+  for (const wish of wishes) {
+    for (const [family, hostIp] of bindAddresses(wish, defaults)) {
+      const network = defaults[family]?.network;
+      if (network?.spec.options[`com.docker.network.bridge.gateway_mode_ipv${family}`] === "routed") {
+        choices.push({ ...wish, hostIp, candidates: [0], fixed: false });
+        continue;
+      }
+      choices.push(await freePorts(wish, hostIp, rows, host));
+    }
+  }
+  return choices;
+}
+
+function bindAddresses(wish: PortWish, defaults: PortDefaults): [4 | 6, IpAddress][] {
+  if (wish.hostIp !== "") {
+    const family = wish.hostIp.includes(":") ? 6 : 4;
+    if (defaults[family] === undefined && (defaults[4] ?? defaults[6]) !== undefined)
+      throw invalid(
+        `cannot publish port ${wish.containerPort}/${wish.protocol} on ${wish.hostIp}: the container has no IPv${family} address with a gateway; connect it to a network with IPv${family}`,
+      );
+    return defaults[family] === undefined ? [] : [[family, wish.hostIp]];
+  }
+  const both: [4 | 6, IpAddress][] = [];
+  if (defaults[4] !== undefined && !defaults[4].hostIp.includes(":")) both.push([4, defaults[4].hostIp]);
+  if (defaults[6] !== undefined && (defaults[4]?.hostIp ?? "0.0.0.0") === "0.0.0.0") both.push([6, defaults[6].hostIp]);
+  return both;
+}
+
+async function freePorts(
+  wish: PortWish,
+  hostIp: IpAddress,
+  rows: Snapshot,
+  host: Pick<Host, "portFree" | "ephemeralPorts">,
+): Promise<PortChoice> {
+  const base = { protocol: wish.protocol, containerPort: wish.containerPort, hostIp };
+  const [first, last] = readRange(wish.hostPort, host);
+  const fixed = first === last;
+  const span = last - first + 1;
+  const from = wish.hostPort === "" ? cursor++ : 0;
+  const candidates: number[] = [];
+  for (let step = 0; step < span && candidates.length < ephemeralTried; step += 1) {
+    const port = first + ((from + step) % span);
+    if (!fixed && holderOf(rows, wish.protocol, hostIp, port) !== undefined) continue;
+    if (fixed && holderOf(rows, wish.protocol, hostIp, port) !== undefined)
+      candidates.push(port); // placePorts says whose it is
+    else if (await host.portFree(wish.protocol, hostIp, port)) candidates.push(port);
+    else if (fixed)
+      throw system(
+        `failed to bind host port for ${text(hostIp, port)}:${wish.containerPort}/${wish.protocol}: address already in use`,
+      );
+  }
+  return { ...base, candidates, fixed };
+}
+
+function readRange(hostPort: string, host: Pick<Host, "ephemeralPorts">): readonly [number, number] {
+  if (hostPort === "" || hostPort === "0") return host.ephemeralPorts();
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(hostPort);
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2] ?? match?.[1]);
+  if (match === null || first > last || first < 1 || last > 65_535)
+    throw invalid(`invalid port specification: "${hostPort}"`);
+  return [first, last];
+}
+
+const text = (address: IpAddress, port: number) =>
+  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+const isAny = (address: IpAddress) => address === "0.0.0.0" || address === "::";
+
+/** The endpoint that holds a host port; an address that stands for all of its family meets every one of them. */
+function holderOf(rows: Snapshot, protocol: string, hostIp: IpAddress, port: number): EndpointId | undefined {
+  return rows.where("ports", "number", `${protocol}|${port}`).find((claim) => {
+    if (claim.hostIp.includes(":") !== hostIp.includes(":")) return false;
+    return claim.hostIp === hostIp || isAny(claim.hostIp) || isAny(hostIp);
+  })?.endpointId;
+}
+
+/**
+ * Claims the chosen ports for the endpoints that own the default routes; those that a container has already stay.
+ * @throws {EngineError} system when another container has a port
+ */
+export function placePorts(
+  tx: Transaction,
+  sandboxId: string,
+  choices: readonly PortChoice[],
+  gateways: { readonly 4: EndpointId | undefined; readonly 6: EndpointId | undefined },
+): void {
+  const endpoints = tx.where("endpoints", "sandbox", sandboxId);
+  const placed = endpoints.flatMap((e) => e.ports);
+  for (const endpoint of endpoints)
+    for (const port of tx.where("ports", "endpoint", endpoint.id))
+      tx.delete("ports", `${port.protocol}|${port.hostIp}|${port.hostPort}`);
+  const ports = new Map<EndpointId, PortBinding[]>();
+  const give = (binding: PortBinding) => {
+    const owner = gateways[binding.hostIp.includes(":") ? 6 : 4];
+    if (owner === undefined) return;
+    const row = { protocol: binding.protocol, hostIp: binding.hostIp, hostPort: binding.hostPort, endpointId: owner };
+    if (binding.hostPort !== 0) tx.insert("ports", row);
+    ports.set(owner, [...(ports.get(owner) ?? []), binding]);
+  };
+  for (const binding of placed) give(binding);
+  for (const choice of choices) {
+    const hostPort = choice.candidates.find(
+      (port) => port === 0 || holderOf(tx, choice.protocol, choice.hostIp, port) === undefined,
+    );
+    if (hostPort === undefined)
+      throw system(
+        choice.fixed
+          ? `Bind for ${text(choice.hostIp, choice.candidates[0] ?? 0)} failed: port is already allocated`
+          : `no free host port for ${choice.containerPort}/${choice.protocol} on ${choice.hostIp}`,
+      );
+    give({ protocol: choice.protocol, containerPort: choice.containerPort, hostIp: choice.hostIp, hostPort });
+  }
+  for (const endpoint of endpoints) {
+    const own = ports.get(endpoint.id) ?? [];
+    if (JSON.stringify(own) !== JSON.stringify(endpoint.ports)) tx.put("endpoints", { ...endpoint, ports: own });
+  }
+}

@@ -1,0 +1,121 @@
+import { randomBytes } from "node:crypto";
+import { EngineError } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
+import type { Attachment, Container } from "../model/container.ts";
+import type { ContainerId } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
+import type { Owner } from "../model/plan.ts";
+import type { Transaction } from "../store/store.ts";
+import { addEndpoint, assignGateways, newSandbox, removeEndpoint } from "./attachments.ts";
+import { networkNamed } from "./lookup.ts";
+import type { Parts } from "./parts.ts";
+import { choosePorts, type PortChoice, type PortDefaults, portWishes } from "./ports.ts";
+import { dnsOf } from "./sandbox-files.ts";
+
+/** True for containers with a network namespace of their own. */
+export const hasSandbox = (container: Container) =>
+  container.spec.networkMode !== "host" && !container.spec.networkMode.startsWith("container:");
+
+/** Host ports for what a container publishes, if one of these attachments may become its gateway. */
+export async function portChoices(
+  parts: Parts,
+  container: Container,
+  attachments: readonly Attachment[],
+): Promise<PortChoice[]> {
+  const wishes = portWishes(container);
+  const rows = parts.store.snapshot();
+  if (wishes.length === 0) return [];
+  const held = rows.where("endpoints", "sandbox", container.id);
+  if (held.some((e) => e.ports.length > 0)) return [];
+  const networks = attachments
+    .toSorted((a, b) => b.gatewayPriority - a.gatewayPriority)
+    .map((a) => networkNamed(rows, a.network))
+    .filter((n) => !n.spec.internal);
+  const of = (family: 4 | 6) => {
+    const network = networks.find((n) =>
+      rows.where("pools", "network", n.id).some((p) => p.subnet.includes(":") === (family === 6)),
+    );
+    return network && { network, hostIp: bindAddress(parts, network, family) };
+  };
+  const v4 = of(4);
+  const v6 = of(6);
+  const defaults: PortDefaults = { ...(v4 && { 4: v4 }), ...(v6 && { 6: v6 }) };
+  return choosePorts(wishes, defaults, rows, parts.host);
+}
+
+function bindAddress(parts: Parts, network: Network, family: 4 | 6): string {
+  if (family === 6) return "::";
+  return network.spec.options["com.docker.network.bridge.host_binding_ipv4"] ?? parts.settings.hostBinding;
+}
+
+/**
+ * Makes the namespace of a container that is about to run, with an endpoint on each of its networks.
+ * @throws {EngineError} with Docker's texts; nothing is left behind
+ */
+export async function openSandbox(parts: Parts, container: Container): Promise<void> {
+  try {
+    const choices = await portChoices(parts, container, container.attachments);
+    const ids = container.attachments.map(() => randomBytes(32).toString("hex"));
+    failpoint("sandbox.open.before-store");
+    const { revision } = await parts.store.update((tx) => {
+      tx.insert("sandboxes", newSandbox(container, dnsOf(parts, container)));
+      container.attachments.forEach((attachment, index) => {
+        const network = networkNamed(tx, attachment.network);
+        if (parts.drivers.get(network.spec.driver)?.hasPools) addEndpoint(tx, container, attachment, ids[index] ?? "");
+      });
+      assignGateways(tx, container, choices);
+      pinNetworks(tx, container);
+    });
+    failpoint("sandbox.open.after-store");
+    const rows = parts.store.snapshot();
+    const owners: Owner[] = [
+      `sandbox:${container.id}`,
+      ...rows.where("endpoints", "sandbox", container.id).map((e) => `endpoint:${e.id}` as const),
+    ];
+    await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
+    if (rows.get("sandboxes", container.id)?.resolver) await parts.resolver.open(container.id);
+    failpoint("sandbox.open.after-kernel");
+  } catch (error) {
+    await closeSandbox(parts, container.id);
+    if (error instanceof EngineError && error.class === "not-found") throw error;
+    throw new EngineError(
+      error instanceof EngineError ? error.class : "system",
+      `failed to set up container networking: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+}
+
+/** From the first start on, a container's attachments mean networks by id: a new network of the old name is another one. */
+function pinNetworks(tx: Transaction, container: Container): void {
+  const row = tx.get("containers", container.id);
+  if (row === undefined) return;
+  const attachments = row.attachments.map((a) => ({ ...a, network: networkNamed(tx, a.network).id }));
+  if (attachments.some((a, i) => a.network !== row.attachments[i]?.network))
+    tx.put("containers", { ...row, attachments });
+}
+
+/** Removes a container's endpoints and namespace in `tx`. @returns the owners that the kernel must lose */
+export function dropSandbox(tx: Transaction, id: ContainerId): Owner[] {
+  const owners: Owner[] = [];
+  for (const endpoint of tx.where("endpoints", "sandbox", id)) {
+    owners.push(`endpoint:${endpoint.id}`);
+    removeEndpoint(tx, endpoint.id);
+  }
+  if (tx.get("sandboxes", id) !== undefined) owners.push(`sandbox:${id}`);
+  tx.delete("sandboxes", id);
+  return owners;
+}
+
+/** Removes a container's endpoints and namespace and waits until the kernel has lost them. */
+export async function closeSandbox(parts: Parts, id: ContainerId): Promise<void> {
+  await parts.resolver.close(id);
+  const { result, revision } = await parts.store.update((tx) => dropSandbox(tx, id));
+  await removalSettled(parts, result, revision);
+}
+
+/** Waits until the kernel has lost what these owners had; what it refuses is logged and tried again by the data plane. */
+export async function removalSettled(parts: Parts, owners: readonly Owner[], revision: number): Promise<void> {
+  for (const result of await Promise.allSettled(owners.map((owner) => parts.dataplane.settled(owner, revision))))
+    if (result.status === "rejected") parts.log.warn({ err: result.reason }, "the kernel kept an object for now");
+}
