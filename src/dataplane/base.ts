@@ -1,5 +1,12 @@
 import type { Family, PlanObject } from "../model/plan.ts";
 
+/** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
+const guard: Readonly<Record<Family, string>> = {
+  ip: `    iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname != "lo" ip saddr 127.0.0.0/8 drop`,
+  ip6: `    iifname != "lo" ip6 daddr ::1 drop`,
+};
+
 /**
  * The part of the table `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
@@ -55,13 +62,6 @@ ${guard[family]}
   }
 `;
 }
-
-/** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
-const guard: Readonly<Record<Family, string>> = {
-  ip: `    iifname != "lo" ip daddr 127.0.0.0/8 drop
-    iifname != "lo" ip saddr 127.0.0.0/8 drop`,
-  ip6: `    iifname != "lo" ip6 daddr ::1 drop`,
-};
 
 /** What the owner `host` wants. IPv6 forwarding only when a network needs it: it ends router discovery on the uplinks. */
 export function planHost(wish: { readonly ipv6: boolean; readonly raised: Readonly<Record<string, string>> }): PlanObject[] {
