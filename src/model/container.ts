@@ -35,6 +35,8 @@ export interface Mount {
   readonly options: string;
   /** Copy the image's content into an empty volume at first use. */
   readonly copy: boolean;
+  /** A bind whose source is made as an empty directory when it is missing (`-v`, but not `--mount`). */
+  readonly createSource?: boolean;
 }
 
 export interface RestartPolicy {

@@ -1,0 +1,19 @@
+import { notFound } from "../../lib/errors.ts";
+import { type Call, json, type Reply } from "../call.ts";
+import { param, readFilters } from "../query.ts";
+import { networkJson } from "./wire.ts";
+
+/** `GET /networks`; before API 1.28 each entry names its containers. */
+export function listNetworks({ engine, query, version }: Call): Reply {
+  return json(engine.networks.list(readFilters(query)).map((detail) => networkJson(detail, version < 28)));
+}
+
+/** `GET /networks/{id}` */
+export function inspectNetwork(call: Call): Reply {
+  const reference = param(call, "id");
+  const detail = call.engine.networks.inspect(reference);
+  const scope = call.query.get("scope") ?? "";
+  if (scope !== "" && scope !== (detail.network.scope === "cluster" ? "swarm" : "local"))
+    throw notFound(`network ${reference} not found`);
+  return json(networkJson(detail, true));
+}

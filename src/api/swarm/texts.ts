@@ -1,0 +1,4 @@
+/** Docker's texts for calls that need a swarm (moby daemon/cluster/errors.go). */
+export const notManager =
+  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+export const notInSwarm = "This node is not part of a swarm";
