@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { conflict, EngineError, invalid } from "../lib/errors.ts";
-import type { Container, ContainerState } from "../model/container.ts";
+import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { Snapshot } from "../store/store.ts";
 import { createContainer, publishContainer } from "./create-container.ts";
@@ -116,7 +116,7 @@ export function createContainers(
         .list("containers")
         .filter((c) => !isRunning(c) && passesLabels(filters, c.spec.labels) && Date.parse(c.createdAt) <= until);
       for (const container of idle)
-        await locked(container.id, (c) => life.remove(c, { force: false, volumes: false, link: false }));
+        await locked(container.id, (c) => life.remove(c, { force: false, volumes: false }));
       return { ids: idle.map((c) => c.id), freed: 0 };
     },
     recover: () => life.recover(),
@@ -200,8 +200,6 @@ async function detailOf(
   };
 }
 
-const shownStatus = (state: ContainerState) => state.status;
-
 function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
   const age = (reference: string) => containerNamed(rows, reference).createdAt;
   const port = (text: string) => /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/.exec(text);
@@ -210,7 +208,7 @@ function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
     passesFilters(filters, {
       id: (v) => c.id.startsWith(v),
       name: (v) => nameFits(`/${c.name}`, v) || nameFits(c.name, v),
-      status: (v) => shownStatus(c.state) === v,
+      status: (v) => c.state.status === v,
       exited: (v) => !isRunning(c) && c.state.status !== "created" && c.state.exitCode === Number(v),
       ancestor: (v) =>
         c.spec.image === v ||

@@ -320,7 +320,7 @@ export class Lifecycle {
   }
 
   async #recoverOne(container: Container, found: FoundContainer | undefined): Promise<void> {
-    const { runtime, resolver, store } = this.#parts;
+    const { resolver, store } = this.#parts;
     const alive = found?.task?.status === "running" || found?.task?.status === "paused";
     if (container.state.status === "dead") {
       await this.remove(container, { force: true, volumes: container.spec.autoRemove });

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
@@ -80,3 +80,17 @@ function resolvConf(dns: DnsConfig, resolver: boolean): string {
 /** Removes a container's directory. */
 export const removeFiles = (parts: Parts, id: ContainerId) =>
   rm(pathsOf(parts, id).directory, { recursive: true, force: true });
+
+/** Directories of containers that no row names: a create or a remove that broke off. */
+export async function strayFiles(parts: Parts): Promise<string[]> {
+  const names = await readdir(join(parts.settings.dataRoot, "containers")).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  return names.filter((name) => parts.store.snapshot().get("containers", name) === undefined);
+}
+
+/** Removes what `strayFiles` finds. Only before the first call is served: a create in progress has no row yet. */
+export async function sweepFiles(parts: Parts): Promise<void> {
+  for (const name of await strayFiles(parts)) await removeFiles(parts, name);
+}

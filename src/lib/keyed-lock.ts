@@ -2,6 +2,11 @@
 export class KeyedLock {
   readonly #tails = new Map<string, Promise<unknown>>();
 
+  /** True while a body with this key runs or waits. */
+  busy(key: string): boolean {
+    return this.#tails.has(key);
+  }
+
   async run<R>(key: string, body: () => Promise<R>): Promise<R> {
     const before = this.#tails.get(key) ?? Promise.resolve();
     const mine = before.then(body, body);

@@ -1,0 +1,40 @@
+import { createContainers } from "./containers.ts";
+import type { Engine } from "./engine.ts";
+import { createExecs } from "./execs.ts";
+import { createEngineImages } from "./images.ts";
+import { createNetworks } from "./networks.ts";
+import type { Parts } from "./parts.ts";
+import { ensurePredefined } from "./predefined.ts";
+import { sweepFiles } from "./sandbox-files.ts";
+import { createSystem } from "./system.ts";
+import { createVolumes, sweepVolumes } from "./volumes.ts";
+
+export interface RunningEngine extends Engine {
+  /** Makes the networks that are always there. Needs the data plane. */
+  ensurePredefined(): Promise<void>;
+  /** Puts right what broke off or happened while the daemon was away. Before the first call is served. */
+  recover(): Promise<void>;
+  /** No restart is begun any more. */
+  stop(): void;
+}
+
+/** Docker's verbs over the parts. */
+export function createEngine(parts: Parts): RunningEngine {
+  const execs = createExecs(parts);
+  const containers = createContainers(parts, (id) => execs.idsOf(id));
+  return {
+    networks: createNetworks(parts),
+    containers,
+    execs,
+    volumes: createVolumes(parts),
+    images: createEngineImages(parts),
+    events: parts.bus,
+    system: createSystem(parts, new Date().toISOString()),
+    ensurePredefined: () => ensurePredefined(parts),
+    async recover() {
+      await containers.recover();
+      await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
+    },
+    stop: () => containers.stopAll(),
+  };
+}
