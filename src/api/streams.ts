@@ -1,6 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import { DetachKeys } from "../lib/detach-keys.ts";
-import type { OutputChunk } from "../runtime/runtime.ts";
+import type { OutputChunk, ProcessStreams } from "../runtime/runtime.ts";
 import type { Talk } from "./call.ts";
 
 const numbers = { stdout: 1, stderr: 2 } as const;
@@ -34,14 +34,26 @@ export async function converse(talk: Talk, input: Readable, output: Writable): P
   if (output.destroyed) leave();
   if (talk.stdin) feed(talk, input).catch(leave);
   else input.resume();
-  for await (const chunk of talk.before ?? []) await write(output, chunk);
-  for await (const { stream, data } of streams.output) {
-    if (output.destroyed) break;
-    if (talk[stream]) await write(output, talk.tty ? data : frame(stream, data));
+  try {
+    for await (const chunk of talk.before ?? []) await write(output, chunk);
+    for await (const { stream, data } of streams.output) {
+      if (output.destroyed) break;
+      if (talk[stream]) await write(output, talk.tty ? data : frame(stream, data));
+    }
+  } finally {
+    leave();
+    output.end();
   }
-  leave();
-  output.end();
 }
+
+async function* nothing() {}
+/** Streams of a process that is not there. */
+export const endedStreams: ProcessStreams = {
+  output: { [Symbol.asyncIterator]: nothing },
+  write: async () => {},
+  closeStdin: () => {},
+  close: () => {},
+};
 
 /**
  * What the client types. At its end a process without a terminal loses its standard input if it was opened for one

@@ -10,7 +10,9 @@ function pathOf({ query }: Call): string {
 }
 
 const statHeader = ({ name, size, mode, mtime, linkTarget }: PathStat) => ({
-  "X-Docker-Container-Path-Stat": Buffer.from(JSON.stringify({ name, size, mode, mtime, linkTarget })).toString("base64"),
+  "X-Docker-Container-Path-Stat": Buffer.from(JSON.stringify({ name, size, mode, mtime, linkTarget })).toString(
+    "base64",
+  ),
 });
 
 /** `GET /containers/{name}/archive`: a tar of what is at `path`. */
@@ -22,7 +24,7 @@ export async function readArchive(call: Call): Promise<Reply> {
 /** `HEAD /containers/{name}/archive`: what is at `path`. */
 export async function statArchive(call: Call): Promise<Reply> {
   const { stat, tar } = await call.engine.containers.readArchive(param(call, "name"), pathOf(call));
-  await tar[Symbol.asyncIterator]().return?.();
+  for await (const _ of tar) break; // lets go of the archive
   return plain("", { "Content-Type": "application/json", ...statHeader(stat) });
 }
 

@@ -1,8 +1,8 @@
 import { parseDetachKeys } from "../../lib/detach-keys.ts";
-import type { LogLine, ProcessStreams } from "../../runtime/runtime.ts";
+import type { LogLine } from "../../runtime/runtime.ts";
 import { type Call, outputType, type Reply } from "../call.ts";
 import { flag, param } from "../query.ts";
-import { frame } from "../streams.ts";
+import { endedStreams, frame } from "../streams.ts";
 
 /** `POST /containers/{name}/attach`: `logs=1` sends what was written before, `stream=1` what comes. */
 export async function attachContainer(call: Call): Promise<Reply> {
@@ -11,11 +11,10 @@ export async function attachContainer(call: Call): Promise<Reply> {
   const detachKeys = parseDetachKeys(query.get("detachKeys") ?? "");
   const { spec } = (await engine.containers.inspect(name)).container;
   const wanted = { stdout: flag(query, "stdout"), stderr: flag(query, "stderr") };
-  const streams = flag(query, "stream") ? await engine.containers.attach(name) : ended;
   const past = { follow: false, ...wanted, since: 0, until: 0 };
   const before = flag(query, "logs") ? (await engine.containers.logs(name, past, signal)).lines : undefined;
   const talk = {
-    streams,
+    streams: flag(query, "stream") ? await engine.containers.attach(name) : endedStreams,
     tty: spec.tty,
     stdin: flag(query, "stdin") && flag(query, "stream") && spec.openStdin,
     ...wanted,
@@ -29,6 +28,3 @@ export async function attachContainer(call: Call): Promise<Reply> {
 async function* bytes(lines: AsyncIterable<LogLine>, tty: boolean): AsyncIterable<Uint8Array> {
   for await (const { stream, data } of lines) yield tty ? data : frame(stream, data);
 }
-
-async function* nothing() {}
-const ended: ProcessStreams = { output: nothing(), write: async () => {}, closeStdin: () => {}, close: () => {} };

@@ -5,10 +5,7 @@ import { endpointSettingsJson } from "../networks/endpoint-settings.ts";
 /** `Networks`: settings by network name. */
 export function networksJson(detail: ContainerDetail): Record<string, object> {
   return Object.fromEntries(
-    detail.networks.map((entry) => [
-      entry.network?.spec.name ?? entry.attachment.network,
-      endpointSettingsJson(entry),
-    ]),
+    detail.networks.map((entry) => [entry.network?.spec.name ?? entry.attachment.network, endpointSettingsJson(entry)]),
   );
 }
 

@@ -4,10 +4,9 @@ import { invalid } from "../../lib/errors.ts";
 import { type Call, type Reply, stream } from "../call.ts";
 import { readFilters, readTime } from "../query.ts";
 
-const known = [
-  ...["config", "container", "daemon", "event", "image", "label", "network", "node", "plugin"],
-  ...["scope", "secret", "service", "type", "volume"],
-];
+const known = "config container daemon event image label network node plugin scope secret service type volume".split(
+  " ",
+);
 
 /** `GET /events`: past ones from `since`, then as they come until `until` or the client leaves. */
 export function streamEvents({ engine, query, signal }: Call): Reply {

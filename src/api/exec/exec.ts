@@ -7,7 +7,7 @@ import { type Call, empty, json, outputType, type Reply } from "../call.ts";
 import { messageOf } from "../errors.ts";
 import { param, whole } from "../query.ts";
 import { boolean, number, text, texts, words } from "../schemas.ts";
-import { frame } from "../streams.ts";
+import { endedStreams, frame } from "../streams.ts";
 
 const createBody = z.looseObject({
   User: text,
@@ -61,7 +61,7 @@ export async function startExec(call: Call): Promise<Reply> {
   }
   if (options.detach) return empty(200);
   const talk = {
-    streams: streams ?? ended,
+    streams: streams ?? endedStreams,
     tty: spec.tty,
     stdin: spec.stdin,
     ...attach,
@@ -76,9 +76,6 @@ async function* reason(message: string, tty: boolean): AsyncIterable<Uint8Array>
   const data = Buffer.from(`${message}\r\n`);
   yield tty ? data : frame("stdout", data);
 }
-
-async function* nothing() {}
-const ended: ProcessStreams = { output: nothing(), write: async () => {}, closeStdin: () => {}, close: () => {} };
 
 /** `POST /exec/{id}/resize` */
 export async function resizeExec(call: Call): Promise<Reply> {

@@ -47,7 +47,10 @@ async function imageTest(engine: Engine, filters: Filters): Promise<(image: Imag
 /** `busybox`, `busybox:1.*`, `*:latest`: a shell pattern over name and tag, or over the name alone. */
 function fits(tag: string, pattern: string): boolean {
   const name = tag.slice(0, tag.lastIndexOf(":"));
-  const source = pattern.replace(/[.+^${}()|\\]/g, "\\$&").replaceAll("*", "[^/]*").replaceAll("?", "[^/]");
+  const source = pattern
+    .replace(/[.+^${}()|\\]/g, "\\$&")
+    .replaceAll("*", "[^/]*")
+    .replaceAll("?", "[^/]");
   const test = new RegExp(`^${source}$`);
   return test.test(tag) || test.test(name);
 }

@@ -13,9 +13,7 @@ export const createBody = z.looseObject({
   Scope: text,
   EnableIPv4: boolean,
   EnableIPv6: boolean,
-  IPAM: z
-    .looseObject({ Driver: text, Options: textMap, Config: z.array(subnet.nullish()).nullish() })
-    .nullish(),
+  IPAM: z.looseObject({ Driver: text, Options: textMap, Config: z.array(subnet.nullish()).nullish() }).nullish(),
   Internal: boolean,
   Attachable: boolean,
   Ingress: boolean,
