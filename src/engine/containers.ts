@@ -115,8 +115,7 @@ export function createContainers(
       const idle = rows()
         .list("containers")
         .filter((c) => !isRunning(c) && passesLabels(filters, c.spec.labels) && Date.parse(c.createdAt) <= until);
-      for (const container of idle)
-        await locked(container.id, (c) => life.remove(c, { force: false, volumes: false }));
+      for (const container of idle) await locked(container.id, (c) => life.remove(c, { force: false, volumes: false }));
       return { ids: idle.map((c) => c.id), freed: 0 };
     },
     recover: () => life.recover(),

@@ -42,7 +42,9 @@ export function createExecs(parts: Parts): Execs & { idsOf(id: ContainerId): str
     async start(id, { detach, size }) {
       const entry = execNamed(entries, id);
       if (entry.started)
-        throw conflict(entry.running ? `Error: Exec command ${id} is already running` : `Error: Exec command ${id} has already run`);
+        throw conflict(
+          entry.running ? `Error: Exec command ${id} is already running` : `Error: Exec command ${id} has already run`,
+        );
       const container = runningNamed(parts, entry.spec.containerId);
       change(id, { started: true, running: true });
       try {

@@ -19,8 +19,18 @@ const empty = {
 /** Networks that are there from the start and cannot be removed. Their ids stay the same for the life of the data root. */
 export async function ensurePredefined(parts: Parts): Promise<void> {
   const { settings } = parts;
-  await ensure(parts, { ...empty, name: "host", driver: "host", ipam: { driver: "default", options: {}, subnets: [] } });
-  await ensure(parts, { ...empty, name: "none", driver: "none", ipam: { driver: "default", options: {}, subnets: [] } });
+  await ensure(parts, {
+    ...empty,
+    name: "host",
+    driver: "host",
+    ipam: { driver: "default", options: {}, subnets: [] },
+  });
+  await ensure(parts, {
+    ...empty,
+    name: "none",
+    driver: "none",
+    ipam: { driver: "default", options: {}, subnets: [] },
+  });
   if (settings.bridge !== "none") await ensure(parts, defaultBridge(settings));
 }
 

@@ -52,7 +52,9 @@ function networkWarnings(parts: Parts): string[] {
     .flatMap((network) => {
       const owner: Owner = `network:${network.id}`;
       const error = parts.dataplane.errorOf(owner);
-      return error === undefined ? [] : [`WARNING: network ${network.spec.name} is not as it should be: ${error.message}`];
+      return error === undefined
+        ? []
+        : [`WARNING: network ${network.spec.name} is not as it should be: ${error.message}`];
     });
 }
 
@@ -67,7 +69,12 @@ async function audit(parts: Parts): Promise<AuditLine[]> {
     strayVolumes(parts),
   ]);
   return [
-    ...kernel.map(({ what, key, owner }) => ({ where: "kernel" as const, what, key, ...(owner !== undefined && { owner }) })),
+    ...kernel.map(({ what, key, owner }) => ({
+      where: "kernel" as const,
+      what,
+      key,
+      ...(owner !== undefined && { owner }),
+    })),
     ...containerd.map((line) => ({ where: "containerd" as const, ...line })),
     ...files.map((name) => leftOver("files", `containers/${name}`)),
     ...volumes.map((name) => leftOver("files", `volumes/${name}`)),
@@ -80,13 +87,29 @@ const leftOver = (where: AuditLine["where"], key: string): AuditLine => ({ where
 /** Rows whose owner is gone, and containers that run without a sandbox or the other way round. */
 function auditStore(parts: Parts): AuditLine[] {
   const rows = parts.store.snapshot();
-  const owned = (owner: string) => rows.get("endpoints", owner) !== undefined || rows.get("networks", owner) !== undefined;
+  const owned = (owner: string) =>
+    rows.get("endpoints", owner) !== undefined || rows.get("networks", owner) !== undefined;
   const stray = [
-    ...rows.list("claims").filter((c) => !owned(c.owner)).map((c) => `claims/${c.pool}|${c.address}`),
-    ...rows.list("ports").filter((p) => rows.get("endpoints", p.endpointId) === undefined).map((p) => `ports/${p.protocol}|${p.hostIp}|${p.hostPort}`),
-    ...rows.list("pools").filter((p) => rows.get("networks", p.networkId) === undefined).map((p) => `pools/${p.id}`),
-    ...rows.list("endpoints").filter((e) => rows.get("sandboxes", e.sandboxId) === undefined).map((e) => `endpoints/${e.id}`),
-    ...rows.list("sandboxes").filter((s) => !runs(parts, s.containerId)).map((s) => `sandboxes/${s.id}`),
+    ...rows
+      .list("claims")
+      .filter((c) => !owned(c.owner))
+      .map((c) => `claims/${c.pool}|${c.address}`),
+    ...rows
+      .list("ports")
+      .filter((p) => rows.get("endpoints", p.endpointId) === undefined)
+      .map((p) => `ports/${p.protocol}|${p.hostIp}|${p.hostPort}`),
+    ...rows
+      .list("pools")
+      .filter((p) => rows.get("networks", p.networkId) === undefined)
+      .map((p) => `pools/${p.id}`),
+    ...rows
+      .list("endpoints")
+      .filter((e) => rows.get("sandboxes", e.sandboxId) === undefined)
+      .map((e) => `endpoints/${e.id}`),
+    ...rows
+      .list("sandboxes")
+      .filter((s) => !runs(parts, s.containerId))
+      .map((s) => `sandboxes/${s.id}`),
     ...rows
       .list("names")
       .filter((n) => rows.get(n.kind === "container" ? "containers" : "networks", n.id) === undefined)

@@ -27,7 +27,13 @@ export function createVolumes(parts: Parts): Volumes {
         const known = tx.get("volumes", name);
         if (known !== undefined) return known;
         const { labels, options } = request;
-        const row: Volume = { name, labels, options, anonymous: request.name === "", createdAt: new Date().toISOString() };
+        const row: Volume = {
+          name,
+          labels,
+          options,
+          anonymous: request.name === "",
+          createdAt: new Date().toISOString(),
+        };
         tx.insert("volumes", row);
         return row;
       });
@@ -65,7 +71,9 @@ function checkRequest(name: string, request: Parameters<Volumes["create"]>[0]): 
       `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
     );
   if (request.driver !== "" && request.driver !== "local")
-    throw notFound(`create ${name}: error looking up volume plugin ${request.driver}: plugin "${request.driver}" not found`);
+    throw notFound(
+      `create ${name}: error looking up volume plugin ${request.driver}: plugin "${request.driver}" not found`,
+    );
   const option = Object.keys(request.options)[0];
   if (option !== undefined) throw invalid(`create ${name}: invalid option: "${option}"`);
 }
@@ -105,8 +113,7 @@ export async function removeVolume(parts: Parts, name: string): Promise<void> {
   await parts.store.update((tx) => {
     volumeNamed(tx, name);
     const users = usersOf(tx, name);
-    if (users.length > 0)
-      throw conflict(`remove ${name}: volume is in use - [${users.map((c) => c.id).join(", ")}]`);
+    if (users.length > 0) throw conflict(`remove ${name}: volume is in use - [${users.map((c) => c.id).join(", ")}]`);
     tx.delete("volumes", name);
   });
   failpoint("volume.remove.after-store");
@@ -125,10 +132,10 @@ export async function strayVolumes(parts: Parts): Promise<string[]> {
 
 /** Removes what `strayVolumes` finds. Only before the first call is served: a create in progress has no row yet. */
 export async function sweepVolumes(parts: Parts): Promise<void> {
-  for (const name of await strayVolumes(parts)) await rm(join(directory(parts), name), { recursive: true, force: true });
+  for (const name of await strayVolumes(parts))
+    await rm(join(directory(parts), name), { recursive: true, force: true });
 }
 
 function publish(parts: Parts, action: string, name: string): void {
   parts.bus.publish({ type: "volume", action, id: name, attributes: { driver: "local" } });
 }
-

@@ -1,0 +1,112 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { createApiServer } from "../api/server.ts";
+import { createDataplane } from "../dataplane/create-dataplane.ts";
+import { createResolver } from "../dns/resolver.ts";
+import { drivers } from "../drivers/index.ts";
+import { createEngine } from "../engine/create-engine.ts";
+import { EventBus } from "../engine/events.ts";
+import type { Log, Settings } from "../engine/parts.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { createKernel } from "../kernel/linux-kernel.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import { createRuntime } from "../runtime/create-runtime.ts";
+import { openFileStore } from "../store/file-store.ts";
+import { type Config, ConfigError } from "./config.ts";
+import { engineId, groupId, makeRoots, writePidfile } from "./files.ts";
+import { createHost } from "./host.ts";
+
+export interface Daemon {
+  /** Stops listening, then every part in reverse. Containers go on. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Constructs every part and starts them in order; the only place that does. What was started is stopped again when a
+ * later part fails.
+ * @throws {ConfigError} when the user must change something; {StoreError} for a file that cannot be opened
+ */
+export async function startDaemon(config: Config, version: string, log: Log): Promise<Daemon> {
+  await using parts = new AsyncDisposableStack();
+  makeRoots(config.dataRoot, config.execRoot);
+  parts.defer(writePidfile(config.pidfile));
+  const store = parts.adopt(await openFileStore(join(config.dataRoot, "tombolo.db")), (s) => s.close());
+  const settings = settingsOf(config, engineId(config.dataRoot), version);
+  const kernel = parts.adopt(
+    createKernel({ netnsDir: join(config.execRoot, "netns"), engine: mark(settings.id) }),
+    (k) => k.close(),
+  );
+  checkBridge(kernel, config.bridge);
+  const host = createHost(kernel);
+  const registry = new Map(Object.entries(drivers));
+  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log });
+  const runtime = createRuntime({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
+    namespace: `tombolo-${mark(settings.id)}`,
+    log,
+    insecureRegistries: config.insecureRegistries,
+  });
+  const upstream = () => {
+    const found = host.dns();
+    return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
+  };
+  const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
+  const engine = createEngine({
+    store,
+    runtime,
+    dataplane,
+    resolver,
+    drivers: registry,
+    host,
+    settings,
+    bus: new EventBus(),
+    locks: new KeyedLock(),
+    log,
+  });
+  parts.defer(() => engine.stop());
+  parts.defer(() => runtime.stop());
+  parts.defer(() => dataplane.stop());
+  await Promise.all([runtime.start(), dataplane.start()]);
+  await engine.ensurePredefined();
+  await engine.recover();
+  for (const warning of host.firewallWarnings()) log.warn({}, warning);
+  const api = parts.adopt(createApiServer({ engine, log }), (a) => a.close());
+  for (const target of config.hosts)
+    await api.listen({ path: target.slice("unix://".length), mode: 0o660, gid: groupId(config.group) });
+  log.info({ hosts: config.hosts, version }, "tombolod is ready");
+  const started = parts.move();
+  return { stop: () => started.disposeAsync() };
+}
+
+/** Short enough for a link's alias and a namespace's name, long enough to tell daemons apart. */
+const mark = (id: string) => createHash("sha256").update(id).digest("hex").slice(0, 12);
+
+function settingsOf(config: Config, id: string, version: string): Settings {
+  return {
+    id,
+    version,
+    dataRoot: config.dataRoot,
+    debug: config.logLevel === "debug",
+    labels: config.labels,
+    lenientCidr: config.lenientCidr,
+    addressPools: config.addressPools,
+    bridge: config.bridge,
+    ...(config.bip !== undefined && { bridgeAddress: config.bip }),
+    hostBinding: config.ip,
+    dns: { servers: config.dns, search: config.dnsSearch, options: config.dnsOptions },
+    insecureRegistries: config.insecureRegistries,
+  };
+}
+
+/** Somebody else's bridge is never touched. @throws {ConfigError} with the way out */
+function checkBridge(kernel: Kernel, name: string): void {
+  const link = name === "none" ? undefined : kernel.link("host", name);
+  if (link === undefined || link.owner !== undefined) return;
+  const whose = name === "docker0" ? "probably dockerd's" : "not made by this tombolod";
+  throw new ConfigError(
+    `the interface ${name} is there already and ${whose} (${link.type || "no bridge"}). It is left as it is. ` +
+      "Start with another name for the default bridge, and another address: tombolod --bridge tombolo0 --bip 172.31.0.1/16; or with none: --bridge none",
+  );
+}

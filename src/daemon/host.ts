@@ -1,0 +1,95 @@
+import { createSocket } from "node:dgram";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer, isIPv6 } from "node:net";
+import { cpus, hostname, release, totalmem } from "node:os";
+import type { Host } from "../engine/parts.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { DnsConfig } from "../model/sandbox.ts";
+
+/** What the engine wants to know of this machine. */
+export function createHost(kernel: Kernel): Host {
+  const system = osRelease();
+  return {
+    name: hostname(),
+    memory: totalmem(),
+    cpus: cpus().length,
+    kernelVersion: release(),
+    operatingSystem: system.PRETTY_NAME ?? "Linux",
+    osVersion: system.VERSION_ID ?? "",
+    cgroupVersion: existsSync("/sys/fs/cgroup/cgroup.controllers") ? "2" : "1",
+    routes: () => kernel.hostRoutes(),
+    linkOwner(name) {
+      const link = kernel.link("host", name);
+      return link === undefined || link.owner !== undefined
+        ? undefined
+        : `a ${link.type || "network"} interface that is not ours`;
+    },
+    portFree,
+    ephemeralPorts() {
+      const [first = 32768, last = 60999] = kernel
+        .sysctl("host", "net.ipv4.ip_local_port_range")
+        .trim()
+        .split(/\s+/)
+        .map(Number);
+      return [first, last];
+    },
+    dns: () => readResolvConf(read("/etc/resolv.conf")),
+    namespacePath: (id) => kernel.namespacePath(`sandbox:${id}`),
+    firewallWarnings: () =>
+      kernel
+        .foreignDrops()
+        .map(
+          (chain) =>
+            `WARNING: the firewall drops what containers send or receive: ${chain.family} table ${chain.table}, chain ${chain.chain} has policy drop. ` +
+            `Mend: nft insert rule ${chain.family} ${chain.table} ${chain.chain} ct mark and 0 == 0 accept`,
+        ),
+  };
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** os-release(5) */
+function osRelease(): Partial<Record<string, string>> {
+  const lines = read("/etc/os-release").matchAll(/^(\w+)=(?:"(.*)"|(.*))$/gm);
+  return Object.fromEntries([...lines].map(([, key, quoted, plain]) => [key ?? "", quoted ?? plain ?? ""]));
+}
+
+/** resolv.conf(5): the last `search` counts; comments and other keywords are left out. */
+export function readResolvConf(text: string): DnsConfig {
+  const lines = text.split("\n").map((line) =>
+    line
+      .replace(/[#;].*/, "")
+      .trim()
+      .split(/\s+/),
+  );
+  const of = (keyword: string) => lines.filter(([first]) => first === keyword);
+  return {
+    servers: of("nameserver").flatMap(([, address]) => (address === undefined ? [] : [address])),
+    search: of("search").at(-1)?.slice(1) ?? of("domain").at(-1)?.slice(1) ?? [],
+    options: of("options").flatMap((line) => line.slice(1)),
+  };
+}
+
+/** Binds and lets go again: the only question about a port that the kernel answers truly. SCTP is not asked. */
+function portFree(protocol: string, address: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (protocol === "tcp") {
+      const server = createServer();
+      server.once("error", () => resolve(false));
+      server.listen({ host: address, port, ipv6Only: isIPv6(address) }, () => server.close(() => resolve(true)));
+    } else if (protocol === "udp") {
+      const socket = createSocket({ type: isIPv6(address) ? "udp6" : "udp4", ipv6Only: isIPv6(address) });
+      socket.once("error", () => {
+        socket.close();
+        resolve(false);
+      });
+      socket.bind(port, address, () => socket.close(() => resolve(true)));
+    } else resolve(true);
+  });
+}
