@@ -1,5 +1,5 @@
-import { constants } from "node:os";
 import { conflict, EngineError, invalid } from "../lib/errors.ts";
+import { signalNumber } from "../lib/signals.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -130,18 +130,6 @@ export const isRunning = (container: Container) =>
 function running(container: Container): Container {
   if (!isRunning(container)) throw conflict(`container ${container.id} is not running`);
   return container;
-}
-
-/** `KILL`, `SIGKILL`, `9`. @throws {EngineError} invalid */
-export function signalNumber(signal: string): number {
-  if (signal === "") return 9;
-  const number = /^\d+$/.test(signal)
-    ? Number(signal)
-    : (constants.signals as Readonly<Record<string, number | undefined>>)[
-        `SIG${signal.toUpperCase().replace(/^SIG/, "")}`
-      ];
-  if (number === undefined || number < 1 || number > 64) throw invalid(`Invalid signal: ${signal}`);
-  return number;
 }
 
 async function rename(parts: Parts, container: Container, text: string): Promise<void> {

@@ -1,10 +1,11 @@
 import { stat } from "node:fs/promises";
 import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
+import { signalNumber } from "../lib/signals.ts";
 import type { Container, ContainerState, Mount } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { ExitEvent, FoundContainer, ResolvedMount } from "../runtime/runtime.ts";
-import { isRunning, signalNumber } from "./containers.ts";
+import { isRunning } from "./containers.ts";
 import { publishContainer } from "./create-container.ts";
 import type { WaitCondition } from "./engine.ts";
 import { containerNamed } from "./lookup.ts";

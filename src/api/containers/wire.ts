@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
-import { signalNumber } from "../../engine/containers.ts";
 import type { ContainerRequest } from "../../engine/engine.ts";
 import { invalid } from "../../lib/errors.ts";
+import { signalNumber } from "../../lib/signals.ts";
 import type { ContainerSpec, Mount } from "../../model/container.ts";
 import type { CreateBody, HostConfigBody } from "./create-body.ts";
 import { readMounts } from "./mounts.ts";
