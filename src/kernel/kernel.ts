@@ -4,6 +4,8 @@ import type { Family, NamespaceName, PlanKind, PlanObject } from "../model/plan.
 export class KernelError extends Error {
   override readonly name = "KernelError";
   readonly code: string;
+  /** Index of the refused step, when it came from `apply`. */
+  step?: number;
   constructor(code: string, message: string) {
     super(message);
     this.code = code;

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { kernelContract } from "../../../test/contract/kernel.ts";
+import type { ChainObject, PlanObject } from "../../model/plan.ts";
+import { createFakeKernel } from "./fake-kernel.ts";
+
+kernelContract("fake kernel", () => {
+  const kernel = createFakeKernel();
+  return {
+    kernel,
+    foreignBridge(name, address) {
+      kernel.disturb({ kind: "link", type: "bridge", namespace: "host", name });
+      kernel.foreignRoutes.push({ to: address.replace(/\.\d+\//, ".0/"), link: name });
+    },
+    deleteLink: (name) => kernel.lose(`link|host|${name}`),
+    flushRules: () => kernel.flushRules(),
+    alterChain: (chain: ChainObject, how) =>
+      kernel.disturb({ ...chain, rules: how === "empty" ? [] : [...chain.rules, "accept"] }),
+    close: () => kernel.close(),
+  };
+});
+
+const bridge: PlanObject = { kind: "link", type: "bridge", namespace: "host", name: "br-1" };
+
+it("refuses what it was told to, once", () => {
+  const kernel = createFakeKernel();
+  kernel.failNext("create", "link", "ENOSPC");
+  const steps = [{ verb: "create", owner: "network:n", object: bridge }] as const;
+  assert.throws(() => kernel.apply(steps), { code: "ENOSPC", step: 0 });
+  assert.equal(kernel.state.size, 0);
+  kernel.apply(steps);
+  assert.equal(kernel.state.size, 1);
+});
+
+it("prints one line an object", () => {
+  const kernel = createFakeKernel();
+  kernel.apply([{ verb: "create", owner: "network:n", object: bridge }]);
+  assert.equal(kernel.print(), 'link|host|br-1 {"type":"bridge","name":"br-1"} # network:n\n');
+});

@@ -1,0 +1,34 @@
+import type { HostRoute } from "./kernel.ts";
+import { readMark } from "./mark.ts";
+import { dumpAddresses, readAddress } from "./netlink/addresses.ts";
+import { addressText, maskBits, splitCidr } from "./netlink/attributes.ts";
+import { dumpRoutes, readRoute } from "./netlink/routes.ts";
+import type { Realm } from "./realms.ts";
+
+/** Routes and subnets of addresses on links without a mark of Tombolo; default routes overlap everything and are left out. */
+export function hostRoutes(realm: Realm): HostRoute[] {
+  const foreign = new Map(
+    realm
+      .links()
+      .filter((link) => readMark(link.alias) === undefined)
+      .map((link) => [link.index, link.name]),
+  );
+  const addresses = realm.route
+    .dump(dumpAddresses)
+    .map((reply) => readAddress(reply.body))
+    .map(({ index, address }) => ({ index, to: subnetOf(address) }));
+  const routes = ([2, 10] as const)
+    .flatMap((family) => realm.route.dump(dumpRoutes(family)))
+    .flatMap((reply) => readRoute(reply.body) ?? [])
+    .filter(({ to }) => !to.endsWith("/0"));
+  const found = [...addresses, ...routes].flatMap(({ index, to }): HostRoute[] => {
+    const link = index === 0 ? "" : foreign.get(index);
+    return link === undefined ? [] : [{ to, link }];
+  });
+  return [...new Map(found.map((route) => [`${route.to} ${route.link}`, route])).values()];
+}
+
+function subnetOf(cidr: string): string {
+  const { address, prefix } = splitCidr(cidr);
+  return `${addressText(maskBits(address, prefix, 0))}/${prefix}`;
+}

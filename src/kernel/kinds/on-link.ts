@@ -1,0 +1,128 @@
+import {
+  type AddressObject,
+  type ForwardingObject,
+  keyOf,
+  type NamespaceName,
+  type NeighbourObject,
+  type RouteObject,
+} from "../../model/plan.ts";
+import type { Found } from "../kernel.ts";
+import { deleteAddress, dumpAddresses, putAddress, readAddress } from "../netlink/addresses.ts";
+import type { Message } from "../netlink/message.ts";
+import {
+  deleteForwarding,
+  deleteNeighbour,
+  dumpForwarding,
+  dumpNeighbours,
+  putForwarding,
+  putNeighbour,
+  readForwarding,
+  readNeighbour,
+} from "../netlink/neighbours.ts";
+import { ourProtocol } from "../netlink/protocol.ts";
+import { deleteRoute, dumpRoutes, putRoute, readRoute } from "../netlink/routes.ts";
+import { type Realm, type Realms, tolerate } from "../realms.ts";
+import { createWishes } from "../wishes.ts";
+import type { Handler } from "./handler.ts";
+import { type Holder, holders } from "./of-link.ts";
+
+type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject;
+/** What the kernel holds on a link, less the link's name. */
+type Held<O extends OnLink> = { readonly index: number; readonly object: Omit<O, "namespace" | "link"> };
+
+/** What differs between the kinds of objects that stand on a link. */
+interface Words<O extends OnLink> {
+  put(index: number, object: O): Message;
+  remove(index: number, object: O): Message;
+  /** Refusals of a removal that mean that the object is gone. */
+  readonly gone: readonly string[];
+  read(realm: Realm): readonly Held<O>[];
+}
+
+/**
+ * Objects on a link, and gone with it. The kernel keeps no owner of theirs: it is who asked for it in this process, else the link's.
+ */
+function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: string): Handler<O> {
+  const wishes = createWishes<O>();
+  const found = (namespace: NamespaceName, holder: Holder, held: Held<O>): Found => {
+    const object = { ...held.object, namespace, link: holder.name } as unknown as O;
+    const owner = wishes.get(keyOf(object))?.owner ?? holder.owner;
+    return owner === undefined ? { object } : { object, owner };
+  };
+  return {
+    put(object, owner) {
+      const realm = realms.get(object.namespace);
+      realm.route.exchange(words.put(realm.indexOf(object.link), object));
+      wishes.remember(object, owner);
+    },
+    remove(object) {
+      wishes.forget(object);
+      const realm = realms.find(object.namespace);
+      const link = realm?.link({ name: object.link });
+      if (realm === undefined || link === undefined) return;
+      tolerate([...words.gone, "ENODEV"], () => realm.route.exchange(words.remove(link.index, object)));
+    },
+    list(namespace) {
+      const realm = realms.find(namespace);
+      if (realm === undefined) return [];
+      const links = holders(realm, engine);
+      return words.read(realm).flatMap((held) => {
+        const holder = links.get(held.index);
+        return holder === undefined ? [] : [found(namespace, holder, held)];
+      });
+    },
+  };
+}
+
+const addressWords: Words<AddressObject> = {
+  put: (index, o) => putAddress(index, o.address),
+  remove: (index, o) => deleteAddress(index, o.address),
+  gone: ["EADDRNOTAVAIL"],
+  read: (realm) =>
+    realm.route
+      .dump(dumpAddresses)
+      .map((reply) => readAddress(reply.body))
+      .filter(({ protocol }) => protocol === ourProtocol)
+      .map(({ index, address }) => ({ index, object: { kind: "address", address } })),
+};
+
+const routeWords: Words<RouteObject> = {
+  put: putRoute,
+  remove: deleteRoute,
+  gone: ["ESRCH"],
+  read: (realm) =>
+    ([2, 10] as const)
+      .flatMap((family) => realm.route.dump(dumpRoutes(family, ourProtocol)))
+      .flatMap((reply) => readRoute(reply.body) ?? [])
+      .filter(({ protocol }) => protocol === ourProtocol)
+      .map(({ index, to, via }) => ({ index, object: { kind: "route", to, ...(via !== undefined && { via }) } })),
+};
+
+const neighbourWords: Words<NeighbourObject> = {
+  put: (index, o) => putNeighbour(index, o.address, o.mac),
+  remove: (index, o) => deleteNeighbour(index, o.address),
+  gone: ["ENOENT"],
+  read: (realm) =>
+    realm.route
+      .dump(dumpNeighbours)
+      .flatMap((reply) => readNeighbour(reply.body) ?? [])
+      .filter(({ protocol }) => protocol === ourProtocol)
+      .map(({ index, address, mac }) => ({ index, object: { kind: "neighbour", address, mac } })),
+};
+
+const forwardingWords: Words<ForwardingObject> = {
+  put: (index, o) => putForwarding(index, o.mac),
+  remove: (index, o) => deleteForwarding(index, o.mac),
+  gone: ["ENOENT"],
+  read: (realm) =>
+    realm.route
+      .dump(dumpForwarding)
+      .flatMap((reply) => readForwarding(reply.body) ?? [])
+      .map(({ index, mac }) => ({ index, object: { kind: "forwarding", mac } })),
+};
+
+export const addressHandler = (realms: Realms, engine: string) => onLink(addressWords, realms, engine);
+export const routeHandler = (realms: Realms, engine: string) => onLink(routeWords, realms, engine);
+export const neighbourHandler = (realms: Realms, engine: string) => onLink(neighbourWords, realms, engine);
+/** A forwarding entry carries no mark: static ones on our links are ours. */
+export const forwardingHandler = (realms: Realms, engine: string) => onLink(forwardingWords, realms, engine);

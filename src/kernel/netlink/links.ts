@@ -1,0 +1,225 @@
+import type { BridgePort } from "../../model/plan.ts";
+import {
+  type Attribute,
+  decodeAttributes,
+  encodeAttributes,
+  macBytes,
+  macText,
+  readText,
+  readU32,
+  text,
+  u8,
+  u32,
+} from "./attributes.ts";
+import { flags, type Message } from "./message.ts";
+
+/** Message types of links and of namespaces' numbers (include/uapi/linux/rtnetlink.h). */
+export const linkTypes = { new: 16, del: 17, get: 18, getNamespaceId: 90 } as const;
+
+/** IFLA_* (include/uapi/linux/if_link.h). */
+const attribute = {
+  mac: 1,
+  name: 3,
+  mtu: 4,
+  link: 5,
+  master: 10,
+  info: 18,
+  alias: 20,
+  namespaceFd: 28,
+  filter: 29,
+  linkNamespace: 37,
+  targetNamespace: 46,
+} as const;
+const info = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const; // IFLA_INFO_*
+const peerInfo = 1; // VETH_INFO_PEER
+const stpState = 5; // IFLA_BR_STP_STATE
+const portFlags = { hairpin: 4, learning: 8, proxyArp: 10, isolated: 33 } as const; // IFLA_BRPORT_*
+const withoutStatistics = 8; // RTEXT_FILTER_SKIP_STATS
+const up = 1; // IFF_UP
+const bodyLength = 16; // struct ifinfomsg
+
+/** A link as the kernel describes it. */
+export interface LinkInfo {
+  readonly index: number;
+  readonly name: string;
+  /** `bridge`, `veth` …; `""` for hardware and loopback. */
+  readonly type: string;
+  readonly up: boolean;
+  readonly mtu: number;
+  readonly mac: string;
+  readonly alias?: string;
+  /** Index of the bridge whose port it is. */
+  readonly master?: number;
+  readonly port?: Omit<BridgePort, "bridge">;
+  /** Index of the other end of a veth, and the number of its namespace when it is another one. */
+  readonly peer?: { readonly index: number; readonly namespaceId?: number };
+}
+
+function body(index: number, flag: number, family = 0): Buffer {
+  const bytes = Buffer.alloc(bodyLength);
+  bytes.writeUInt8(family, 0);
+  bytes.writeInt32LE(index, 4);
+  bytes.writeUInt32LE(flag, 8);
+  bytes.writeUInt32LE(flag, 12);
+  return bytes;
+}
+
+/** @param target number of another namespace in which the link is */
+export const getLink = (by: { readonly name: string } | { readonly index: number }, target?: number): Message => ({
+  type: linkTypes.get,
+  flags: 0,
+  body: body("index" in by ? by.index : 0, 0),
+  attributes: [
+    ...("name" in by ? [[attribute.name, text(by.name)] as const] : []),
+    [attribute.filter, u32(withoutStatistics)],
+    ...(target === undefined ? [] : [[attribute.targetNamespace, u32(target)] as const]),
+  ],
+});
+
+export const dumpLinks: Message = {
+  type: linkTypes.get,
+  flags: 0,
+  body: body(0, 0),
+  attributes: [[attribute.filter, u32(withoutStatistics)]],
+};
+
+export const deleteLink = (index: number): Message => ({
+  type: linkTypes.del,
+  flags: 0,
+  body: body(index, 0),
+  attributes: [],
+});
+
+interface NewLink {
+  readonly name: string;
+  readonly mac?: string;
+  readonly mtu?: number;
+}
+const identity = ({ name, mac, mtu }: NewLink): Attribute[] => [
+  [attribute.name, text(name)],
+  ...(mac === undefined ? [] : [[attribute.mac, macBytes(mac)] as const]),
+  ...(mtu === undefined ? [] : [[attribute.mtu, u32(mtu)] as const]),
+];
+
+/** The bridge is up, without spanning tree. Its MTU is left to `setLink`: only then it does not follow its ports'. */
+export const createBridge = ({ name, mac }: NewLink): Message => ({
+  type: linkTypes.new,
+  flags: flags.create | flags.exclusive,
+  body: body(0, up),
+  attributes: [
+    ...identity({ name, ...(mac !== undefined && { mac }) }),
+    [
+      attribute.info,
+      [
+        [info.kind, text("bridge")],
+        [info.data, [[stpState, u32(0)]]],
+      ],
+    ],
+  ],
+});
+
+/**
+ * The peer is made in its namespace at once, and down: Linux opens no end before both are there (drivers/net/veth.c).
+ *@param peer.namespaceFd absent: the socket's own namespace
+ */
+export function createVeth(link: NewLink, peer: NewLink & { readonly namespaceFd?: number }): Message {
+  const far = peer.namespaceFd === undefined ? [] : [[attribute.namespaceFd, u32(peer.namespaceFd)] as const];
+  // The peer's attributes stand behind an ifinfomsg of its own.
+  const nested = Buffer.concat([body(0, 0), encodeAttributes([...identity(peer), ...far])]);
+  return {
+    type: linkTypes.new,
+    flags: flags.create | flags.exclusive,
+    body: body(0, up),
+    attributes: [
+      ...identity(link),
+      [
+        attribute.info,
+        [
+          [info.kind, text("veth")],
+          [info.data, [[peerInfo, nested]]],
+        ],
+      ],
+    ],
+  };
+}
+
+/** What `setLink` changes; what is absent stays. The link is up afterwards. */
+export interface LinkChange {
+  readonly alias?: string;
+  readonly mac?: string;
+  readonly mtu?: number;
+  /** Index of the bridge; 0 takes the link out of its bridge. */
+  readonly master?: number;
+}
+
+export function setLink(by: { readonly name: string } | { readonly index: number }, change: LinkChange): Message {
+  const { alias, mac, mtu, master } = change;
+  const list: Attribute[] = "name" in by ? [[attribute.name, text(by.name)]] : [];
+  if (alias !== undefined) list.push([attribute.alias, Buffer.from(alias)]);
+  if (mac !== undefined) list.push([attribute.mac, macBytes(mac)]);
+  if (mtu !== undefined) list.push([attribute.mtu, u32(mtu)]);
+  if (master !== undefined) list.push([attribute.master, u32(master)]);
+  return { type: linkTypes.new, flags: 0, body: body("index" in by ? by.index : 0, up), attributes: list };
+}
+
+/** Flags of a port that is in its bridge already. */
+export function setPort(by: { readonly name: string } | { readonly index: number }, port: BridgePort): Message {
+  const data = Object.entries(portFlags).map(
+    ([name, type]) => [type, u8(Number(port[name as keyof typeof portFlags]))] as const,
+  );
+  const linkInfo: Attribute = [
+    attribute.info,
+    [
+      [info.slaveKind, text("bridge")],
+      [info.slaveData, data],
+    ],
+  ];
+  const message = setLink(by, {});
+  return { ...message, attributes: [...message.attributes, linkInfo] };
+}
+
+/** Asks for the number by which the socket's namespace knows another one. */
+export const getNamespaceId = (fd: number): Message => ({
+  type: linkTypes.getNamespaceId,
+  flags: 0,
+  body: Buffer.alloc(4),
+  attributes: [[3, u32(fd)]], // NETNSA_FD
+});
+
+/** -1 when the namespace has no number yet: no link leads there. */
+export const readNamespaceId = (bytes: Buffer): number =>
+  decodeAttributes(bytes.subarray(4)).get(1)?.readInt32LE(0) ?? -1;
+
+/** Reads a NEWLINK or DELLINK. */
+export function readLink(bytes: Buffer): LinkInfo {
+  const a = decodeAttributes(bytes.subarray(bodyLength));
+  const kinds = decodeAttributes(a.get(attribute.info) ?? Buffer.alloc(0));
+  const alias = readText(a.get(attribute.alias));
+  const master = readU32(a.get(attribute.master));
+  const slave = readText(kinds.get(info.slaveKind)) === "bridge" ? kinds.get(info.slaveData) : undefined;
+  const peer = readU32(a.get(attribute.link));
+  const namespaceId = a.get(attribute.linkNamespace)?.readInt32LE(0);
+  return {
+    index: bytes.readInt32LE(4),
+    name: readText(a.get(attribute.name)) ?? "",
+    type: readText(kinds.get(info.kind)) ?? "",
+    up: (bytes.readUInt32LE(8) & up) !== 0,
+    mtu: readU32(a.get(attribute.mtu)) ?? 0,
+    mac: macText(a.get(attribute.mac) ?? Buffer.alloc(0)),
+    ...(alias !== undefined && { alias }),
+    ...(master !== undefined && { master }),
+    ...(slave !== undefined && { port: readPort(slave) }),
+    ...(peer !== undefined && { peer: { index: peer, ...(namespaceId !== undefined && { namespaceId }) } }),
+  };
+}
+
+function readPort(bytes: Buffer): Omit<BridgePort, "bridge"> {
+  const a = decodeAttributes(bytes);
+  const flag = (type: number) => a.get(type)?.readUInt8(0) === 1;
+  return {
+    isolated: flag(portFlags.isolated),
+    hairpin: flag(portFlags.hairpin),
+    learning: flag(portFlags.learning),
+    proxyArp: flag(portFlags.proxyArp),
+  };
+}

@@ -1,0 +1,106 @@
+import {
+  addressBytes,
+  addressText,
+  decodeAttributes,
+  familyNumber,
+  macBytes,
+  macText,
+  readU32,
+  u8,
+} from "./attributes.ts";
+import { flags, type Message } from "./message.ts";
+import { ourProtocol } from "./protocol.ts";
+
+/** Neighbours and forwarding entries share their messages; the family tells them apart. */
+export const neighbourTypes = { new: 28, del: 29, get: 30 } as const;
+const attribute = { address: 1, mac: 2, vlan: 5, master: 9, protocol: 12 } as const; // NDA_*
+const bridgeFamily = 7; // AF_BRIDGE
+const state = { reachable: 0x02, noArp: 0x40, permanent: 0x80 } as const; // NUD_*
+const self = 0x02; // NTF_SELF: the entry is the device's own list, not the bridge's
+const master = 0x04; // NTF_MASTER
+const bodyLength = 12; // struct ndmsg
+
+export interface NeighbourInfo {
+  readonly index: number;
+  readonly address: string;
+  readonly mac: string;
+  readonly protocol: number;
+}
+export interface ForwardingInfo {
+  readonly index: number;
+  readonly mac: string;
+}
+
+function body(family: number, index = 0, nud = 0, flag = 0): Buffer {
+  const bytes = Buffer.from([family, 0, 0, 0, 0, 0, 0, 0, 0, 0, flag, 0]);
+  bytes.writeInt32LE(index, 4);
+  bytes.writeUInt16LE(nud, 8);
+  return bytes;
+}
+
+/** A permanent neighbour, in place of what the kernel knows of the address. */
+export function putNeighbour(index: number, address: string, mac: string): Message {
+  const bytes = addressBytes(address);
+  return {
+    type: neighbourTypes.new,
+    flags: flags.create | flags.replace,
+    body: body(familyNumber(bytes), index, state.permanent),
+    attributes: [
+      [attribute.address, bytes],
+      [attribute.mac, macBytes(mac)],
+      [attribute.protocol, u8(ourProtocol)],
+    ],
+  };
+}
+
+export function deleteNeighbour(index: number, address: string): Message {
+  const bytes = addressBytes(address);
+  return {
+    type: neighbourTypes.del,
+    flags: 0,
+    body: body(familyNumber(bytes), index),
+    attributes: [[attribute.address, bytes]],
+  };
+}
+
+/** A static entry, as `bridge fdb replace MAC dev LINK master static`. */
+export const putForwarding = (index: number, mac: string): Message => ({
+  type: neighbourTypes.new,
+  flags: flags.create | flags.replace,
+  body: body(bridgeFamily, index, state.noArp | state.reachable, master),
+  attributes: [[attribute.mac, macBytes(mac)]],
+});
+
+export const deleteForwarding = (index: number, mac: string): Message => ({
+  type: neighbourTypes.del,
+  flags: 0,
+  body: body(bridgeFamily, index, 0, master),
+  attributes: [[attribute.mac, macBytes(mac)]],
+});
+
+export const dumpNeighbours: Message = { type: neighbourTypes.get, flags: 0, body: body(0), attributes: [] };
+export const dumpForwarding: Message = { type: neighbourTypes.get, flags: 0, body: body(bridgeFamily), attributes: [] };
+export const isForwarding = (bytes: Buffer): boolean => bytes.readUInt8(0) === bridgeFamily;
+
+/** @returns undefined for an entry without a MAC, which still asks for it */
+export function readNeighbour(bytes: Buffer): NeighbourInfo | undefined {
+  const a = decodeAttributes(bytes.subarray(bodyLength));
+  const address = a.get(attribute.address);
+  if (address === undefined || (address.length !== 4 && address.length !== 16)) return undefined;
+  return {
+    index: bytes.readInt32LE(4),
+    address: addressText(address),
+    mac: macText(a.get(attribute.mac) ?? Buffer.alloc(0)),
+    protocol: a.get(attribute.protocol)?.readUInt8(0) ?? 0,
+  };
+}
+
+/** @returns undefined for what is not a static entry of a bridge: learned, the bridge's own, or of one VLAN */
+export function readForwarding(bytes: Buffer): ForwardingInfo | undefined {
+  const a = decodeAttributes(bytes.subarray(bodyLength));
+  const mac = a.get(attribute.mac);
+  const isStatic = (bytes.readUInt16LE(8) & (state.noArp | state.permanent)) === state.noArp;
+  const ofBridge = readU32(a.get(attribute.master)) !== undefined && (bytes.readUInt8(10) & self) === 0;
+  if (mac === undefined || !isStatic || !ofBridge || a.has(attribute.vlan)) return undefined;
+  return { index: bytes.readInt32LE(4), mac: macText(mac) };
+}

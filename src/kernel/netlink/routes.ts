@@ -1,0 +1,76 @@
+import {
+  type Attribute,
+  addressBytes,
+  addressText,
+  decodeAttributes,
+  familyNumber,
+  readU32,
+  splitCidr,
+  u32,
+} from "./attributes.ts";
+import { flags, type Message } from "./message.ts";
+import { ourProtocol } from "./protocol.ts";
+
+export const routeTypes = { new: 24, del: 25, get: 26 } as const;
+const attribute = { destination: 1, link: 4, gateway: 5, table: 15 } as const; // RTA_*
+const mainTable = 254; // RT_TABLE_MAIN
+const unicast = 1; // RTN_UNICAST
+const scope = { universe: 0, link: 253, nowhere: 255 } as const; // RT_SCOPE_*
+const bodyLength = 12; // struct rtmsg
+
+export interface RouteWish {
+  readonly to: string;
+  readonly via?: string;
+}
+export interface RouteInfo extends RouteWish {
+  /** Index of the link; 0 for a route with several next hops. */
+  readonly index: number;
+  readonly protocol: number;
+}
+
+/** A default route carries no destination. */
+function message(type: number, flag: number, index: number, route: RouteWish, reach: number): Message {
+  const { address, prefix } = splitCidr(route.to);
+  const list: Attribute[] = [[attribute.link, u32(index)]];
+  if (prefix > 0) list.push([attribute.destination, address]);
+  if (route.via !== undefined) list.push([attribute.gateway, addressBytes(route.via)]);
+  const body = Buffer.from([familyNumber(address), prefix, 0, 0, mainTable, ourProtocol, reach, unicast, 0, 0, 0, 0]);
+  return { type, flags: flag, body, attributes: list };
+}
+
+/** In place of another route to the same destination. */
+export const putRoute = (index: number, route: RouteWish): Message =>
+  message(
+    routeTypes.new,
+    flags.create | flags.replace,
+    index,
+    route,
+    route.via === undefined ? scope.link : scope.universe,
+  );
+
+/** Only a route of ours over this very link and gateway goes. */
+export const deleteRoute = (index: number, route: RouteWish): Message =>
+  message(routeTypes.del, 0, index, route, scope.nowhere);
+
+/** @param protocol absent: whoever made it */
+export const dumpRoutes = (family: 2 | 10, protocol = 0): Message => ({
+  type: routeTypes.get,
+  flags: 0,
+  body: Buffer.from([family, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0]),
+  attributes: [],
+});
+
+/** @returns undefined for what is not an ordinary route of the main table */
+export function readRoute(bytes: Buffer): RouteInfo | undefined {
+  const a = decodeAttributes(bytes.subarray(bodyLength));
+  const table = readU32(a.get(attribute.table)) ?? bytes.readUInt8(4);
+  if (table !== mainTable || bytes.readUInt8(7) !== unicast) return undefined;
+  const destination = a.get(attribute.destination) ?? Buffer.alloc(bytes.readUInt8(0) === 2 ? 4 : 16);
+  const gateway = a.get(attribute.gateway);
+  return {
+    index: readU32(a.get(attribute.link)) ?? 0,
+    to: `${addressText(destination)}/${bytes.readUInt8(1)}`,
+    ...(gateway !== undefined && { via: addressText(gateway) }),
+    protocol: bytes.readUInt8(5),
+  };
+}

@@ -1,0 +1,98 @@
+import type { NamespaceName } from "../model/plan.ts";
+import { KernelError } from "./kernel.ts";
+import type { Namespaces } from "./namespaces.ts";
+import { dumpLinks, getLink, type LinkInfo, readLink } from "./netlink/links.ts";
+import { RouteSocket } from "./netlink/socket.ts";
+import { Nft } from "./nft/nft.ts";
+
+/** What is kept open for one namespace. Open sockets keep the namespace alive, so `forget` closes them before it goes. */
+export interface Realm {
+  readonly route: RouteSocket;
+  /** libnftables of this namespace; made at the first use. */
+  nft(): Nft;
+  /** One link by name or index. */
+  link(by: { readonly name: string } | { readonly index: number }): LinkInfo | undefined;
+  links(): LinkInfo[];
+  /** @throws {KernelError} ENODEV */
+  indexOf(link: string): number;
+  close(): void;
+}
+
+export interface Realms {
+  readonly namespaces: Namespaces;
+  /** undefined when the namespace does not exist. */
+  find(namespace: NamespaceName): Realm | undefined;
+  /** @throws {KernelError} ENOENT when the namespace does not exist */
+  get(namespace: NamespaceName): Realm;
+  forget(namespace: NamespaceName): void;
+  close(): void;
+}
+
+export function createRealms(namespaces: Namespaces): Realms {
+  const open = new Map<NamespaceName, { readonly identity: number; readonly realm: Realm }>();
+  function forget(namespace: NamespaceName): void {
+    open.get(namespace)?.realm.close();
+    open.delete(namespace);
+  }
+  function find(namespace: NamespaceName): Realm | undefined {
+    const identity = namespaces.identity(namespace);
+    const known = open.get(namespace);
+    if (known !== undefined && known.identity === identity) return known.realm;
+    forget(namespace);
+    if (identity === undefined) return undefined;
+    const realm = openRealm(namespaces, namespace);
+    open.set(namespace, { identity, realm });
+    return realm;
+  }
+  return {
+    namespaces,
+    find,
+    forget,
+    get(namespace) {
+      const realm = find(namespace);
+      if (realm === undefined) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
+      return realm;
+    },
+    close() {
+      for (const namespace of open.keys()) forget(namespace);
+    },
+  };
+}
+
+function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
+  const route = namespaces.inside(namespace, () => new RouteSocket());
+  let nft: Nft | undefined;
+  const link: Realm["link"] = (by) => {
+    try {
+      const reply = route.exchange(getLink(by))[0];
+      return reply === undefined ? undefined : readLink(reply.body);
+    } catch (error) {
+      if (error instanceof KernelError && error.code === "ENODEV") return undefined;
+      throw error;
+    }
+  };
+  return {
+    route,
+    nft: () => (nft ??= namespaces.inside(namespace, () => new Nft())),
+    link,
+    links: () => route.dump(dumpLinks).map((reply) => readLink(reply.body)),
+    indexOf(name) {
+      const found = link({ name });
+      if (found === undefined) throw new KernelError("ENODEV", `no link ${name} in ${namespace}`);
+      return found.index;
+    },
+    close() {
+      route.close();
+      nft?.close();
+    },
+  };
+}
+
+/** Does `body`; the errors named mean that there is nothing left to do. */
+export function tolerate(codes: readonly string[], body: () => void): void {
+  try {
+    body();
+  } catch (error) {
+    if (!(error instanceof KernelError) || !codes.includes(error.code)) throw error;
+  }
+}

@@ -1,0 +1,499 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { baseText } from "../../src/dataplane/base.ts";
+import { type Found, type Kernel, KernelError, type KernelEvent, type Step } from "../../src/kernel/kernel.ts";
+import {
+  type ChainObject,
+  keyOf,
+  type LinkObject,
+  type NamespaceName,
+  type PlanKind,
+  type PlanObject,
+} from "../../src/model/plan.ts";
+import {
+  creates,
+  endpointPlan,
+  idOf,
+  networkPlan,
+  type NetworkWish,
+  ports,
+  removes,
+  type Wanted,
+} from "./kernel-plans.ts";
+
+/** A kernel with nothing in it, and hands that work past it. */
+export interface OpenKernel {
+  readonly kernel: Kernel;
+  /** Makes a bridge without a mark, with this address on it. */
+  foreignBridge(name: string, address: string): void;
+  deleteLink(name: string): void;
+  flushRules(): void;
+  /** Changes a chain's rules past the engine. */
+  alterChain(chain: ChainObject, how: "empty" | "add"): void;
+  close(): void;
+}
+
+const kinds: readonly PlanKind[] = [
+  "namespace",
+  "link",
+  "address",
+  "route",
+  "neighbour",
+  "forwarding",
+  "sysctl",
+  "chain",
+  "element",
+];
+
+/** Everything that the kernel lists, by key. */
+export function listAll(kernel: Kernel): Map<string, Found> {
+  const namespaces: NamespaceName[] = ["host", ...kernel.namespaces()];
+  const found = namespaces.flatMap((namespace) => kinds.flatMap((kind) => kernel.list(namespace, kind)));
+  return new Map(found.map((one) => [keyOf(one.object), one]));
+}
+
+/** Fails unless the kernel lists exactly what is wanted, with its owners. */
+export function assertHolds(kernel: Kernel, wanted: readonly Wanted[]): void {
+  const found = listAll(kernel);
+  const wished = new Map(wanted.map((one) => [keyOf(one.object), one]));
+  assert.deepEqual([...found.keys()].toSorted(), [...wished.keys()].toSorted());
+  for (const [key, { object, owner }] of wished) assert.deepEqual(found.get(key), { object, owner }, key);
+}
+
+const cases: readonly (readonly [string, NetworkWish])[] = [
+  ["plain", { number: 1 }],
+  [
+    "dual stack, without traffic between containers",
+    { number: 2, ipv6: true, options: { "com.docker.network.bridge.enable_icc": "false" } },
+  ],
+  ["internal, dual stack", { number: 3, ipv6: true, internal: true }],
+  [
+    "with an MTU that is the default, a source address and a trusted link",
+    {
+      number: 4,
+      options: {
+        "com.docker.network.driver.mtu": "1500",
+        "com.docker.network.host_ipv4": "192.0.2.7",
+        "com.docker.network.bridge.trusted_host_interfaces": "lo:wan0",
+      },
+    },
+  ],
+  [
+    "routed, dual stack, with a small MTU",
+    {
+      number: 5,
+      ipv6: true,
+      options: {
+        "com.docker.network.driver.mtu": "1400",
+        "com.docker.network.bridge.gateway_mode_ipv4": "routed",
+        "com.docker.network.bridge.gateway_mode_ipv6": "routed",
+      },
+    },
+  ],
+  [
+    "open, without masquerading",
+    {
+      number: 6,
+      options: {
+        "com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected",
+        "com.docker.network.bridge.enable_ip_masquerade": "false",
+      },
+    },
+  ],
+];
+
+const host: NamespaceName = "host";
+const bridge = (name: string, rest: Partial<LinkObject> = {}): PlanObject =>
+  ({ kind: "link", type: "bridge", namespace: host, name, mac: "52:00:00:00:00:09", ...rest }) as PlanObject;
+const chain = (name: string, rules: string[]): ChainObject => ({
+  kind: "chain",
+  namespace: host,
+  family: "ip",
+  name,
+  rules,
+});
+const port = (key: string, value: string): PlanObject => ({
+  kind: "element",
+  namespace: host,
+  family: "ip",
+  set: "published",
+  key,
+  value,
+});
+const create = (object: PlanObject, owner = "network:n"): Step => ({ verb: "create", object, owner });
+const change = (object: PlanObject, was: PlanObject, owner = "network:n"): Step => ({
+  verb: "change",
+  object,
+  was,
+  owner,
+});
+const remove = (object: PlanObject): Step => ({ verb: "remove", object });
+const refused = (code: string, step: number) => (error: unknown) =>
+  error instanceof KernelError && error.code === code && error.step === step;
+
+/** What every kernel does. Each test gets its own. */
+export function kernelContract(name: string, open: () => OpenKernel): void {
+  describe(name, () => {
+    let opened: OpenKernel;
+    let kernel: Kernel;
+    beforeEach(() => {
+      opened = open();
+      kernel = opened.kernel;
+      kernel.ensureBase(baseText);
+    });
+    afterEach(() => opened.close());
+    describePlans(() => kernel);
+    describeSteps(() => kernel);
+    describeLinks(() => opened);
+    describeDisturbance(() => opened);
+    describeRest(() => opened);
+  });
+}
+
+function describePlans(open: () => Kernel): void {
+  it("lists nothing but what was made", () => assert.deepEqual([...listAll(open())], []));
+
+  for (const [title, wish] of cases)
+    it(`lists a bridge network as planned: ${title}`, () => {
+      const kernel = open();
+      const wanted = [...networkPlan(wish), ...endpointPlan(wish, 2, ports), ...endpointPlan(wish, 3)];
+      kernel.apply(creates(wanted));
+      assertHolds(kernel, wanted);
+      kernel.apply(creates(wanted));
+      assertHolds(kernel, wanted);
+    });
+
+  it("removes everything, and removes what is gone", () => {
+    const kernel = open();
+    const wish = { number: 2, ipv6: true };
+    const wanted = [...networkPlan(wish), ...endpointPlan(wish, 2, ports)];
+    kernel.apply(creates(wanted));
+    kernel.apply(removes(wanted));
+    assertHolds(kernel, []);
+    kernel.apply(removes(wanted));
+    assertHolds(kernel, []);
+  });
+
+  it("gives the default route to another endpoint, in any order", () => {
+    const kernel = open();
+    const [first, second] = [1, 2].map((number) => endpointPlan({ number }, 2).map(({ object }) => object)) as [
+      PlanObject[],
+      PlanObject[],
+    ];
+    const namespace = first[0]?.namespace ?? host;
+    const moved = second.map((o) => moveTo(o, namespace));
+    const wanted = [...networkPlan({ number: 1 }), ...networkPlan({ number: 2 })];
+    kernel.apply([...creates(wanted), ...[...first, ...moved].map((object) => create(object, "endpoint:e"))]);
+    const route = first.find((o) => o.kind === "route");
+    assert.ok(route);
+    kernel.apply([remove(route)]);
+    const left = kernel.list(namespace, "route").map((found) => found.object);
+    assert.deepEqual(
+      left,
+      moved.filter((o) => o.kind === "route"),
+    );
+  });
+}
+
+/** An object of an endpoint, as if its interface were `eth1` of another sandbox. */
+function moveTo(object: PlanObject, namespace: NamespaceName): PlanObject {
+  if (object.kind === "link" && object.type === "veth")
+    return { ...object, peer: { ...object.peer, namespace, name: "eth1" } };
+  if (object.namespace === host) return object;
+  if (object.kind === "sysctl") return { ...object, namespace, key: object.key.replace("eth0", "eth1") };
+  return "link" in object ? { ...object, namespace, link: "eth1" } : ({ ...object, namespace } as PlanObject);
+}
+
+function describeSteps(open: () => Kernel): void {
+  it("names the step that was refused, and has done those before it", () => {
+    const kernel = open();
+    const address: PlanObject = { kind: "address", namespace: host, link: "br-9", address: "10.9.0.1/24" };
+    const lost: PlanObject = { ...address, link: "br-missing" };
+    const steps = [create(bridge("br-9")), create(address), create(lost), create(bridge("br-8"))];
+    assert.throws(() => kernel.apply(steps), refused("ENODEV", 2));
+    assertHolds(
+      kernel,
+      [bridge("br-9"), address].map((object) => ({ owner: "network:n", object })),
+    );
+  });
+
+  it("names the refused step of a transaction, and has done those before it", () => {
+    const kernel = open();
+    const jump: PlanObject = {
+      kind: "element",
+      namespace: host,
+      family: "ip",
+      set: "to",
+      key: '"br-9"',
+      value: "jump nowhere",
+    };
+    const steps = [
+      create(bridge("br-9")),
+      create(chain("to_9", ["drop"])),
+      create(port("tcp . 1", "10.0.0.2 . 1")),
+      create(jump),
+    ];
+    assert.throws(() => kernel.apply([...steps, create(port("tcp . 2", "10.0.0.2 . 2"))]), refused("ENOENT", 3));
+    const done = steps.slice(0, 3).map(({ object }) => ({ owner: "network:n", object }));
+    assertHolds(kernel, done);
+  });
+
+  it("changes rules and elements", () => {
+    const kernel = open();
+    const [before, after] = [
+      chain("to_9", ["drop"]),
+      chain("to_9", ["ct status dnat accept", "tcp dport {22,21} accept", "drop"]),
+    ];
+    const [old, now] = [port("tcp . 1", "10.0.0.2 . 1"), port("tcp . 1", "10.0.0.3 . 2")];
+    kernel.apply([create(before), create(old)]);
+    kernel.apply([change(after, before, "network:m"), change(now, old, "network:m")]);
+    assertHolds(
+      kernel,
+      [after, now].map((object) => ({ owner: "network:m", object })),
+    );
+  });
+
+  it("refuses to remove a chain that an element leads to, until the element goes", () => {
+    const kernel = open();
+    const target = chain("to_9", ["drop"]);
+    const jump: PlanObject = {
+      kind: "element",
+      namespace: host,
+      family: "ip",
+      set: "to",
+      key: '"br-9"',
+      value: "jump to_9",
+    };
+    kernel.apply([create(target), create(jump)]);
+    assert.throws(() => kernel.apply([remove(target)]), refused("EBUSY", 0));
+    kernel.apply([remove(jump), remove(target)]);
+    assertHolds(kernel, []);
+  });
+
+  it("refuses an element that another has with another value", () => {
+    const kernel = open();
+    kernel.apply([create(port("tcp . 1", "10.0.0.2 . 1"))]);
+    assert.throws(() => kernel.apply([create(port("tcp . 1", "10.0.0.3 . 1"))]), refused("EEXIST", 0));
+  });
+
+  it("refuses what is in a namespace that does not exist, and has nothing to remove there", () => {
+    const kernel = open();
+    const namespace: NamespaceName = `sandbox:${idOf(1, "f")}`;
+    const objects: PlanObject[] = [
+      { kind: "address", namespace, link: "eth0", address: "10.9.0.1/24" },
+      { kind: "chain", namespace, family: "ip", name: "c", rules: [] },
+    ];
+    for (const object of objects) {
+      assert.throws(() => kernel.apply([create(object)]), refused("ENOENT", 0));
+      kernel.apply([remove(object)]);
+    }
+    assert.deepEqual(kernel.list(namespace, "address"), []);
+  });
+
+  it("refuses a route whose gateway is on no subnet of the link", () => {
+    const kernel = open();
+    const route: PlanObject = { kind: "route", namespace: host, to: "10.7.0.0/16", link: "br-9", via: "10.8.0.1" };
+    assert.throws(() => kernel.apply([create(bridge("br-9")), create(route)]), refused("ENETUNREACH", 1));
+  });
+}
+
+function describeLinks(open: () => OpenKernel): void {
+  it("changes MTU, MAC and the flags of a port", () => {
+    const { kernel } = open();
+    const wish = { number: 1 };
+    const wanted = [...networkPlan(wish), ...endpointPlan(wish, 2)];
+    kernel.apply(creates(wanted));
+    const changed = wanted.map(({ owner, object }) => ({ owner, object: changedLink(object) }));
+    kernel.apply(
+      wanted.flatMap(({ owner, object }, i) =>
+        object.kind === "link" ? [change(changed[i]?.object ?? object, object, owner)] : [],
+      ),
+    );
+    assertHolds(kernel, changed);
+    kernel.apply(
+      wanted.flatMap(({ owner, object }, i) =>
+        object.kind === "link" ? [change(object, changed[i]?.object ?? object, owner)] : [],
+      ),
+    );
+    assertHolds(kernel, wanted);
+  });
+
+  it("describes a link, and none", () => {
+    const { kernel } = open();
+    kernel.apply([create(bridge("br-9", { mtu: 1400 }), "network:n")]);
+    assert.deepEqual(kernel.link(host, "br-9"), {
+      name: "br-9",
+      type: "bridge",
+      up: true,
+      mtu: 1400,
+      owner: "network:n",
+    });
+    assert.equal(kernel.link(host, "br-8"), undefined);
+  });
+
+  it("neither takes nor removes a link that it did not make", () => {
+    const { kernel, foreignBridge } = open();
+    foreignBridge("br-own", "192.0.2.1/24");
+    assert.throws(() => kernel.apply([create(bridge("br-own"))]), refused("EEXIST", 0));
+    kernel.apply([remove(bridge("br-own"))]);
+    assert.equal(kernel.link(host, "br-own")?.type, "bridge");
+    assertHolds(kernel, []);
+  });
+
+  it("uses a link that it did not make when the plan says so", () => {
+    const { kernel, foreignBridge } = open();
+    foreignBridge("br-own", "192.0.2.1/24");
+    kernel.apply([create(bridge("br-own", { adopt: true }))]);
+    assert.equal(kernel.link(host, "br-own")?.owner, undefined);
+    kernel.apply([remove(bridge("br-own", { adopt: true }))]);
+    assert.equal(kernel.link(host, "br-own")?.type, "bridge");
+  });
+
+  it("tells routes and subnets of the host that are not ours", () => {
+    const { kernel, foreignBridge } = open();
+    foreignBridge("br-own", "192.0.2.1/24");
+    kernel.apply([
+      create(bridge("br-9")),
+      create({ kind: "address", namespace: host, link: "br-9", address: "10.9.0.1/24" }),
+    ]);
+    assert.deepEqual(
+      kernel.hostRoutes().filter(({ to }) => !to.includes(":")),
+      [{ to: "192.0.2.0/24", link: "br-own" }],
+    );
+  });
+}
+
+function changedLink(object: PlanObject): PlanObject {
+  if (object.kind !== "link") return object;
+  if (object.type === "bridge") return { ...object, mtu: 1300, mac: "52:00:00:00:00:33" };
+  const { port: before, peer } = object;
+  const { bridge: name = "" } = before ?? {};
+  const flags = { bridge: name, isolated: true, hairpin: true, learning: true, proxyArp: false };
+  return { ...object, mtu: 1300, mac: "56:00:00:00:00:33", peer: { ...peer, mac: "02:42:00:00:00:33" }, port: flags };
+}
+
+function describeDisturbance(open: () => OpenKernel): void {
+  const wish = { number: 2, ipv6: true };
+  const all = () => [...networkPlan(wish), ...endpointPlan(wish, 2, ports)];
+  const isRule = ({ object }: Wanted) => object.kind === "chain" || object.kind === "element";
+
+  it("lists no rule after the whole ruleset was flushed, and takes all again", () => {
+    const { kernel, flushRules } = open();
+    kernel.apply(creates(all()));
+    flushRules();
+    assertHolds(
+      kernel,
+      all().filter((one) => !isRule(one)),
+    );
+    kernel.ensureBase(baseText);
+    kernel.apply(creates(all().filter(isRule)));
+    assertHolds(kernel, all());
+  });
+
+  it("loses with a link what stands on it, and takes it again", () => {
+    const { kernel, deleteLink } = open();
+    kernel.apply(creates(all()));
+    const name =
+      all().flatMap(({ object }) => (object.kind === "link" && object.type === "veth" ? object.name : []))[0] ?? "";
+    deleteLink(name);
+    const found = listAll(kernel);
+    const lost = all().filter(({ object }) => !found.has(keyOf(object)));
+    assert.deepEqual(
+      new Set(lost.map(({ object }) => object.kind)),
+      new Set(["link", "address", "route", "forwarding", "sysctl"]),
+    );
+    kernel.apply(creates(lost));
+    assertHolds(kernel, all());
+  });
+
+  it("leaves ports without a bridge when the bridge goes", () => {
+    const { kernel, deleteLink } = open();
+    kernel.apply(creates(all()));
+    const name =
+      all().flatMap(({ object }) => (object.kind === "link" && object.type === "bridge" ? object.name : []))[0] ?? "";
+    deleteLink(name);
+    const found = kernel.list(host, "link").map(({ object }) => object);
+    assert.equal(found.length, 1);
+    assert.equal((found[0] as { port?: unknown }).port, undefined);
+    assert.deepEqual(kernel.list(host, "neighbour"), []);
+    kernel.apply(
+      all().map(({ object, owner }) =>
+        object.kind === "link" ? change(object, object, owner) : create(object, owner),
+      ),
+    );
+    assertHolds(kernel, all());
+  });
+
+  for (const how of ["empty", "add"] as const)
+    it(`sees that somebody changed a chain (${how})`, () => {
+      const { kernel, alterChain } = open();
+      for (const rules of [["ct status dnat accept", "drop"], ["tcp dport {22,21} accept"]]) {
+        const wished = chain("to_9", rules);
+        kernel.apply([create(wished)]);
+        alterChain(wished, how);
+        const [found] = kernel.list(host, "chain");
+        assert.notDeepEqual(found?.object, wished);
+        kernel.apply([change(wished, found?.object ?? wished)]);
+        assertHolds(kernel, [{ owner: "network:n", object: wished }]);
+      }
+    });
+}
+
+function describeRest(open: () => OpenKernel): void {
+  const namespace: NamespaceName = `sandbox:${idOf(7, "5")}`;
+
+  it("knows its namespaces", () => {
+    const { kernel } = open();
+    assert.throws(() => kernel.inside(namespace, () => 1), { code: "ENOENT" });
+    kernel.apply([create({ kind: "namespace", namespace }, namespace)]);
+    assert.deepEqual(kernel.namespaces(), [namespace]);
+    assert.equal(
+      kernel.inside(namespace, () => 7),
+      7,
+    );
+    assert.match(kernel.namespacePath(namespace), new RegExp(`/${idOf(7, "5")}$`));
+    kernel.apply([remove({ kind: "namespace", namespace })]);
+    assert.deepEqual(kernel.namespaces(), []);
+  });
+
+  it("reads and writes sysctls of each namespace", () => {
+    const { kernel } = open();
+    kernel.apply([create({ kind: "namespace", namespace }, namespace)]);
+    assert.equal(kernel.sysctl(namespace, "net.ipv4.ip_forward", "1"), "1");
+    assert.equal(kernel.sysctl(namespace, "net.ipv4.ip_forward"), "1");
+    assert.equal(kernel.sysctl(host, "net.ipv4.ip_forward"), "0");
+    assert.throws(() => kernel.sysctl(host, "net.ipv4.conf.nolink.forwarding"), { code: "ENOENT" });
+    assert.throws(() => kernel.sysctl(host, "net.ipv4.conf.nolink.forwarding", "1"), { code: "ENOENT" });
+  });
+
+  it("tells changes of the host's namespace until it is told to end", async () => {
+    const { kernel, deleteLink, flushRules } = open();
+    const seen: KernelEvent[] = [];
+    const end = kernel.events((event) => seen.push(event));
+    const told = (kind: string, name: string) => seen.some((e) => e.kind === kind && "name" in e && e.name === name);
+    kernel.apply([
+      create(bridge("br-9")),
+      create({ kind: "address", namespace: host, link: "br-9", address: "10.9.0.1/24" }),
+      create(chain("to_9", [])),
+    ]);
+    await until(() => told("link", "br-9") && told("address", "br-9") && told("chain", "to_9"));
+    seen.length = 0;
+    deleteLink("br-9");
+    flushRules();
+    await until(() => told("link", "br-9") && told("chain", "to_9"));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    seen.length = 0;
+    end();
+    kernel.apply([create(bridge("br-8"))]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(seen, []);
+  });
+}
+
+/** Waits until it is so. @throws after two seconds */
+export async function until(isSo: () => boolean): Promise<void> {
+  for (let i = 0; !isSo(); i++) {
+    assert.ok(i < 200, "it did not come in two seconds");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
