@@ -50,6 +50,6 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
   claims: { owner: (r) => r.owner, pool: (r) => r.pool },
   endpoints: { network: (r) => r.networkId, sandbox: (r) => r.sandboxId, container: (r) => r.containerId },
   sandboxes: { container: (r) => r.containerId },
-  ports: { endpoint: (r) => r.endpointId },
+  ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
 };

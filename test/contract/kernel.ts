@@ -74,7 +74,7 @@ const cases: readonly (readonly [string, NetworkWish])[] = [
       options: {
         "com.docker.network.driver.mtu": "1500",
         "com.docker.network.host_ipv4": "192.0.2.7",
-        "com.docker.network.bridge.trusted_host_interfaces": "lo:wan0",
+        "com.docker.network.bridge.trusted_host_interfaces": "lan0:wan0",
       },
     },
   ],

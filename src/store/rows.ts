@@ -1,0 +1,132 @@
+import { Map as ImmutableMap, Set as ImmutableSet } from "immutable";
+import { type RowKey, type Snapshot, StoreError, type Transaction } from "./store.ts";
+import { indexes, keys, type TableName, type Tables } from "./tables.ts";
+
+type Row = Tables[TableName];
+type Index = ImmutableMap<string, ImmutableSet<string>>;
+interface Table {
+  readonly rows: ImmutableMap<string, Row>;
+  readonly indexes: Readonly<Record<string, Index>>;
+}
+type KeyOf = (row: Row) => string;
+
+export const tableNames = Object.keys(keys) as TableName[];
+const keyOf = (table: TableName, row: Row) => (keys[table] as KeyOf)(row);
+const indexesOf = (table: TableName) => Object.entries((indexes[table] ?? {}) as Readonly<Record<string, KeyOf>>);
+const emptyTable = (table: TableName): Table => ({
+  rows: ImmutableMap(),
+  indexes: Object.fromEntries(indexesOf(table).map(([name]) => [name, ImmutableMap()])),
+});
+
+/** All rows at one revision. A copy with changes shares what did not change. */
+export class Rows implements Snapshot {
+  readonly revision: number;
+  readonly #tables: Readonly<Record<TableName, Table>>;
+
+  private constructor(revision: number, tables: Readonly<Record<TableName, Table>>) {
+    this.revision = revision;
+    this.#tables = tables;
+  }
+
+  /** @param rows what the store holds, each with its table */
+  static of(revision: number, rows: Iterable<readonly [TableName, Row]>): Rows {
+    const tables = Object.fromEntries(tableNames.map((name) => [name, emptyTable(name)])) as Record<TableName, Table>;
+    for (const [table, row] of rows) tables[table] = withRow(tables[table], table, row);
+    return new Rows(revision, tables);
+  }
+
+  get<T extends TableName>(table: T, key: string): Tables[T] | undefined {
+    return this.#tables[table].rows.get(key) as Tables[T] | undefined;
+  }
+
+  list<T extends TableName>(table: T): readonly Tables[T][] {
+    const { rows } = this.#tables[table];
+    return this.#byKey(table, [...rows.keys()]);
+  }
+
+  where<T extends TableName>(table: T, index: string, value: string): readonly Tables[T][] {
+    const found = this.#tables[table].indexes[index];
+    if (found === undefined) throw new Error(`table ${table} has no index ${index}`);
+    return this.#byKey(table, [...(found.get(value) ?? [])]);
+  }
+
+  #byKey<T extends TableName>(table: T, found: string[]): Tables[T][] {
+    const { rows } = this.#tables[table];
+    return found.toSorted().map((key) => rows.get(key) as Tables[T]);
+  }
+
+  /** The rows after some changes; an undefined row is deleted. */
+  with(changes: Iterable<readonly [RowKey, Row | undefined]>, revision: number): Rows {
+    const tables = { ...this.#tables };
+    for (const [{ table, key }, row] of changes)
+      tables[table] = row === undefined ? withoutRow(tables[table], table, key) : withRow(tables[table], table, row);
+    return new Rows(revision, tables);
+  }
+}
+
+function withRow(table: Table, name: TableName, row: Row): Table {
+  const key = keyOf(name, row);
+  const without = withoutRow(table, name, key);
+  const added = indexesOf(name).map(([index, valueOf]) => {
+    const value = valueOf(row);
+    const entries = without.indexes[index] ?? ImmutableMap();
+    return [index, entries.set(value, (entries.get(value) ?? ImmutableSet<string>()).add(key))];
+  });
+  return { rows: without.rows.set(key, row), indexes: Object.fromEntries(added) as Table["indexes"] };
+}
+
+function withoutRow(table: Table, name: TableName, key: string): Table {
+  const row = table.rows.get(key);
+  if (row === undefined) return table;
+  const left = indexesOf(name).map(([index, valueOf]) => {
+    const value = valueOf(row);
+    const entries = table.indexes[index] ?? ImmutableMap();
+    const others = entries.get(value)?.remove(key);
+    return [index, others === undefined || others.isEmpty() ? entries.remove(value) : entries.set(value, others)];
+  });
+  return { rows: table.rows.remove(key), indexes: Object.fromEntries(left) as Table["indexes"] };
+}
+
+/** Collects the changes of one `update` over a snapshot. */
+export class RowsTransaction implements Transaction {
+  /** By `table/key`; an undefined row is deleted. */
+  readonly changes = new Map<string, readonly [RowKey, Row | undefined]>();
+  #rows: Rows;
+
+  constructor(rows: Rows) {
+    this.#rows = rows;
+  }
+
+  get revision(): number {
+    return this.#rows.revision;
+  }
+  /** What the transaction sees now. */
+  get rows(): Rows {
+    return this.#rows;
+  }
+  get<T extends TableName>(table: T, key: string): Tables[T] | undefined {
+    return this.#rows.get(table, key);
+  }
+  list<T extends TableName>(table: T): readonly Tables[T][] {
+    return this.#rows.list(table);
+  }
+  where<T extends TableName>(table: T, index: string, value: string): readonly Tables[T][] {
+    return this.#rows.where(table, index, value);
+  }
+  insert<T extends TableName>(table: T, row: Tables[T]): void {
+    const key = keyOf(table, row);
+    if (this.#rows.get(table, key) !== undefined) throw new StoreError("EXISTS", `${table}/${key} is taken`);
+    this.put(table, row);
+  }
+  put<T extends TableName>(table: T, row: Tables[T]): void {
+    this.#change({ table, key: keyOf(table, row) }, row);
+  }
+  delete(table: TableName, key: string): void {
+    if (this.#rows.get(table, key) !== undefined) this.#change({ table, key }, undefined);
+  }
+  #change(key: RowKey, row: Row | undefined): void {
+    const change = [key, row] as const;
+    this.changes.set(`${key.table}/${key.key}`, change);
+    this.#rows = this.#rows.with([change], this.#rows.revision);
+  }
+}
