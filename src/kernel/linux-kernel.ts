@@ -2,7 +2,7 @@ import type { NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { type Kernel, KernelError, type KernelEvent, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
-import { linkHandler } from "./kinds/link.ts";
+import { type LinkHandler, linkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler } from "./kinds/on-link.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
@@ -11,12 +11,14 @@ import { createNamespaces } from "./namespaces.ts";
 import { nftGroups, readNftEvents, readRouteEvents, routeGroups } from "./netlink/events.ts";
 import { watch } from "./netlink/watch.ts";
 import { createBase } from "./nft/base.ts";
-import { createRules, isRuleStep } from "./nft/rules.ts";
+import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
 /** Kinds that netlink and /proc/sys take one by one; chains and elements are transactions. */
 type SingleKind = Exclude<PlanKind, "chain" | "element">;
-type Handlers = { readonly [K in SingleKind]: Handler<Extract<PlanObject, { kind: K }>> };
+type Handlers = { readonly [K in SingleKind]: Handler<Extract<PlanObject, { kind: K }>> } & {
+  readonly link: LinkHandler;
+};
 
 /**
  * The network of this machine, seen from the namespace in which this thread is now.
@@ -69,26 +71,41 @@ function createHandlers(realms: Realms, engine: string): Handlers {
   };
 }
 
-function applyAll(steps: readonly Step[], handlers: Handlers, rules: ReturnType<typeof createRules>): void {
+function applyAll(steps: readonly Step[], handlers: Handlers, rules: Rules): void {
   for (let at = 0; at < steps.length; ) {
-    const group = ruleGroup(steps, at);
+    const run = runAt(steps, at);
     try {
-      const step = steps[at];
-      if (group.length > 0) rules.apply(group[0]?.object.namespace ?? "host", group);
-      else if (step !== undefined) applyOne(step, handlers);
+      applyRun(run, handlers, rules);
     } catch (error) {
       if (error instanceof KernelError) error.step = at + (error.step ?? 0);
       throw error;
     }
-    at += Math.max(1, group.length);
+    at += run.length;
   }
 }
 
-/** The chain and element steps of one namespace that begin at `at`. */
-function ruleGroup(steps: readonly Step[], at: number) {
-  const isAlike = (step: Step) => isRuleStep(step) && step.object.namespace === steps[at]?.object.namespace;
-  const end = steps.findIndex((step, i) => i >= at && !isAlike(step));
-  return steps.slice(at, end < 0 ? steps.length : end).filter(isRuleStep);
+/** The steps from `at` on that go to the kernel together; at least one. */
+function runAt(steps: readonly Step[], at: number): readonly Step[] {
+  const [first, ...rest] = steps.slice(at);
+  if (first === undefined) return [];
+  const together = runOf(first);
+  const more = together === undefined ? 0 : rest.findIndex((step) => runOf(step) !== together);
+  return steps.slice(at, more < 0 ? steps.length : at + 1 + more);
+}
+
+/** Steps with one such name can be done together: rules as a transaction, and links that go. */
+function runOf(step: Step): string | undefined {
+  const { object, verb } = step;
+  if (isRuleStep(step)) return `rules|${object.namespace}`;
+  return object.kind === "link" && verb === "remove" ? `links|${object.namespace}` : undefined;
+}
+
+function applyRun(run: readonly Step[], handlers: Handlers, rules: Rules): void {
+  const [first] = run;
+  if (first === undefined) return;
+  if (isRuleStep(first)) rules.apply(first.object.namespace, run.filter(isRuleStep));
+  else if (run.length === 1) applyOne(first, handlers);
+  else handlers.link.removeAll(run.flatMap(({ object }) => (object.kind === "link" ? object : [])));
 }
 
 function applyOne(step: Step, handlers: Handlers): void {

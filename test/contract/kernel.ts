@@ -1,15 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { baseText } from "../../src/dataplane/base.ts";
-import { type Found, type Kernel, KernelError, type KernelEvent, type Step } from "../../src/kernel/kernel.ts";
-import {
-  type ChainObject,
-  keyOf,
-  type LinkObject,
-  type NamespaceName,
-  type PlanKind,
-  type PlanObject,
-} from "../../src/model/plan.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
+import type { NamespaceName, PlanObject } from "../../src/model/plan.ts";
+import { describeDisturbance, describeRest } from "./kernel-disturbed.ts";
 import {
   creates,
   endpointPlan,
@@ -20,45 +14,19 @@ import {
   removes,
   type Wanted,
 } from "./kernel-plans.ts";
-
-/** A kernel with nothing in it, and hands that work past it. */
-export interface OpenKernel {
-  readonly kernel: Kernel;
-  /** Makes a bridge without a mark, with this address on it. */
-  foreignBridge(name: string, address: string): void;
-  deleteLink(name: string): void;
-  flushRules(): void;
-  /** Changes a chain's rules past the engine. */
-  alterChain(chain: ChainObject, how: "empty" | "add"): void;
-  close(): void;
-}
-
-const kinds: readonly PlanKind[] = [
-  "namespace",
-  "link",
-  "address",
-  "route",
-  "neighbour",
-  "forwarding",
-  "sysctl",
-  "chain",
-  "element",
-];
-
-/** Everything that the kernel lists, by key. */
-export function listAll(kernel: Kernel): Map<string, Found> {
-  const namespaces: NamespaceName[] = ["host", ...kernel.namespaces()];
-  const found = namespaces.flatMap((namespace) => kinds.flatMap((kind) => kernel.list(namespace, kind)));
-  return new Map(found.map((one) => [keyOf(one.object), one]));
-}
-
-/** Fails unless the kernel lists exactly what is wanted, with its owners. */
-export function assertHolds(kernel: Kernel, wanted: readonly Wanted[]): void {
-  const found = listAll(kernel);
-  const wished = new Map(wanted.map((one) => [keyOf(one.object), one]));
-  assert.deepEqual([...found.keys()].toSorted(), [...wished.keys()].toSorted());
-  for (const [key, { object, owner }] of wished) assert.deepEqual(found.get(key), { object, owner }, key);
-}
+import {
+  assertHolds,
+  bridge,
+  chain,
+  change,
+  create,
+  host,
+  listAll,
+  type OpenKernel,
+  port,
+  refused,
+  remove,
+} from "./kernel-support.ts";
 
 const cases: readonly (readonly [string, NetworkWish])[] = [
   ["plain", { number: 1 }],
@@ -101,35 +69,6 @@ const cases: readonly (readonly [string, NetworkWish])[] = [
     },
   ],
 ];
-
-const host: NamespaceName = "host";
-const bridge = (name: string, rest: Partial<LinkObject> = {}): PlanObject =>
-  ({ kind: "link", type: "bridge", namespace: host, name, mac: "52:00:00:00:00:09", ...rest }) as PlanObject;
-const chain = (name: string, rules: string[]): ChainObject => ({
-  kind: "chain",
-  namespace: host,
-  family: "ip",
-  name,
-  rules,
-});
-const port = (key: string, value: string): PlanObject => ({
-  kind: "element",
-  namespace: host,
-  family: "ip",
-  set: "published",
-  key,
-  value,
-});
-const create = (object: PlanObject, owner = "network:n"): Step => ({ verb: "create", object, owner });
-const change = (object: PlanObject, was: PlanObject, owner = "network:n"): Step => ({
-  verb: "change",
-  object,
-  was,
-  owner,
-});
-const remove = (object: PlanObject): Step => ({ verb: "remove", object });
-const refused = (code: string, step: number) => (error: unknown) =>
-  error instanceof KernelError && error.code === code && error.step === step;
 
 /** What every kernel does. Each test gets its own. */
 export function kernelContract(name: string, open: () => OpenKernel): void {
@@ -298,24 +237,28 @@ function describeSteps(open: () => Kernel): void {
 }
 
 function describeLinks(open: () => OpenKernel): void {
-  it("changes MTU, MAC and the flags of a port", () => {
+  it("changes MTU, MAC and the flags of a port; with a bridge's MAC go its neighbours", () => {
     const { kernel } = open();
     const wish = { number: 1 };
     const wanted = [...networkPlan(wish), ...endpointPlan(wish, 2)];
     kernel.apply(creates(wanted));
+    const neighbours = wanted.filter(({ object }) => object.kind === "neighbour");
     const changed = wanted.map(({ owner, object }) => ({ owner, object: changedLink(object) }));
-    kernel.apply(
-      wanted.flatMap(({ owner, object }, i) =>
-        object.kind === "link" ? [change(changed[i]?.object ?? object, object, owner)] : [],
-      ),
-    );
-    assertHolds(kernel, changed);
-    kernel.apply(
-      wanted.flatMap(({ owner, object }, i) =>
-        object.kind === "link" ? [change(object, changed[i]?.object ?? object, owner)] : [],
-      ),
-    );
-    assertHolds(kernel, wanted);
+    const turn = (from: readonly Wanted[], to: readonly Wanted[]) => {
+      kernel.apply(
+        to.flatMap(({ owner, object }, i) =>
+          object.kind === "link" ? [change(object, from[i]?.object ?? object, owner)] : [],
+        ),
+      );
+      assertHolds(
+        kernel,
+        to.filter((one) => one.object.kind !== "neighbour"),
+      );
+      kernel.apply(creates(neighbours));
+      assertHolds(kernel, to);
+    };
+    turn(wanted, changed);
+    turn(changed, wanted);
   });
 
   it("describes a link, and none", () => {
@@ -345,7 +288,9 @@ function describeLinks(open: () => OpenKernel): void {
     foreignBridge("br-own", "192.0.2.1/24");
     kernel.apply([create(bridge("br-own", { adopt: true }))]);
     assert.equal(kernel.link(host, "br-own")?.owner, undefined);
+    assert.deepEqual(kernel.list(host, "link"), [{ object: bridge("br-own", { adopt: true }) }]);
     kernel.apply([remove(bridge("br-own", { adopt: true }))]);
+    assert.deepEqual(kernel.list(host, "link"), []);
     assert.equal(kernel.link(host, "br-own")?.type, "bridge");
   });
 
@@ -370,130 +315,4 @@ function changedLink(object: PlanObject): PlanObject {
   const { bridge: name = "" } = before ?? {};
   const flags = { bridge: name, isolated: true, hairpin: true, learning: true, proxyArp: false };
   return { ...object, mtu: 1300, mac: "56:00:00:00:00:33", peer: { ...peer, mac: "02:42:00:00:00:33" }, port: flags };
-}
-
-function describeDisturbance(open: () => OpenKernel): void {
-  const wish = { number: 2, ipv6: true };
-  const all = () => [...networkPlan(wish), ...endpointPlan(wish, 2, ports)];
-  const isRule = ({ object }: Wanted) => object.kind === "chain" || object.kind === "element";
-
-  it("lists no rule after the whole ruleset was flushed, and takes all again", () => {
-    const { kernel, flushRules } = open();
-    kernel.apply(creates(all()));
-    flushRules();
-    assertHolds(
-      kernel,
-      all().filter((one) => !isRule(one)),
-    );
-    kernel.ensureBase(baseText);
-    kernel.apply(creates(all().filter(isRule)));
-    assertHolds(kernel, all());
-  });
-
-  it("loses with a link what stands on it, and takes it again", () => {
-    const { kernel, deleteLink } = open();
-    kernel.apply(creates(all()));
-    const name =
-      all().flatMap(({ object }) => (object.kind === "link" && object.type === "veth" ? object.name : []))[0] ?? "";
-    deleteLink(name);
-    const found = listAll(kernel);
-    const lost = all().filter(({ object }) => !found.has(keyOf(object)));
-    assert.deepEqual(
-      new Set(lost.map(({ object }) => object.kind)),
-      new Set(["link", "address", "route", "forwarding", "sysctl"]),
-    );
-    kernel.apply(creates(lost));
-    assertHolds(kernel, all());
-  });
-
-  it("leaves ports without a bridge when the bridge goes", () => {
-    const { kernel, deleteLink } = open();
-    kernel.apply(creates(all()));
-    const name =
-      all().flatMap(({ object }) => (object.kind === "link" && object.type === "bridge" ? object.name : []))[0] ?? "";
-    deleteLink(name);
-    const found = kernel.list(host, "link").map(({ object }) => object);
-    assert.equal(found.length, 1);
-    assert.equal((found[0] as { port?: unknown }).port, undefined);
-    assert.deepEqual(kernel.list(host, "neighbour"), []);
-    kernel.apply(
-      all().map(({ object, owner }) =>
-        object.kind === "link" ? change(object, object, owner) : create(object, owner),
-      ),
-    );
-    assertHolds(kernel, all());
-  });
-
-  for (const how of ["empty", "add"] as const)
-    it(`sees that somebody changed a chain (${how})`, () => {
-      const { kernel, alterChain } = open();
-      for (const rules of [["ct status dnat accept", "drop"], ["tcp dport {22,21} accept"]]) {
-        const wished = chain("to_9", rules);
-        kernel.apply([create(wished)]);
-        alterChain(wished, how);
-        const [found] = kernel.list(host, "chain");
-        assert.notDeepEqual(found?.object, wished);
-        kernel.apply([change(wished, found?.object ?? wished)]);
-        assertHolds(kernel, [{ owner: "network:n", object: wished }]);
-      }
-    });
-}
-
-function describeRest(open: () => OpenKernel): void {
-  const namespace: NamespaceName = `sandbox:${idOf(7, "5")}`;
-
-  it("knows its namespaces", () => {
-    const { kernel } = open();
-    assert.throws(() => kernel.inside(namespace, () => 1), { code: "ENOENT" });
-    kernel.apply([create({ kind: "namespace", namespace }, namespace)]);
-    assert.deepEqual(kernel.namespaces(), [namespace]);
-    assert.equal(
-      kernel.inside(namespace, () => 7),
-      7,
-    );
-    assert.match(kernel.namespacePath(namespace), new RegExp(`/${idOf(7, "5")}$`));
-    kernel.apply([remove({ kind: "namespace", namespace })]);
-    assert.deepEqual(kernel.namespaces(), []);
-  });
-
-  it("reads and writes sysctls of each namespace", () => {
-    const { kernel } = open();
-    kernel.apply([create({ kind: "namespace", namespace }, namespace)]);
-    assert.equal(kernel.sysctl(namespace, "net.ipv4.ip_forward", "1"), "1");
-    assert.equal(kernel.sysctl(namespace, "net.ipv4.ip_forward"), "1");
-    assert.equal(kernel.sysctl(host, "net.ipv4.ip_forward"), "0");
-    assert.throws(() => kernel.sysctl(host, "net.ipv4.conf.nolink.forwarding"), { code: "ENOENT" });
-    assert.throws(() => kernel.sysctl(host, "net.ipv4.conf.nolink.forwarding", "1"), { code: "ENOENT" });
-  });
-
-  it("tells changes of the host's namespace until it is told to end", async () => {
-    const { kernel, deleteLink, flushRules } = open();
-    const seen: KernelEvent[] = [];
-    const end = kernel.events((event) => seen.push(event));
-    const told = (kind: string, name: string) => seen.some((e) => e.kind === kind && "name" in e && e.name === name);
-    kernel.apply([
-      create(bridge("br-9")),
-      create({ kind: "address", namespace: host, link: "br-9", address: "10.9.0.1/24" }),
-      create(chain("to_9", [])),
-    ]);
-    await until(() => told("link", "br-9") && told("address", "br-9") && told("chain", "to_9"));
-    seen.length = 0;
-    deleteLink("br-9");
-    flushRules();
-    await until(() => told("link", "br-9") && told("chain", "to_9"));
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    seen.length = 0;
-    end();
-    kernel.apply([create(bridge("br-8"))]);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.deepEqual(seen, []);
-  });
-}
-
-/** Waits until it is so. @throws after two seconds */
-export async function until(isSo: () => boolean): Promise<void> {
-  for (let i = 0; !isSo(); i++) {
-    assert.ok(i < 200, "it did not come in two seconds");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

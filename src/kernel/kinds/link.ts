@@ -13,9 +13,11 @@ import { readMark, writeMark } from "../mark.ts";
 import {
   createBridge,
   createVeth,
+  deleteGroup,
   deleteLink,
   getLink,
   getNamespaceId,
+  groupLink,
   type LinkInfo,
   readLink,
   readNamespaceId,
@@ -30,9 +32,18 @@ import type { Handler } from "./handler.ts";
 /** The MTU that Linux gives bridges and veths (ETH_DATA_LEN). */
 const defaultMtu = 1500;
 type Peer = VethLink["peer"];
+/** Links that go together wait for one another in this group ("tomb"). */
+const leavingGroup = 0x746f6d62;
+/** As many acknowledgements as a socket's receive buffer surely holds. */
+const batch = 64;
 const nowhere: Peer = { namespace: "host", name: "", mac: "" };
 
-export function linkHandler(realms: Realms, engine: string): Handler<LinkObject> {
+export interface LinkHandler extends Handler<LinkObject> {
+  /** Links of one namespace. One by one each waits for the kernel (34 ms), all together no longer than one. */
+  removeAll(objects: readonly LinkObject[]): void;
+}
+
+export function linkHandler(realms: Realms, engine: string): LinkHandler {
   const wishes = createWishes<LinkObject>();
   const isOurs = (link: LinkInfo) => readMark(link.alias)?.engine === engine;
 
@@ -119,7 +130,25 @@ export function linkHandler(realms: Realms, engine: string): Handler<LinkObject>
     tolerate(["ENODEV"], () => realm.route.exchange(deleteLink(link.index)));
   }
 
-  return { put, remove, list: (namespace) => listLinks(realms, engine, namespace, (key) => wishes.get(key)?.object) };
+  function removeAll(objects: readonly LinkObject[]): void {
+    const realm = realms.find(objects[0]?.namespace ?? "host");
+    const names = new Set(objects.map(({ name }) => name));
+    const links = realm?.links().filter((link) => names.has(link.name) && isOurs(link)) ?? [];
+    objects.forEach(wishes.forget);
+    if (realm === undefined || links.length === 0) return;
+    for (let at = 0; at < links.length; at += batch) {
+      const some = links.slice(at, at + batch).map((link) => groupLink(link.index, leavingGroup));
+      tolerate(["ENODEV"], () => realm.route.exchange(...some));
+    }
+    tolerate(["ENODEV"], () => realm.route.exchange(deleteGroup(leavingGroup)));
+  }
+
+  return {
+    put,
+    remove,
+    removeAll,
+    list: (namespace) => listLinks(realms, engine, namespace, (key) => wishes.get(key)?.object),
+  };
 }
 
 /** @throws {KernelError} EEXIST when the plan does not want to share */

@@ -25,6 +25,7 @@ const attribute = {
   master: 10,
   info: 18,
   alias: 20,
+  group: 27,
   namespaceFd: 28,
   filter: 29,
   linkNamespace: 37,
@@ -88,6 +89,22 @@ export const deleteLink = (index: number): Message => ({
   flags: 0,
   body: body(index, 0),
   attributes: [],
+});
+
+/** Puts a link into a group (a mere number), and leaves it as it is otherwise. */
+export const groupLink = (index: number, group: number): Message => ({
+  type: linkTypes.new,
+  flags: 0,
+  body: body(index, 0),
+  attributes: [[attribute.group, u32(group)]],
+});
+
+/** Deletes all links of a group at once. */
+export const deleteGroup = (group: number): Message => ({
+  type: linkTypes.del,
+  flags: 0,
+  body: body(0, 0),
+  attributes: [[attribute.group, u32(group)]],
 });
 
 interface NewLink {

@@ -76,7 +76,8 @@ export function createRules(realms: Realms, base: Base): Rules {
           .flatMap(({ name, comment, lines }): Found[] => {
             const object: ChainObject = { kind: "chain", namespace, family, name, rules: lines };
             const wish = wishes.get(keyOf(object));
-            const owner = comment ?? wish?.owner;
+            // The comment of a chain that changed hands still names the first owner: Linux does not rewrite it.
+            const owner = wish?.owner ?? comment;
             const asWished = wish !== undefined && printed.get(keyOf(object)) === lines.join("\n");
             // Without a mark it is a base chain, or the users' own.
             return owner === undefined ? [] : [{ object: asWished ? wish.object : object, owner }];

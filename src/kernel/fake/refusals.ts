@@ -1,0 +1,75 @@
+import {
+  type ChainObject,
+  type ElementObject,
+  keyOf,
+  type LinkObject,
+  type PlanObject,
+  type RouteObject,
+} from "../../model/plan.ts";
+import { KernelError } from "../kernel.ts";
+import { addressBytes, maskBits, splitCidr } from "../netlink/attributes.ts";
+import type { World } from "./world.ts";
+
+/** @throws {KernelError} when something that the object needs is not there, or its place is taken */
+export function refuse(world: World, object: PlanObject): void {
+  if (object.kind === "namespace") return;
+  if (!world.hasNamespace(object.namespace))
+    throw new KernelError("ENOENT", `no network namespace ${object.namespace}`);
+  if ("link" in object && object.link !== "lo" && world.linkAt(object.namespace, object.link) === undefined)
+    throw new KernelError("ENODEV", `no link ${object.link} in ${object.namespace}`);
+  if (object.kind === "link") refuseLink(world, object);
+  if (object.kind === "route") refuseRoute(world, object);
+  if (object.kind === "sysctl") readSysctl(world, object.namespace, object.key);
+  if (object.kind === "chain" || object.kind === "element") refuseRule(world, object);
+}
+
+function refuseLink(world: World, object: LinkObject): void {
+  const before = world.state.get(keyOf(object));
+  if (
+    before !== undefined &&
+    before.owner === undefined &&
+    (object.adopt !== true || (before.object as LinkObject).type !== object.type)
+  )
+    throw new KernelError("EEXIST", `link ${object.name} exists and is not ours`);
+  if (object.type === "bridge") return;
+  const { namespace, name } = object.peer;
+  if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
+  if (object.port !== undefined && world.linkAt(object.namespace, object.port.bridge) === undefined)
+    throw new KernelError("ENODEV", `no link ${object.port.bridge} in ${object.namespace}`);
+  const holder = world.linkAt(namespace, name);
+  if (holder !== undefined && keyOf(holder) !== keyOf(object)) throw new KernelError("EEXIST", "File exists");
+}
+
+/** A gateway must be on a subnet of the link. */
+function refuseRoute(world: World, { namespace, link, via }: RouteObject): void {
+  if (via === undefined) return;
+  const gateway = addressBytes(via);
+  const isNear = (o: PlanObject) => {
+    if (o.kind !== "address" || o.namespace !== namespace || o.link !== link) return false;
+    const { address, prefix } = splitCidr(o.address);
+    return address.length === gateway.length && maskBits(address, prefix, 0).equals(maskBits(gateway, prefix, 0));
+  };
+  if (!world.objects().some(isNear))
+    throw new KernelError("ENETUNREACH", "Network is unreachable: Nexthop has invalid gateway");
+}
+
+/** The host's table has its base first; a set and the chain that a verdict leads to must be there. */
+function refuseRule(world: World, object: ChainObject | ElementObject): void {
+  const { family, namespace } = object;
+  const base = world.base.get(family);
+  const target = object.kind === "chain" ? undefined : /^(?:jump|goto) (.+)$/.exec(object.value ?? "")?.[1];
+  const missing =
+    (namespace === "host" && (base === undefined || (object.kind === "element" && !base.has(object.set)))) ||
+    (target !== undefined && !world.state.has(`chain|${namespace}|${family}|${target}`));
+  if (missing) throw new KernelError("ENOENT", "nftables: No such file or directory");
+}
+
+/** "0" unless it was set. @throws {KernelError} ENOENT for what is no sysctl of the network, or of a link that is not there */
+export function readSysctl(world: World, namespace: PlanObject["namespace"], key: string): string {
+  const link = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1]?.replaceAll("/", ".");
+  const known =
+    link === undefined || ["all", "default", "lo"].includes(link) || world.linkAt(namespace, link) !== undefined;
+  if (!world.hasNamespace(namespace) || !known || !key.startsWith("net."))
+    throw new KernelError("ENOENT", `sysctl ${key}: ENOENT`);
+  return world.sysctls.get(`sysctl|${namespace}|${key}`) ?? "0";
+}

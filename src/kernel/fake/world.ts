@@ -1,0 +1,112 @@
+import { isDeepStrictEqual } from "node:util";
+import { type Family, keyOf, type LinkObject, type NamespaceName, type PlanObject } from "../../model/plan.ts";
+import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
+import { endsOf, leftWithout, standsOn } from "./dependents.ts";
+import { refuse } from "./refusals.ts";
+
+type Put = Exclude<Step, { readonly verb: "remove" }>;
+
+/** What the fake kernel holds, and how one thing there depends on another. */
+export class World {
+  /** By `keyOf`; without an owner it is somebody else's. */
+  readonly state = new Map<string, Found>();
+  readonly sysctls = new Map<string, string>();
+  /** Names of the base's chains, sets and maps. */
+  readonly base = new Map<Family, ReadonlySet<string>>();
+  readonly #tell: (event: KernelEvent) => void;
+
+  constructor(tell: (event: KernelEvent) => void) {
+    this.#tell = tell;
+  }
+
+  objects(): PlanObject[] {
+    return [...this.state.values()].map((found) => found.object);
+  }
+  hasNamespace(namespace: NamespaceName): boolean {
+    return namespace === "host" || this.state.has(`namespace|${namespace}`);
+  }
+  /** The link that has an end of this name there. */
+  linkAt(namespace: NamespaceName, name: string): LinkObject | undefined {
+    const isEnd = (end: { namespace: NamespaceName; name: string }) => end.namespace === namespace && end.name === name;
+    return this.objects().find((o) => o.kind === "link" && endsOf(o).some(isEnd)) as LinkObject | undefined;
+  }
+
+  put({ verb, object, owner }: Put): void {
+    const key = keyOf(object);
+    const before = this.state.get(key);
+    refuse(this, object);
+    // Somebody else's link, which the plan uses: it stays without an owner.
+    if (before !== undefined && before.owner === undefined && object.kind === "link") {
+      this.state.set(key, { object });
+      return;
+    }
+    const same = isDeepStrictEqual(before?.object, object);
+    if (before !== undefined && verb === "create" && object.kind === "element" && !same)
+      throw new KernelError("EEXIST", "nftables: File exists");
+    if (object.kind === "link" && before?.object.kind === "link") this.#relink(before.object, object);
+    if (object.kind === "sysctl") this.sysctls.set(key, object.value);
+    this.state.set(key, { object, owner });
+    if (!same) this.tell(object);
+  }
+
+  /** Only what is really the object goes: not somebody else's link, nor a route that leads elsewhere by now. */
+  remove(object: PlanObject): void {
+    const found = this.state.get(keyOf(object));
+    if (found === undefined) return;
+    if (object.kind === "link" && found.owner === undefined) {
+      const { adopt: _, ...unused } = object;
+      this.state.set(keyOf(object), { object: unused });
+      return;
+    }
+    const held = found.object;
+    if (object.kind === "route" && held.kind === "route" && (held.link !== object.link || held.via !== object.via))
+      return;
+    if (object.kind === "chain" && this.#isReferenced(object.namespace, object.family, object.name))
+      throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
+    this.lose(keyOf(object));
+  }
+
+  /** It goes, and what depends on it. */
+  lose(key: string): void {
+    const gone = this.state.get(key)?.object;
+    if (gone === undefined) return;
+    this.state.delete(key);
+    this.tell(gone);
+    for (const other of this.objects()) {
+      const left = leftWithout(gone, other);
+      if (left === undefined) this.lose(keyOf(other));
+      else if (left !== other) this.state.set(keyOf(other), { ...this.state.get(keyOf(other)), object: left });
+    }
+  }
+
+  /** As the multicast groups of the host's namespace do, after the call. */
+  tell(object: PlanObject): void {
+    if (object.kind === "namespace" || object.namespace !== "host") return;
+    setImmediate(this.#tell, { kind: object.kind, namespace: "host", name: eventName(object) });
+  }
+
+  /** A veth with another far end, or a link of another type, is a new link; with another MAC it forgets its neighbours. */
+  #relink(before: LinkObject, after: LinkObject): void {
+    if (!isSameThing(before, after)) return this.lose(keyOf(before));
+    const changed = endsOf(after).filter((end, i) => end.mac !== endsOf(before)[i]?.mac);
+    const neighbours = this.objects().filter((o) => o.kind === "neighbour" && changed.some((end) => standsOn(end, o)));
+    for (const neighbour of neighbours) this.lose(keyOf(neighbour));
+  }
+
+  #isReferenced(namespace: NamespaceName, family: Family, chain: string): boolean {
+    return this.objects().some(
+      (o) => o.kind === "element" && o.namespace === namespace && o.family === family && o.value === `jump ${chain}`,
+    );
+  }
+}
+
+function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
+  if (object.kind === "element") return object.set;
+  if (object.kind === "sysctl") return object.key;
+  return "name" in object ? object.name : object.link;
+}
+
+function isSameThing(before: LinkObject, after: LinkObject): boolean {
+  if (before.type === "bridge" || after.type === "bridge") return before.type === after.type;
+  return before.peer.namespace === after.peer.namespace && before.peer.name === after.peer.name;
+}

@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { type Found, type Kernel, KernelError, type Step } from "../../src/kernel/kernel.ts";
+import {
+  type ChainObject,
+  keyOf,
+  type LinkObject,
+  type NamespaceName,
+  type PlanKind,
+  type PlanObject,
+} from "../../src/model/plan.ts";
+import type { Wanted } from "./kernel-plans.ts";
+
+/** A kernel with nothing in it, and hands that work past it. */
+export interface OpenKernel {
+  readonly kernel: Kernel;
+  /** Makes a bridge without a mark, with this address on it. */
+  foreignBridge(name: string, address: string): void;
+  deleteLink(name: string): void;
+  flushRules(): void;
+  /** Changes a chain's rules past the engine. */
+  alterChain(chain: ChainObject, how: "empty" | "add"): void;
+  close(): void;
+}
+
+const kinds: readonly PlanKind[] = [
+  "namespace",
+  "link",
+  "address",
+  "route",
+  "neighbour",
+  "forwarding",
+  "sysctl",
+  "chain",
+  "element",
+];
+
+/** Everything that the kernel lists, by key. */
+export function listAll(kernel: Kernel): Map<string, Found> {
+  const namespaces: NamespaceName[] = ["host", ...kernel.namespaces()];
+  const found = namespaces.flatMap((namespace) => kinds.flatMap((kind) => kernel.list(namespace, kind)));
+  return new Map(found.map((one) => [keyOf(one.object), one]));
+}
+
+/** Fails unless the kernel lists exactly what is wanted, with its owners. */
+export function assertHolds(kernel: Kernel, wanted: readonly Wanted[]): void {
+  const found = listAll(kernel);
+  const wished = new Map(wanted.map((one) => [keyOf(one.object), one]));
+  assert.deepEqual([...found.keys()].toSorted(), [...wished.keys()].toSorted());
+  for (const [key, { object, owner }] of wished) assert.deepEqual(found.get(key), { object, owner }, key);
+}
+
+export const host: NamespaceName = "host";
+export const bridge = (name: string, rest: Partial<LinkObject> = {}): PlanObject =>
+  ({ kind: "link", type: "bridge", namespace: host, name, mac: "52:00:00:00:00:09", ...rest }) as PlanObject;
+export const chain = (name: string, rules: string[]): ChainObject => ({
+  kind: "chain",
+  namespace: host,
+  family: "ip",
+  name,
+  rules,
+});
+export const port = (key: string, value: string): PlanObject => ({
+  kind: "element",
+  namespace: host,
+  family: "ip",
+  set: "published",
+  key,
+  value,
+});
+export const create = (object: PlanObject, owner = "network:n"): Step => ({ verb: "create", object, owner });
+export const change = (object: PlanObject, was: PlanObject, owner = "network:n"): Step => ({
+  verb: "change",
+  object,
+  was,
+  owner,
+});
+export const remove = (object: PlanObject): Step => ({ verb: "remove", object });
+export const refused = (code: string, step: number) => (error: unknown) =>
+  error instanceof KernelError && error.code === code && error.step === step;
+
+/** Waits until it is so. @throws after two seconds */
+export async function until(isSo: () => boolean): Promise<void> {
+  for (let i = 0; !isSo(); i++) {
+    assert.ok(i < 200, "it did not come in two seconds");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
