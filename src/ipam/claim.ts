@@ -1,0 +1,72 @@
+import { forbidden, invalid, system } from "../lib/errors.ts";
+import { addressText, contains, lastOf, masked, type ParsedCidr, parseAddress, parseCidr, sizeOf } from "../lib/net.ts";
+import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
+import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
+import type { Transaction } from "../store/store.ts";
+
+/**
+ * Claims an address of `pool` for `owner`: the wished one, else the lowest free one of the pool's range.
+ * @throws {EngineError} forbidden when the wish is taken, and by whom; invalid when it is not in the pool; system when the range is full
+ */
+export function claimAddress(
+  tx: Transaction,
+  pool: AddressPool,
+  wish: IpAddress | undefined,
+  owner: EndpointId | NetworkId,
+  kind: AddressClaim["kind"] = "endpoint",
+): IpAddress {
+  const address = wish === undefined ? lowestFree(tx, pool) : checkedWish(tx, pool, wish);
+  tx.insert("claims", { pool: pool.id, address, kind, owner });
+  return address;
+}
+
+/** Gives back every address of an owner. */
+export function releaseAddresses(tx: Transaction, owner: EndpointId | NetworkId): void {
+  for (const claim of tx.where("claims", "owner", owner)) tx.delete("claims", `${claim.pool}|${claim.address}`);
+}
+
+const blockOf = (text: string): ParsedCidr => {
+  const block = parseCidr(text);
+  if (block === undefined) throw new Error(`pool with a bad block: ${text}`);
+  return block;
+};
+
+/** True for the network's own address and, in IPv4, the broadcast address; not in /31 and /32 (RFC 3021). */
+export function isReserved(subnet: ParsedCidr, address: IpAddress): boolean {
+  if (sizeOf(subnet) <= 2n) return false;
+  const number = parseAddress(address)?.number;
+  return number === masked(subnet).number || (subnet.family === 4 && number === lastOf(subnet));
+}
+
+function checkedWish(tx: Transaction, pool: AddressPool, wish: IpAddress): IpAddress {
+  const subnet = blockOf(pool.subnet);
+  const parsed = parseAddress(wish);
+  if (parsed === undefined || !contains(subnet, parsed))
+    throw invalid(`invalid endpoint settings:\nno configured subnet or ip-range contain the IP address ${wish}`);
+  const address = addressText(parsed);
+  const holder = tx.get("claims", `${pool.id}|${address}`);
+  if (holder !== undefined) throw forbidden(`Address already in use: ${address} is ${describe(tx, holder)}`);
+  if (isReserved(subnet, address))
+    throw forbidden(`Address already in use: ${address} is the network or broadcast address of ${pool.subnet}`);
+  return address;
+}
+
+function describe(tx: Transaction, { kind, owner }: AddressClaim): string {
+  if (kind === "gateway") return "the network's gateway";
+  if (kind === "auxiliary") return "reserved with --aux-address";
+  return `container ${tx.get("endpoints", owner)?.containerName ?? owner}'s`;
+}
+
+function lowestFree(tx: Transaction, pool: AddressPool): IpAddress {
+  const subnet = blockOf(pool.subnet);
+  const range = masked(blockOf(pool.range));
+  const end = lastOf(range);
+  for (let number = range.number; number <= end; number += 1n) {
+    const address = addressText({ family: range.family, number });
+    if (tx.get("claims", `${pool.id}|${address}`) === undefined && !isReserved(subnet, address)) return address;
+  }
+  const network = tx.get("networks", pool.networkId);
+  throw system(
+    `no available IPv${subnet.family} addresses on this network's address pools: ${network?.spec.name ?? ""} (${pool.networkId})`,
+  );
+}

@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { EngineError } from "../lib/errors.ts";
+import type { NetworkSpec, SubnetSpec } from "../model/network.ts";
+import { createMemoryStore } from "../store/memory-store.ts";
+import type { Store } from "../store/store.ts";
+import { claimAddress, releaseAddresses } from "./claim.ts";
+import { closePools, type OpenRequest, openPools } from "./pools.ts";
+
+const subnet = (text: string, more: Partial<SubnetSpec> = {}): SubnetSpec => ({ subnet: text, auxiliary: {}, ...more });
+
+function spec(name: string, subnets: readonly SubnetSpec[], ipv6 = false): NetworkSpec {
+  return {
+    name,
+    driver: "bridge",
+    options: {},
+    labels: {},
+    ipv4: true,
+    ipv6,
+    ipam: { driver: "default", options: {}, subnets },
+    internal: false,
+    attachable: false,
+    ingress: false,
+    configOnly: false,
+  };
+}
+
+async function open(
+  store: Store,
+  id: string,
+  subnets: readonly SubnetSpec[],
+  more: Partial<OpenRequest> = {},
+  ipv6 = false,
+) {
+  const { result } = await store.update((tx) => {
+    const request: OpenRequest = {
+      networkId: id,
+      spec: spec(`net-${id}`, subnets, ipv6),
+      severalSubnets: false,
+      defaultPools: [{ base: "172.30.0.0/15", size: 16 }],
+      daemonId: "daemon",
+      hostRoutes: [],
+      lenientCidr: false,
+      ...more,
+    };
+    const opened = openPools(tx, request);
+    const pools = opened.pools.map((p) => p.id);
+    tx.insert("networks", { id, scope: "local", spec: request.spec, pools, predefined: false, createdAt: "" });
+    return opened;
+  });
+  return result;
+}
+
+const refusal = (errorClass: string, message: string) => (error: unknown) => {
+  assert.ok(error instanceof EngineError);
+  assert.deepEqual([error.class, error.message], [errorClass, message]);
+  return true;
+};
+
+describe("what the user typed", () => {
+  const cases: [SubnetSpec[], string][] = [
+    [[subnet("foo")], "invalid subnet foo: invalid CIDR block notation"],
+    [[subnet("10.3.1.0/8")], "invalid subnet 10.3.1.0/8: it should be 10.0.0.0/8"],
+    [
+      [subnet("10.3.1.0/8", { range: "10.3.1.0/8", gateway: "10.1.1.1" })],
+      "* invalid subnet 10.3.1.0/8: it should be 10.0.0.0/8\n* invalid ip-range 10.3.1.0/8: it should be 10.0.0.0/8",
+    ],
+    [
+      [subnet("10.0.0.0/16", { range: "10.0.0.0/8" })],
+      "invalid ip-range 10.0.0.0/8: CIDR block is bigger than its parent subnet 10.0.0.0/16",
+    ],
+    [
+      [subnet("10.0.0.0/16", { range: "10.1.0.0/24" })],
+      "invalid ip-range 10.1.0.0/24: parent subnet 10.0.0.0/16 doesn't contain ip-range",
+    ],
+    [[subnet("10.0.0.0/16", { range: "fd00::/64" })], "invalid ip-range fd00::/64: parent subnet is an IPv4 block"],
+    [
+      [subnet("172.77.0.0/24", { gateway: "10.9.9.9" })],
+      "invalid gateway 10.9.9.9: parent subnet 172.77.0.0/24 doesn't contain this address",
+    ],
+    [[subnet("172.77.0.0/24", { gateway: "x" })], "invalid gateway x: invalid address"],
+    [
+      [subnet("172.77.0.0/24", { auxiliary: { h1: "10.9.9.9" } })],
+      "invalid auxiliary address h1: parent subnet 172.77.0.0/24 doesn't contain this address",
+    ],
+    [[subnet("010.0.0.0/8")], "invalid subnet 010.0.0.0/8: invalid CIDR block notation"],
+  ];
+  for (const [subnets, text] of cases)
+    it(text, async () => {
+      const store = createMemoryStore();
+      await assert.rejects(open(store, "a", subnets), refusal("invalid", `invalid network config:\n${text}`));
+      assert.equal(store.snapshot().revision, 0);
+    });
+
+  it("is masked when the daemon is lenient, and the labels say so", async () => {
+    const { pools, labels } = await open(createMemoryStore(), "a", [subnet("10.3.1.0/8", { gateway: "10.1.1.1" })], {
+      lenientCidr: true,
+    });
+    assert.deepEqual([pools[0]?.subnet, pools[0]?.gateway], ["10.0.0.0/8", "10.1.1.1"]);
+    assert.deepEqual(labels, { "tombolo.masked.subnet.0": "10.3.1.0/8 taken as 10.0.0.0/8" });
+  });
+});
+
+describe("pools", () => {
+  it("come from the default blocks, lowest first, and come back", async () => {
+    const store = createMemoryStore();
+    assert.equal((await open(store, "a", [])).pools[0]?.subnet, "172.30.0.0/16");
+    assert.equal((await open(store, "b", [])).pools[0]?.subnet, "172.31.0.0/16");
+    await assert.rejects(open(store, "c", []), /^EngineError: all predefined address pools have been fully subnetted/);
+    await store.update((tx) => closePools(tx, "a"));
+    assert.equal((await open(store, "c", [])).pools[0]?.subnet, "172.30.0.0/16");
+    assert.deepEqual(
+      store
+        .snapshot()
+        .list("claims")
+        .map((c) => c.owner),
+      ["b", "c"],
+    );
+  });
+
+  it("leave out what a route of the host has", async () => {
+    const { pools } = await open(createMemoryStore(), "a", [], {
+      hostRoutes: [
+        { to: "172.30.5.0/24", link: "eth0" },
+        { to: "0.0.0.0/0", link: "eth0" },
+      ],
+    });
+    assert.equal(pools[0]?.subnet, "172.31.0.0/16");
+  });
+
+  it("never overlap: the refusal names the other party", async () => {
+    const store = createMemoryStore();
+    const words = "invalid pool request: Pool overlaps with other one on this address space: ";
+    await open(store, "a", [subnet("10.1.0.0/16")]);
+    await assert.rejects(
+      open(store, "b", [subnet("10.1.7.0/24")]),
+      refusal("forbidden", `${words}10.1.7.0/24 overlaps with network net-a (10.1.0.0/16)`),
+    );
+    await assert.rejects(
+      open(store, "b", [subnet("10.2.0.0/16")], { hostRoutes: [{ to: "10.2.3.0/24", link: "eth0" }] }),
+      refusal("forbidden", `${words}10.2.0.0/16 overlaps with the host's route 10.2.3.0/24 on eth0`),
+    );
+  });
+
+  it("one of each family: IPv6 without a wish is a unique local block", async () => {
+    const { pools } = await open(createMemoryStore(), "a", [], {}, true);
+    assert.equal(pools.length, 2);
+    assert.match(pools[1]?.subnet ?? "", /^fd[0-9a-f]{2}:[0-9a-f]+:[0-9a-f]+::\/64$/);
+    assert.match(pools[1]?.gateway ?? "", /::1$/);
+  });
+});
+
+describe("addresses", () => {
+  it("are the lowest free ones of the range; gateway and reserved ones are left out", async () => {
+    const store = createMemoryStore();
+    const { pools } = await open(store, "a", [
+      subnet("10.0.0.0/24", { range: "10.0.0.128/30", gateway: "10.0.0.129", auxiliary: { printer: "10.0.0.130" } }),
+    ]);
+    const pool = pools[0];
+    assert.ok(pool);
+    const claim = (owner: string, wish?: string) => store.update((tx) => claimAddress(tx, pool, wish, owner));
+    assert.equal((await claim("e1")).result, "10.0.0.128");
+    assert.equal((await claim("e2")).result, "10.0.0.131");
+    await assert.rejects(claim("e3"), /no available IPv4 addresses on this network's address pools: net-a \(a\)/);
+    assert.equal((await claim("e3", "10.0.0.5")).result, "10.0.0.5");
+    await assert.rejects(claim("e4", "10.0.0.5"), /^EngineError: Address already in use: 10.0.0.5 is container e3's$/);
+    await assert.rejects(claim("e4", "10.0.0.129"), /Address already in use: 10.0.0.129 is the network's gateway/);
+    await assert.rejects(claim("e4", "10.0.0.130"), /reserved with --aux-address/);
+    await assert.rejects(claim("e4", "10.0.0.255"), /network or broadcast address/);
+    await assert.rejects(claim("e4", "10.9.9.9"), /no configured subnet or ip-range contain the IP address 10.9.9.9/);
+    await store.update((tx) => releaseAddresses(tx, "e1"));
+    assert.equal((await claim("e5")).result, "10.0.0.128");
+  });
+
+  it("of a /31 are both given", async () => {
+    const store = createMemoryStore();
+    const { pools } = await open(store, "a", [subnet("10.0.0.0/31")]);
+    const pool = pools[0];
+    assert.ok(pool);
+    assert.equal(pool.gateway, "10.0.0.0");
+    assert.equal((await store.update((tx) => claimAddress(tx, pool, undefined, "e"))).result, "10.0.0.1");
+  });
+});

@@ -1,0 +1,156 @@
+import { createHash } from "node:crypto";
+import { type EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { type AddressFamily, cidrText, masked, overlaps, type ParsedCidr, parseCidr, sizeOf } from "../lib/net.ts";
+import type { AddressPool } from "../model/address-pool.ts";
+import type { Cidr, NetworkId } from "../model/ids.ts";
+import type { NetworkSpec } from "../model/network.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
+import { claimAddress, isReserved } from "./claim.ts";
+import { checkSubnets, type CheckedSubnet } from "./subnets.ts";
+
+export interface OpenRequest {
+  readonly networkId: NetworkId;
+  readonly spec: NetworkSpec;
+  /** True when the driver takes several subnets of one family. */
+  readonly severalSubnets: boolean;
+  /** Where subnets come from when the user names none: each `base` is cut into blocks with prefix length `size`. */
+  readonly defaultPools: readonly { readonly base: Cidr; readonly size: number }[];
+  /** The IPv6 blocks without a wish come from a unique local prefix derived from it. */
+  readonly daemonId: string;
+  /** Routes and addresses of the host that are not ours. */
+  readonly hostRoutes: readonly { readonly to: Cidr; readonly link: string }[];
+  readonly lenientCidr: boolean;
+}
+
+/**
+ * Opens the pools of a new network: what the user named, else the first free default block of each family it has.
+ * Claims gateways and auxiliary addresses.
+ * @returns the pools, IPv4 first, and labels that say what was masked
+ * @throws {EngineError} invalid for what the user typed; forbidden for an overlap, with the other party's name
+ */
+export function openPools(
+  tx: Transaction,
+  request: OpenRequest,
+): { readonly pools: readonly AddressPool[]; readonly labels: Readonly<Record<string, string>> } {
+  const { spec } = request;
+  const { subnets, labels } = checkSubnets(spec.ipam.subnets, request.lenientCidr);
+  const pools = ([4, 6] as const).flatMap((family) => {
+    if (!(family === 4 ? spec.ipv4 : spec.ipv6)) return [];
+    const named = subnets.filter((s) => s.subnet.family === family);
+    if (named.length > 1 && !request.severalSubnets)
+      throw forbidden(`${spec.driver} driver doesn't support multiple subnets`);
+    if (named.length === 0)
+      return [openPool(tx, request, { subnet: freeBlock(tx, request, family), auxiliary: {} }, false)];
+    return named.map((subnet) => openPool(tx, request, subnet, true));
+  });
+  return { pools, labels };
+}
+
+/** Deletes a network's pools and every claim in them. */
+export function closePools(tx: Transaction, networkId: NetworkId): void {
+  for (const pool of tx.where("pools", "network", networkId)) {
+    for (const claim of tx.where("claims", "pool", pool.id)) tx.delete("claims", `${claim.pool}|${claim.address}`);
+    tx.delete("pools", pool.id);
+  }
+}
+
+function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, userSubnet: boolean): AddressPool {
+  const { networkId } = request;
+  const other = otherParty(tx, request, wish.subnet);
+  if (other !== undefined) throw overlap(wish.subnet, other);
+  const subnet = cidrText(wish.subnet);
+  const draft: AddressPool = {
+    id: `${networkId}/${subnet}`,
+    networkId,
+    subnet,
+    range: cidrText(wish.range ?? wish.subnet),
+    gateway: wish.gateway ?? "",
+    userSubnet,
+  };
+  const claim = (address: string, kind: "gateway" | "auxiliary") =>
+    tx.insert("claims", { pool: draft.id, address, kind, owner: networkId });
+  const reserved = Object.entries(wish.auxiliary);
+  for (const [name, address] of reserved) {
+    if (tx.get("claims", `${draft.id}|${address}`) === undefined && address !== wish.gateway)
+      claim(address, "auxiliary");
+    else if (!/^DefaultGatewayIPv[46]$/.test(name))
+      throw forbidden(`auxiliary address ${name}: ${address} is named twice`);
+  }
+  if (wish.gateway !== undefined && isReserved(wish.subnet, wish.gateway))
+    throw invalid(
+      `invalid network config:\ninvalid gateway ${wish.gateway}: it is the network or broadcast address of ${subnet}`,
+    );
+  const gateway = wish.gateway ?? claimAddress(tx, draft, undefined, networkId, "gateway");
+  if (wish.gateway !== undefined) claim(wish.gateway, "gateway");
+  const pool = { ...draft, gateway };
+  tx.insert("pools", pool);
+  return pool;
+}
+
+interface OtherParty {
+  readonly block: ParsedCidr;
+  readonly name: string;
+}
+
+/** Who has an address of `subnet` already: a network of ours, or a route of the host. */
+function otherParty(rows: Snapshot, request: OpenRequest, subnet: ParsedCidr): OtherParty | undefined {
+  for (const party of parties(rows, request)) if (overlaps(party.block, subnet)) return party;
+  return undefined;
+}
+
+function* parties(rows: Snapshot, { hostRoutes }: Pick<OpenRequest, "hostRoutes">): Iterable<OtherParty> {
+  for (const pool of rows.list("pools")) {
+    const block = parseCidr(pool.subnet);
+    const network = rows.get("networks", pool.networkId);
+    if (block) yield { block, name: `network ${network?.spec.name ?? pool.networkId} (${pool.subnet})` };
+  }
+  for (const { to, link } of hostRoutes) {
+    const block = parseCidr(to);
+    // A default route, or the halves that VPNs split it into, covers everybody.
+    if (block && block.prefix > 1 && !isLinkLocal(block)) yield { block, name: `the host's route ${to} on ${link}` };
+  }
+}
+
+const linkLocal = [parseCidr("fe80::/10"), parseCidr("ff00::/8")];
+const isLinkLocal = (block: ParsedCidr) => linkLocal.some((l) => l !== undefined && overlaps(l, block));
+
+const overlap = (subnet: ParsedCidr, other: OtherParty): EngineError =>
+  forbidden(
+    `invalid pool request: Pool overlaps with other one on this address space: ${cidrText(subnet)} overlaps with ${other.name}`,
+  );
+
+/** The lowest default block that overlaps nobody. @throws {EngineError} invalid when there is none */
+function freeBlock(rows: Snapshot, request: OpenRequest, family: AddressFamily): ParsedCidr {
+  const taken = [...parties(rows, request)].map((p) => p.block).filter((b) => b.family === family);
+  const bases = request.defaultPools
+    .map(({ base, size }) => ({ base: parseCidr(base), size }))
+    .filter(({ base }) => base?.family === family);
+  if (family === 6) bases.push({ base: uniqueLocal(request.daemonId), size: 64 });
+  for (const { base, size } of bases) {
+    const found = base && firstFree(masked(base), size, taken);
+    if (found !== undefined) return found;
+  }
+  throw invalid(
+    `all predefined address pools have been fully subnetted: no IPv${family} block of ${bases.map((b) => b.base && cidrText(b.base)).join(", ")} is free; remove a network, or name one with --subnet`,
+  );
+}
+
+function firstFree(base: ParsedCidr, prefix: number, taken: readonly ParsedCidr[]): ParsedCidr | undefined {
+  const end = base.number + sizeOf(base);
+  let number = base.number;
+  while (number < end) {
+    const block: ParsedCidr = { family: base.family, number, prefix };
+    const other = taken.find((t) => overlaps(t, block));
+    if (other === undefined) return block;
+    // Behind the other party, at the next border of a block.
+    const behind = masked(other).number + sizeOf(other);
+    number = behind > number + sizeOf(block) ? behind : number + sizeOf(block);
+  }
+  return undefined;
+}
+
+/** RFC 4193: fd, and 40 bits that are random enough to be this daemon's alone. */
+function uniqueLocal(daemonId: string): ParsedCidr {
+  const digits = createHash("sha256").update(daemonId).digest("hex").slice(0, 10);
+  return { family: 6, number: BigInt(`0xfd${digits}`) << 80n, prefix: 48 };
+}
