@@ -64,7 +64,10 @@ ${guard[family]}
 }
 
 /** What the owner `host` wants. IPv6 forwarding only when a network needs it: it ends router discovery on the uplinks. */
-export function planHost(wish: { readonly ipv6: boolean; readonly raised: Readonly<Record<string, string>> }): PlanObject[] {
+export function planHost(wish: {
+  readonly ipv6: boolean;
+  readonly raised: Readonly<Record<string, string>>;
+}): PlanObject[] {
   const values: Record<string, string> = {
     "net.ipv4.ip_forward": "1",
     ...(wish.ipv6 && { "net.ipv6.conf.all.forwarding": "1", "net.ipv6.conf.default.forwarding": "1" }),
