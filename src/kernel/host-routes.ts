@@ -5,12 +5,12 @@ import { addressText, maskBits, splitCidr } from "./netlink/attributes.ts";
 import { dumpRoutes, readRoute } from "./netlink/routes.ts";
 import type { Realm } from "./realms.ts";
 
-/** Routes and subnets of addresses on links without a mark of Tombolo; default routes overlap everything and are left out. */
-export function hostRoutes(realm: Realm): HostRoute[] {
+/** Routes and subnets of addresses on links that are not this engine's; default routes overlap everything and are left out. */
+export function hostRoutes(realm: Realm, engine: string): HostRoute[] {
   const foreign = new Map(
     realm
       .links()
-      .filter((link) => readMark(link.alias) === undefined)
+      .filter((link) => readMark(link.alias)?.engine !== engine)
       .map((link) => [link.index, link.name]),
   );
   const addresses = realm.route

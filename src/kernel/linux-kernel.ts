@@ -2,7 +2,7 @@ import type { NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { type Kernel, KernelError, type KernelEvent, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
-import { type LinkHandler, linkHandler } from "./kinds/link.ts";
+import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler } from "./kinds/on-link.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
@@ -30,7 +30,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const namespaces = createNamespaces(netnsDir);
   const realms = createRealms(namespaces);
   const host = () => realms.get("host");
-  // libnftables ends the process when it finds no free descriptor: have one from the start.
+  // A missing libnftables shows at once.
   host().nft();
   const base = createBase(() => host().nft(), engine);
   const rules = createRules(realms, base);
@@ -44,7 +44,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     },
     namespaces: () => namespaces.names(),
     link: (namespace, name) => describeLink(realms.find(namespace), engine, name),
-    hostRoutes: () => hostRoutes(host()),
+    hostRoutes: () => hostRoutes(host(), engine),
     ensureBase: (text) => base.ensure(text),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
@@ -62,7 +62,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
 function createHandlers(realms: Realms, engine: string): Handlers {
   return {
     namespace: namespaceHandler(realms),
-    link: linkHandler(realms, engine),
+    link: new LinkHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
     neighbour: neighbourHandler(realms, engine),

@@ -34,9 +34,9 @@ export function createNamespaces(directory: string): Namespaces {
   const identity = (namespace: NamespaceName) => (namespace === "host" ? 0 : pinned(directory, path(namespace)));
 
   function open(namespace: NamespaceName): number {
-    if (namespace === "host") return openSync(`/proc/self/fd/${home}`, "r");
+    if (namespace === "host") return openFile(`/proc/self/fd/${home}`);
     if (identity(namespace) === undefined) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
-    return openSync(path(namespace), "r");
+    return openFile(path(namespace));
   }
 
   function enter(fd: number): void {
@@ -90,6 +90,15 @@ export function createNamespaces(directory: string): Namespaces {
         .filter((name) => identity(name) !== undefined),
     close: () => closeSync(home),
   };
+}
+
+function openFile(path: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    const { code = "EIO", message } = error as NodeJS.ErrnoException;
+    throw new KernelError(code, message);
+  }
 }
 
 /** A file that pins nothing (left by a crash, or from before a reboot) is on its directory's own device. */

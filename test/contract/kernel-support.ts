@@ -14,12 +14,12 @@ import type { Wanted } from "./kernel-plans.ts";
 export interface OpenKernel {
   readonly kernel: Kernel;
   /** Makes a bridge without a mark, with this address on it. */
-  foreignBridge(name: string, address: string): void;
-  deleteLink(name: string): void;
-  flushRules(): void;
+  readonly foreignBridge: (name: string, address: string) => void;
+  readonly deleteLink: (name: string) => void;
+  readonly flushRules: () => void;
   /** Changes a chain's rules past the engine. */
-  alterChain(chain: ChainObject, how: "empty" | "add"): void;
-  close(): void;
+  readonly alterChain: (chain: ChainObject, how: "empty" | "add") => void;
+  readonly close: () => void;
 }
 
 const kinds: readonly PlanKind[] = [

@@ -115,17 +115,14 @@ function describePlans(open: () => Kernel): void {
 
   it("gives the default route to another endpoint, in any order", () => {
     const kernel = open();
-    const [first, second] = [1, 2].map((number) => endpointPlan({ number }, 2).map(({ object }) => object)) as [
-      PlanObject[],
-      PlanObject[],
-    ];
+    const [first, second] = [1, 2].map((number) =>
+      endpointPlan({ number, ipv6: true }, 2).map(({ object }) => object),
+    ) as [PlanObject[], PlanObject[]];
     const namespace = first[0]?.namespace ?? host;
     const moved = second.map((o) => moveTo(o, namespace));
-    const wanted = [...networkPlan({ number: 1 }), ...networkPlan({ number: 2 })];
+    const wanted = [1, 2].flatMap((number) => networkPlan({ number, ipv6: true }));
     kernel.apply([...creates(wanted), ...[...first, ...moved].map((object) => create(object, "endpoint:e"))]);
-    const route = first.find((o) => o.kind === "route");
-    assert.ok(route);
-    kernel.apply([remove(route)]);
+    kernel.apply(first.flatMap((object) => (object.kind === "route" ? [remove(object)] : [])));
     const left = kernel.list(namespace, "route").map((found) => found.object);
     assert.deepEqual(
       left,

@@ -106,7 +106,7 @@ describe("Linux, beyond the contract", () => {
     assert.equal(other.list("host", "link").length, 1);
     assert.deepEqual(
       kernel.hostRoutes().filter(({ to }) => !to.includes(":")),
-      [],
+      [{ to: "10.8.0.0/24", link: "br-8" }],
     );
     other.close();
   });

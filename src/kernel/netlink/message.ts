@@ -52,7 +52,7 @@ export function decodeMessages(bytes: Buffer): Answer[] {
 
 function decodeOne(type: number, flag: number, sequence: number, body: Buffer): Answer {
   if (type !== typeError && type !== typeDone) return { kind: "message", sequence, type, body: Buffer.from(body) };
-  const errno = body.length < 4 ? 0 : -body.readInt32LE(0);
+  const errno = body.length < 4 ? 0 : Math.abs(body.readInt32LE(0));
   const explained = (flag & withAttributes) === 0 ? undefined : explanation(type, flag, body);
   return { kind: "result", sequence, errno, ...(explained !== undefined && { text: explained }) };
 }

@@ -37,8 +37,7 @@ export class RouteSocket {
    * @returns the replies of all, in order. @throws {KernelError} the first refusal; the messages after it are done nevertheless
    */
   exchange(...messages: readonly Message[]): Reply[] {
-    const first = this.#sequence + 1;
-    this.#sequence += messages.length;
+    const first = this.#reserve(messages.length);
     const bytes = messages.map((m, i) =>
       encodeMessage({ ...m, flags: m.flags | flags.request | flags.ack }, first + i),
     );
@@ -47,7 +46,7 @@ export class RouteSocket {
     const results = new Map<number, Answer & { kind: "result" }>();
     while (results.size < messages.length) {
       for (const answer of this.#receive()) {
-        if (answer.sequence < first) continue;
+        if (answer.sequence < first || answer.sequence >= first + messages.length) continue;
         if (answer.kind === "result") results.set(answer.sequence, answer);
         else if (answer.kind === "message") replies.push(answer);
       }
@@ -59,7 +58,7 @@ export class RouteSocket {
   /** Reads a whole table, again when it changed meanwhile. */
   dump(message: Message): Reply[] {
     for (;;) {
-      const sequence = ++this.#sequence;
+      const sequence = this.#reserve(1);
       this.#send(encodeMessage({ ...message, flags: flags.request | flags.dump }, sequence));
       const replies = this.#collect(sequence);
       if (replies !== undefined) return replies;
@@ -68,6 +67,14 @@ export class RouteSocket {
 
   close(): void {
     calls.close(this.#fd);
+  }
+
+  /** The first of `count` numbers. Nothing is under way when they begin anew: an exchange ends before the next begins. */
+  #reserve(count: number): number {
+    if (this.#sequence + count > 0x7fffffff) this.#sequence = 0;
+    const first = this.#sequence + 1;
+    this.#sequence += count;
+    return first;
   }
 
   /** @returns undefined when the dump was interrupted by a change */

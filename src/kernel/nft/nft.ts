@@ -1,6 +1,7 @@
 import koffi from "koffi";
 import { KernelError } from "../kernel.ts";
 import { errnoOfText } from "../libc.ts";
+import { RouteSocket } from "../netlink/socket.ts";
 
 /** The library is loaded when the first context is made, so that what needs no nftables runs without it. */
 function load() {
@@ -29,8 +30,11 @@ export class Nft {
   readonly #lib: ReturnType<typeof load>;
   readonly #context: unknown;
 
+  /** @throws {KernelError} EMFILE … */
   constructor() {
     this.#lib = library ??= load();
+    // Without a free descriptor libnftables ends the process: have an error instead.
+    new RouteSocket().close();
     const context: unknown = this.#lib.make(0);
     if (context === null) throw new KernelError("ENOMEM", "nftables: no context");
     this.#lib.bufferOutput(context);

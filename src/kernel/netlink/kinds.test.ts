@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { deleteAddress, putAddress, readAddress } from "./addresses.ts";
+import { type Attribute, encodeAttributes, text, u32, u8 } from "./attributes.ts";
+import { readNftEvents, readRouteEvents } from "./events.ts";
+import { createVeth, readLink, setPort } from "./links.ts";
+import { encodeMessage, type Message } from "./message.ts";
+import { putForwarding, putNeighbour, readForwarding, readNeighbour } from "./neighbours.ts";
+import { deleteRoute, putRoute, readRoute } from "./routes.ts";
+
+/** What the kernel would tell of a request: requests and notices have the same form. */
+const told = (message: Message): Buffer => Buffer.concat([message.body, encodeAttributes(message.attributes)]);
+const withAttributes = (message: Message, ...more: Attribute[]): Message => ({
+  ...message,
+  attributes: [...message.attributes, ...more],
+});
+
+describe("netlink words for links", () => {
+  it("writes the far end of a veth behind an ifinfomsg of its own", () => {
+    const bytes = told(
+      createVeth({ name: "a", mtu: 1400 }, { name: "b", mac: "02:00:00:00:00:01", namespaceFd: 9 }),
+    ).toString("hex");
+    const name = "060003006200" + "0000";
+    const mac = "0a000100020000000001" + "0000";
+    const peer = "00".repeat(16) + name + mac + "08001c0009000000";
+    assert.ok(bytes.includes(peer), bytes);
+  });
+
+  it("reads a port of a bridge and the far end of a veth", () => {
+    const flags = { bridge: "br-1", isolated: true, hairpin: false, learning: false, proxyArp: true };
+    const message = setPort({ index: 7 }, flags);
+    const bytes = told(
+      withAttributes(
+        message,
+        [3, text("veth1")],
+        [4, u32(1400)],
+        [10, u32(5)],
+        [5, u32(2)],
+        [37, u32(3)],
+        [20, text("tombolo:e:x")],
+      ),
+    );
+    const { bridge: _, ...port } = flags;
+    assert.deepEqual(readLink(bytes), {
+      index: 7,
+      name: "veth1",
+      type: "",
+      up: true,
+      mtu: 1400,
+      mac: "",
+      alias: "tombolo:e:x",
+      master: 5,
+      port,
+      peer: { index: 2, namespaceId: 3 },
+    });
+  });
+});
+
+describe("netlink words for what stands on links", () => {
+  it("writes and reads addresses, with broadcast for IPv4 and without DAD for IPv6", () => {
+    const four = putAddress(3, "10.1.2.3/20");
+    assert.deepEqual(readAddress(told(four)), { index: 3, address: "10.1.2.3/20", protocol: 84 });
+    assert.ok(told(four).includes(Buffer.from([10, 1, 15, 255])));
+    assert.ok(!told(putAddress(3, "10.1.2.3/31")).includes(Buffer.from([10, 1, 2, 255])));
+    const six = putAddress(3, "fd00::2/64");
+    assert.equal(six.body[2], 2);
+    assert.deepEqual(readAddress(told(six)), { index: 3, address: "fd00::2/64", protocol: 84 });
+    assert.equal(readAddress(told(deleteAddress(3, "10.1.2.3/20"))).protocol, 0);
+  });
+
+  it("writes and reads routes", () => {
+    for (const route of [{ to: "0.0.0.0/0", via: "10.0.0.1" }, { to: "::/0", via: "fd00::1" }, { to: "10.7.0.0/16" }])
+      assert.deepEqual(readRoute(told(putRoute(4, route))), { ...route, index: 4, protocol: 84 });
+    assert.equal(putRoute(4, { to: "10.7.0.0/16" }).body[6], 253);
+    assert.equal(deleteRoute(4, { to: "10.7.0.0/16" }).body[6], 255);
+  });
+
+  it("reads only ordinary routes of the main table", () => {
+    const { body, attributes } = putRoute(4, { to: "10.7.0.0/16" });
+    const local = Buffer.from(body);
+    local[7] = 2; // RTN_LOCAL
+    assert.equal(readRoute(Buffer.concat([local, encodeAttributes(attributes)])), undefined);
+    assert.equal(readRoute(told(withAttributes(putRoute(4, { to: "10.7.0.0/16" }), [15, u32(1000)]))), undefined);
+  });
+
+  it("writes and reads neighbours and forwarding entries", () => {
+    const mac = "02:42:00:00:00:01";
+    assert.deepEqual(readNeighbour(told(putNeighbour(4, "fd00::2", mac))), {
+      index: 4,
+      address: "fd00::2",
+      mac,
+      protocol: 84,
+    });
+    const entry = withAttributes(putForwarding(4, mac), [9, u32(2)]);
+    assert.deepEqual(readForwarding(told(entry)), { index: 4, mac });
+  });
+
+  it("takes neither learned, own, device's nor VLAN's entries for ours", () => {
+    const entry = withAttributes(putForwarding(4, "02:42:00:00:00:01"), [9, u32(2)]);
+    const changed = (at: number, value: number) => {
+      const bytes = told(entry);
+      bytes.writeUInt16LE(value, at);
+      return readForwarding(bytes);
+    };
+    assert.equal(changed(8, 0x02), undefined);
+    assert.equal(changed(8, 0x80), undefined);
+    assert.equal(changed(10, 0x02), undefined);
+    assert.equal(readForwarding(told(withAttributes(entry, [5, Buffer.from([1, 0])]))), undefined);
+    assert.equal(readForwarding(told(putForwarding(4, "02:42:00:00:00:01"))), undefined);
+  });
+});
+
+describe("events", () => {
+  const names = () => new Map([[3, "br-1"]]);
+  const event = (message: Message, type = message.type) =>
+    readRouteEvents(encodeMessage({ ...message, type }, 0), names());
+
+  it("names the link", () => {
+    assert.deepEqual(event(putAddress(3, "10.0.0.1/8")), [{ kind: "address", namespace: "host", name: "br-1" }]);
+    assert.deepEqual(event(putRoute(3, { to: "10.7.0.0/16" }), 25), [
+      { kind: "route", namespace: "host", name: "br-1" },
+    ]);
+    assert.deepEqual(event(putNeighbour(3, "10.0.0.2", "02:42:00:00:00:01")), [
+      { kind: "neighbour", namespace: "host", name: "br-1" },
+    ]);
+    assert.deepEqual(event(withAttributes(putForwarding(3, "02:42:00:00:00:01"), [9, u32(2)])), [
+      { kind: "forwarding", namespace: "host", name: "br-1" },
+    ]);
+  });
+
+  it("is silent about neighbours that nobody wrote", () => {
+    const { attributes, ...message } = putNeighbour(3, "10.0.0.2", "02:42:00:00:00:01");
+    assert.deepEqual(event({ ...message, attributes: attributes.slice(0, 2) }), []);
+  });
+
+  it("learns and forgets names", () => {
+    const known = names();
+    const link = createVeth({ name: "veth9" }, { name: "x" });
+    link.body.writeInt32LE(9, 4);
+    assert.deepEqual(readRouteEvents(encodeMessage(link, 0), known), [
+      { kind: "link", namespace: "host", name: "veth9" },
+    ]);
+    assert.equal(known.get(9), "veth9");
+    readRouteEvents(encodeMessage({ ...link, type: 17 }, 0), known);
+    assert.equal(known.has(9), false);
+  });
+
+  it("tells changes of forwarding", () => {
+    const all = {
+      type: 80,
+      flags: 0,
+      body: Buffer.from([2, 0, 0, 0]),
+      attributes: [
+        [1, u32(-1)],
+        [2, u32(0)],
+      ],
+    } as const;
+    assert.deepEqual(event(all), [{ kind: "sysctl", namespace: "host", name: "net.ipv4.conf.all.forwarding" }]);
+  });
+
+  it("tells changes of our nft table only", () => {
+    const message = (table: string, type: number, name: Attribute): Message => ({
+      type: 0xa00 | type,
+      flags: 0,
+      body: Buffer.alloc(4),
+      attributes: [[1, text(table)], name],
+    });
+    const read = (m: Message) => readNftEvents(encodeMessage(m, 0));
+    assert.deepEqual(read(message("tombolo", 5, [3, text("to_1")])), [
+      { kind: "chain", namespace: "host", name: "to_1" },
+    ]);
+    assert.deepEqual(read(message("tombolo", 14, [2, text("published")])), [
+      { kind: "element", namespace: "host", name: "published" },
+    ]);
+    assert.deepEqual(read(message("tombolo", 12, [2, text("__set3")])), []);
+    assert.deepEqual(read(message("filter", 5, [3, text("to_1")])), []);
+    assert.deepEqual(read({ type: 0xa0f, flags: 0, body: Buffer.alloc(4), attributes: [[1, u8(1)]] }), []);
+  });
+});
