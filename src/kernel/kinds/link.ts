@@ -60,7 +60,7 @@ export class LinkHandler implements Handler<LinkObject> {
     const realm = this.#realms.find(objects[0]?.namespace ?? "host");
     const names = new Set(objects.map(({ name }) => name));
     const links = realm?.links().filter((link) => names.has(link.name) && this.#isOurs(link)) ?? [];
-    objects.forEach(this.#wishes.forget);
+    for (const object of objects) this.#wishes.forget(object);
     if (realm === undefined || links.length === 0) return;
     for (let at = 0; at < links.length; at += batch) {
       const some = links.slice(at, at + batch).map((link) => groupLink(link.index, leavingGroup));
