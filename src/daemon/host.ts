@@ -36,13 +36,10 @@ export function createHost(kernel: Kernel): Host {
     dns: () => readResolvConf(read("/etc/resolv.conf")),
     namespacePath: (id) => kernel.namespacePath(`sandbox:${id}`),
     firewallWarnings: () =>
-      kernel
-        .foreignDrops()
-        .map(
-          (chain) =>
-            `WARNING: the firewall drops what containers send or receive: ${chain.family} table ${chain.table}, chain ${chain.chain} has policy drop. ` +
-            `Mend: nft insert rule ${chain.family} ${chain.table} ${chain.chain} ct mark and 0 == 0 accept`,
-        ),
+      kernel.foreignDrops().map(({ family, table, chain }) => {
+        const place = `${family} ${table} ${chain}`;
+        return `WARNING: another firewall drops what containers forward: nftables chain "${place}" has policy drop. To let them through: nft insert rule ${place} meta iifkind bridge accept; nft insert rule ${place} meta oifkind bridge accept`;
+      }),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { IpAddress } from "../model/ids.ts";
 import type { Family, NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
 
 /** What the kernel refused. `code` is the errno's name (`EEXIST`); `message` has the kernel's extended text when it gave one. */
@@ -12,7 +13,7 @@ export class KernelError extends Error {
   }
 }
 
-/** An object as found in the kernel. `owner` is absent when it does not carry our mark. */
+/** An object as found in the kernel. `owner` is absent when it carries no mark of ours and nobody asked for it here. */
 export interface Found {
   readonly object: PlanObject;
   readonly owner?: string;
@@ -76,6 +77,16 @@ export interface Kernel {
   inside<R>(namespace: NamespaceName, body: () => R): R;
   /** Path of the namespace file: `/proc/self/ns/net`, or the file that pins a sandbox's. */
   namespacePath(namespace: NamespaceName): string;
+  /**
+   * A socket that stays in the namespace in which it is made, whoever uses it.
+   * @returns its file descriptor, non-blocking, bound to `address` and a port that the kernel chooses; TCP ones listen when `listen`
+   */
+  socket(
+    namespace: NamespaceName,
+    options: { readonly protocol: "udp" | "tcp"; readonly address: IpAddress; readonly listen?: boolean },
+  ): number;
+  /** Chains of others that drop what they are not told to forward. */
+  foreignDrops(): { readonly family: string; readonly table: string; readonly chain: string }[];
   /** Kernel events of the host's namespace, from now on. @returns a function that ends them. */
   events(onEvent: (event: KernelEvent) => void): () => void;
   close(): void;

@@ -8,6 +8,7 @@ const libc = koffi.load("libc.so.6");
 export const calls = {
   socket: libc.func("int socket(int, int, int)"),
   bind: libc.func("int bind(int, void*, uint)"),
+  listen: libc.func("int listen(int, int)"),
   send: libc.func("long send(int, void*, size_t, int)"),
   recv: libc.func("long recv(int, void*, size_t, int)"),
   setsockopt: libc.func("int setsockopt(int, int, int, void*, uint)"),

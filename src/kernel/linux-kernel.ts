@@ -11,7 +11,9 @@ import { createNamespaces } from "./namespaces.ts";
 import { nftGroups, readNftEvents, readRouteEvents, routeGroups } from "./netlink/events.ts";
 import { watch } from "./netlink/watch.ts";
 import { createBase } from "./nft/base.ts";
+import { foreignDrops } from "./nft/foreign.ts";
 import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
+import { openSocket } from "./sockets.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
 /** Kinds that netlink and /proc/sys take one by one; chains and elements are transactions. */
@@ -50,6 +52,8 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
+    socket: (namespace, options) => namespaces.inside(namespace, () => openSocket(options)),
+    foreignDrops: () => foreignDrops(host().nft()),
     events: (onEvent) => watchHost(realms, watches, onEvent),
     close() {
       for (const end of watches) end();

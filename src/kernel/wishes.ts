@@ -6,10 +6,10 @@ import { keyOf, type PlanObject } from "../model/plan.ts";
  * After a restart nothing is remembered: such an object then differs once, and is written again as it is.
  */
 export interface Wishes<O extends PlanObject> {
-  remember(object: O, owner: string): void;
-  forget(object: PlanObject): void;
-  get(key: string): { readonly object: O; readonly owner: string } | undefined;
-  all(): Iterable<{ readonly object: O; readonly owner: string }>;
+  readonly remember: (object: O, owner: string) => void;
+  readonly forget: (object: PlanObject) => void;
+  readonly get: (key: string) => { readonly object: O; readonly owner: string } | undefined;
+  readonly all: () => Iterable<{ readonly object: O; readonly owner: string }>;
 }
 
 export function createWishes<O extends PlanObject>(): Wishes<O> {

@@ -1,6 +1,7 @@
 import { keyOf, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
 import { type Found, type HostRoute, type Kernel, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { blockNames } from "../nft/base.ts";
+import { openSocket } from "../sockets.ts";
 import { readSysctl } from "./refusals.ts";
 import { World } from "./world.ts";
 
@@ -10,6 +11,8 @@ export interface FakeKernel extends Kernel {
   readonly state: ReadonlyMap<string, Found>;
   /** What `hostRoutes` answers. */
   readonly foreignRoutes: HostRoute[];
+  /** What `foreignDrops` answers. */
+  readonly foreignChains: ReturnType<Kernel["foreignDrops"]>;
   /** Texts that `nft` ran, in order. */
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
   /** The next step of this verb and kind is refused with this errno's name. */
@@ -32,6 +35,7 @@ export function createFakeKernel(): FakeKernel {
   const world = new World(emit);
   const failures: { verb: Step["verb"]; kind: PlanKind; code: string }[] = [];
   const foreignRoutes: HostRoute[] = [];
+  const foreignChains: FakeKernel["foreignChains"] = [];
   const texts: FakeKernel["texts"] = [];
   const mustExist = (namespace: NamespaceName) => {
     if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
@@ -39,6 +43,7 @@ export function createFakeKernel(): FakeKernel {
   return {
     state: world.state,
     foreignRoutes,
+    foreignChains,
     texts,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
@@ -53,7 +58,7 @@ export function createFakeKernel(): FakeKernel {
     },
     print: () => [...world.state.values()].map(printOne).toSorted().join(""),
     apply: (steps) => steps.forEach((step, index) => applyOne(world, failures, step, index)),
-    list: (namespace, kind) => [...world.state.values()].filter((found) => isListed(found, namespace, kind)),
+    list: (namespace, kind) => listKind(world, namespace, kind),
     namespaces: () =>
       world
         .objects()
@@ -79,6 +84,11 @@ export function createFakeKernel(): FakeKernel {
     },
     namespacePath: (namespace) =>
       namespace === "host" ? "/proc/self/ns/net" : `/fake/netns/${namespace.slice("sandbox:".length)}`,
+    socket(namespace, options) {
+      mustExist(namespace);
+      return openSocket(options);
+    },
+    foreignDrops: () => [...foreignChains],
     events(onEvent) {
       listeners.add(onEvent);
       return () => void listeners.delete(onEvent);
@@ -105,9 +115,14 @@ function applyOne(
 }
 
 /** Links of others only when a plan uses them. */
-function isListed({ object, owner }: Found, namespace: NamespaceName, kind: PlanKind): boolean {
-  if (object.kind !== kind || object.namespace !== namespace) return false;
-  return object.kind !== "link" || owner !== undefined || object.adopt === true;
+function listKind(world: World, namespace: NamespaceName, kind: PlanKind): Found[] {
+  const there = [...world.state.values()].filter(
+    ({ object }) => object.kind === kind && object.namespace === namespace,
+  );
+  if (kind !== "link") return there;
+  return there.flatMap(({ object, owner = world.users.get(keyOf(object)) }) =>
+    owner === undefined ? [] : [{ object, owner }],
+  );
 }
 
 function describeLink(world: World, namespace: NamespaceName, name: string): ReturnType<Kernel["link"]> {

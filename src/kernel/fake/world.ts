@@ -10,6 +10,8 @@ type Put = Exclude<Step, { readonly verb: "remove" }>;
 export class World {
   /** By `keyOf`; without an owner it is somebody else's. */
   readonly state = new Map<string, Found>();
+  /** Who uses somebody else's link, by key. */
+  readonly users = new Map<string, string>();
   readonly sysctls = new Map<string, string>();
   /** Names of the base's chains, sets and maps. */
   readonly base = new Map<Family, ReadonlySet<string>>();
@@ -38,6 +40,7 @@ export class World {
     // Somebody else's link, which the plan uses: it stays without an owner.
     if (before !== undefined && before.owner === undefined && object.kind === "link") {
       this.state.set(key, { object });
+      this.users.set(key, owner);
       return;
     }
     const same = isDeepStrictEqual(before?.object, object);
@@ -54,8 +57,7 @@ export class World {
     const found = this.state.get(keyOf(object));
     if (found === undefined) return;
     if (object.kind === "link" && found.owner === undefined) {
-      const { adopt: _, ...unused } = object;
-      this.state.set(keyOf(object), { object: unused });
+      this.users.delete(keyOf(object));
       return;
     }
     const held = found.object;

@@ -14,7 +14,7 @@ export function listLinks(
   realms: Realms,
   engine: string,
   namespace: NamespaceName,
-  wishOf: (key: string) => LinkObject | undefined,
+  wishOf: (key: string) => { readonly object: LinkObject; readonly owner: string } | undefined,
 ): Found[] {
   const realm = realms.find(namespace);
   if (realm === undefined) return [];
@@ -26,16 +26,16 @@ export function listLinks(
     if (mark === undefined) return adopted(link, wishOf(`link|${namespace}|${link.name}`));
     if (mark.engine !== engine || mark.peer || (link.type !== "bridge" && link.type !== "veth")) return [];
     const object = describe(namespace, link, names, peerOf);
-    const wish = wishOf(keyOf(object));
+    const wish = wishOf(keyOf(object))?.object;
     return [
       { object: wish !== undefined && satisfies(wish, object, link) ? wish : shown(object, link), owner: mark.owner },
     ];
   });
 }
 
-/** A link that was there before us and that a plan uses. */
-const adopted = (link: LinkInfo, wish: LinkObject | undefined): Found[] =>
-  wish?.adopt === true && wish.type === link.type ? [{ object: wish }] : [];
+/** A link that was there before us and that a plan of this process uses: it carries no mark, but its user is known. */
+const adopted = (link: LinkInfo, wish: ReturnType<Parameters<typeof listLinks>[3]>): Found[] =>
+  wish?.object.adopt === true && wish.object.type === link.type ? [wish] : [];
 
 /** Everything that the kernel says of the link, in the words of a plan. */
 function describe(

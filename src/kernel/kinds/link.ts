@@ -70,7 +70,7 @@ export class LinkHandler implements Handler<LinkObject> {
   }
 
   list(namespace: NamespaceName): Found[] {
-    return listLinks(this.#realms, this.#engine, namespace, (key) => this.#wishes.get(key)?.object);
+    return listLinks(this.#realms, this.#engine, namespace, this.#wishes.get);
   }
 
   #isOurs(link: LinkInfo): boolean {

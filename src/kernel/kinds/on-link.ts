@@ -28,7 +28,12 @@ import { type Holder, holders } from "./of-link.ts";
 
 type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject;
 /** What the kernel holds on a link, less the link's name. */
-type Held<O extends OnLink> = { readonly index: number; readonly object: Omit<O, "namespace" | "link"> };
+type Held<O extends OnLink> = {
+  readonly index: number;
+  readonly object: Omit<O, "namespace" | "link">;
+  /** Index of the link whose owner it has, when that is another one. */
+  readonly heir?: number;
+};
 
 /** What differs between the kinds of objects that stand on a link. */
 interface Words<O extends OnLink> {
@@ -44,9 +49,9 @@ interface Words<O extends OnLink> {
  */
 function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: string): Handler<O> {
   const wishes = createWishes<O>();
-  const found = (namespace: NamespaceName, holder: Holder, held: Held<O>): Found => {
+  const found = (namespace: NamespaceName, holder: Holder, heir: Holder | undefined, held: Held<O>): Found => {
     const object = { ...held.object, namespace, link: holder.name } as unknown as O;
-    const owner = wishes.get(keyOf(object))?.owner ?? holder.owner;
+    const owner = wishes.get(keyOf(object))?.owner ?? heir?.owner ?? holder.owner;
     return owner === undefined ? { object } : { object, owner };
   };
   return {
@@ -68,7 +73,8 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
       const links = holders(realm, engine);
       return words.read(realm).flatMap((held) => {
         const holder = links.get(held.index);
-        return holder === undefined ? [] : [found(namespace, holder, held)];
+        const heir = held.heir === undefined ? undefined : links.get(held.heir);
+        return holder === undefined ? [] : [found(namespace, holder, heir, held)];
       });
     },
   };
@@ -102,23 +108,30 @@ const neighbourWords: Words<NeighbourObject> = {
   put: (index, o) => putNeighbour(index, o.address, o.mac),
   remove: (index, o) => deleteNeighbour(index, o.address),
   gone: ["ENOENT"],
-  read: (realm) =>
-    realm.route
+  read(realm) {
+    const ports = portsByMac(realm);
+    return realm.route
       .dump(dumpNeighbours)
       .flatMap((reply) => readNeighbour(reply.body) ?? [])
       .filter(({ protocol }) => protocol === ourProtocol)
-      .map(({ index, address, mac }) => ({ index, object: { kind: "neighbour", address, mac } })),
+      .map(({ index, address, mac }) => {
+        const heir = ports.get(`${index}|${mac}`);
+        return { index, object: { kind: "neighbour", address, mac }, ...(heir !== undefined && { heir }) };
+      });
+  },
 };
+
+/** A neighbour on a bridge is behind the port that the forwarding entry for its MAC names, and belongs to that port's owner. */
+const portsByMac = (realm: Realm) =>
+  new Map(readEntries(realm).map(({ index, bridge, mac }) => [`${bridge}|${mac}`, index]));
+const readEntries = (realm: Realm) =>
+  realm.route.dump(dumpForwarding).flatMap((reply) => readForwarding(reply.body) ?? []);
 
 const forwardingWords: Words<ForwardingObject> = {
   put: (index, o) => putForwarding(index, o.mac),
   remove: (index, o) => deleteForwarding(index, o.mac),
   gone: ["ENOENT"],
-  read: (realm) =>
-    realm.route
-      .dump(dumpForwarding)
-      .flatMap((reply) => readForwarding(reply.body) ?? [])
-      .map(({ index, mac }) => ({ index, object: { kind: "forwarding", mac } })),
+  read: (realm) => readEntries(realm).map(({ index, mac }) => ({ index, object: { kind: "forwarding", mac } })),
 };
 
 export const addressHandler = (realms: Realms, engine: string) => onLink(addressWords, realms, engine);

@@ -92,7 +92,7 @@ describe("netlink words for what stands on links", () => {
       protocol: 84,
     });
     const entry = withAttributes(putForwarding(4, mac), [9, u32(2)]);
-    assert.deepEqual(readForwarding(told(entry)), { index: 4, mac });
+    assert.deepEqual(readForwarding(told(entry)), { index: 4, bridge: 2, mac });
   });
 
   it("takes neither learned, own, device's nor VLAN's entries for ours", () => {

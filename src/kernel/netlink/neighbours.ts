@@ -27,7 +27,10 @@ export interface NeighbourInfo {
   readonly protocol: number;
 }
 export interface ForwardingInfo {
+  /** Index of the port. */
   readonly index: number;
+  /** Index of the bridge. */
+  readonly bridge: number;
   readonly mac: string;
 }
 
@@ -100,7 +103,7 @@ export function readForwarding(bytes: Buffer): ForwardingInfo | undefined {
   const a = decodeAttributes(bytes.subarray(bodyLength));
   const mac = a.get(attribute.mac);
   const isStatic = (bytes.readUInt16LE(8) & (state.noArp | state.permanent)) === state.noArp;
-  const ofBridge = readU32(a.get(attribute.master)) !== undefined && (bytes.readUInt8(10) & self) === 0;
-  if (mac === undefined || !isStatic || !ofBridge || a.has(attribute.vlan)) return undefined;
-  return { index: bytes.readInt32LE(4), mac: macText(mac) };
+  const bridge = (bytes.readUInt8(10) & self) === 0 ? readU32(a.get(attribute.master)) : undefined;
+  if (mac === undefined || !isStatic || bridge === undefined || a.has(attribute.vlan)) return undefined;
+  return { index: bytes.readInt32LE(4), bridge, mac: macText(mac) };
 }

@@ -1,7 +1,7 @@
 import { type ChainObject, type ElementObject, keyOf, type NamespaceName } from "../../model/plan.ts";
 import { type Found, KernelError, type Step } from "../kernel.ts";
 import type { Realms } from "../realms.ts";
-import { createWishes } from "../wishes.ts";
+import { createWishes, type Wishes } from "../wishes.ts";
 import type { Base } from "./base.ts";
 import { readElements } from "./elements.ts";
 import { families, listJson, listTable, readListing, table } from "./listing.ts";
@@ -21,16 +21,18 @@ export interface Rules {
 
 export function createRules(realms: Realms, base: Base): Rules {
   const wishes = createWishes<ChainObject>();
+  const elements = createWishes<ElementObject>();
   /** What nft prints for a wished chain whose text it writes in another way. */
   const printed = new Map<string, string>();
 
   function run(nft: Nft, steps: readonly RuleStep[]): void {
     nft.run(`${steps.flatMap(commands).join("\n")}\n`);
-    for (const { verb, object, ...step } of steps) {
-      if (object.kind !== "chain") continue;
-      if (verb === "remove") wishes.forget(object);
-      else if ("owner" in step) wishes.remember(object, step.owner);
-      learn(nft, object, verb === "remove");
+    for (const step of steps) {
+      const { verb, object } = step;
+      const known = (object.kind === "chain" ? wishes : elements) as Wishes<ChainObject | ElementObject>;
+      if (verb === "remove") known.forget(object);
+      else known.remember(object, step.owner);
+      if (object.kind === "chain") learn(nft, object, verb === "remove");
     }
   }
 
@@ -90,7 +92,8 @@ export function createRules(realms: Realms, base: Base): Rules {
       return families.flatMap((family) =>
         readElements(listJson(nft, family) ?? '{"nftables":[]}').flatMap(({ comment, ...element }): Found[] => {
           const object: ElementObject = { kind: "element", namespace, family, ...element };
-          if (comment !== undefined) return [{ object, owner: comment }];
+          const owner = elements.get(keyOf(object))?.owner ?? comment;
+          if (owner !== undefined) return [{ object, owner }];
           // In a set of the users' own it is none of our business.
           return base.has(family, element.set) ? [{ object }] : [];
         }),
