@@ -285,7 +285,7 @@ function describeLinks(open: () => OpenKernel): void {
     foreignBridge("br-own", "192.0.2.1/24");
     kernel.apply([create(bridge("br-own", { adopt: true }))]);
     assert.equal(kernel.link(host, "br-own")?.owner, undefined);
-    assert.deepEqual(kernel.list(host, "link"), [{ object: bridge("br-own", { adopt: true }) }]);
+    assert.deepEqual(kernel.list(host, "link"), [{ owner: "network:n", object: bridge("br-own", { adopt: true }) }]);
     kernel.apply([remove(bridge("br-own", { adopt: true }))]);
     assert.deepEqual(kernel.list(host, "link"), []);
     assert.equal(kernel.link(host, "br-own")?.type, "bridge");

@@ -81,8 +81,8 @@ describe("Linux, beyond the contract", () => {
     const again = connect();
     const found = listAll(again);
     for (const { object, owner } of wanted) {
-      // Neighbours inherit the bridge's owner, and sysctls have no mark at all.
-      if (object.kind === "neighbour" || object.kind === "sysctl") continue;
+      // Sysctls have no mark at all.
+      if (object.kind === "sysctl") continue;
       assert.equal(found.get(keyOf(object))?.owner, owner);
     }
     again.apply(creates(wanted));
