@@ -1,0 +1,152 @@
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { system } from "../lib/errors.ts";
+
+interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+/** A program that outlives this one: it is found again by its socket, and started anew when it ends. */
+export interface Program {
+  readonly name: string;
+  readonly socket: string;
+  readonly pidfile: string;
+  readonly command: readonly [file: string, ...args: string[]];
+  /** Where its own messages go. */
+  readonly logFile: string;
+}
+export interface Supervised {
+  /** Resolves when the program answers at its socket. */
+  start(): Promise<void>;
+  /** Looks no longer; the program goes on. */
+  stop(): void;
+}
+const startPatience = 20_000; // milliseconds
+const checkEvery = 500; // milliseconds
+
+/**
+ * Starts a program, or finds the one that an earlier daemon started, and starts it again whenever it is gone.
+ * @param onBack called after it was started again
+ */
+export function supervise(program: Program, log: Log, onBack: () => void): Supervised {
+  let stopped = false;
+  async function watch(): Promise<void> {
+    while (!stopped) {
+      await sleep(checkEvery, undefined, { ref: false });
+      if (stopped || isAlive(program)) continue;
+      log.warn({ program: program.name }, "a program of ours ended: starting it again");
+      try {
+        await launch(program);
+        if (!stopped) onBack();
+      } catch (err) {
+        log.warn({ err, program: program.name }, "it did not start");
+      }
+    }
+  }
+  return {
+    async start() {
+      if (isAlive(program) && (await answers(program.socket))) log.info({ program: program.name }, "found running");
+      else await launch(program);
+      void watch();
+    },
+    stop() {
+      stopped = true;
+    },
+  };
+}
+
+async function launch(program: Program): Promise<void> {
+  endOld(program);
+  rmSync(program.socket, { force: true });
+  const [file, ...args] = program.command;
+  const out = openSync(program.logFile, "a", 0o600);
+  // A session of its own: what ends the daemon's terminal or group does not end it.
+  const child = spawn(file, args, { detached: true, stdio: ["ignore", out, out], cwd: "/" });
+  closeSync(out);
+  let failed: Error | undefined;
+  child.once("error", (error) => {
+    failed = error;
+  });
+  child.once("exit", (status, signal) => {
+    failed = new Error(`it ended with ${signal ?? `status ${status}`}; see ${program.logFile}`);
+  });
+  child.unref();
+  if (child.pid !== undefined) writeFileSync(program.pidfile, `${child.pid}\n`);
+  const deadline = Date.now() + startPatience;
+  while (!(await answers(program.socket))) {
+    if (failed !== undefined) throw system(`${program.name} does not start: ${failed.message}`);
+    if (Date.now() > deadline)
+      throw system(`${program.name} does not answer at ${program.socket}; see ${program.logFile}`);
+    await sleep(10);
+  }
+}
+
+const pidOf = ({ pidfile }: Program) => {
+  try {
+    return Number(readFileSync(pidfile, "utf8"));
+  } catch {
+    return 0;
+  }
+};
+
+/** A pid may have gone to another program: the socket's path on its command line, or the configuration's, tells ours. */
+function isAlive(program: Program): boolean {
+  const pid = pidOf(program);
+  if (!(pid > 0)) return false;
+  try {
+    const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    return program.command.slice(1).every((arg) => line.includes(arg));
+  } catch {
+    return false;
+  }
+}
+
+/** One that lives but does not answer is ended before another takes its place. */
+function endOld(program: Program): void {
+  if (isAlive(program)) process.kill(pidOf(program), "SIGKILL");
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket);
+    probe.once("connect", () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once("error", () => resolve(false));
+  });
+}
+
+/** containerd with what containers need and nothing else, under roots of its own. */
+export function containerdProgram(dataRoot: string, execRoot: string): Program {
+  const root = join(dataRoot, "containerd");
+  const state = join(execRoot, "containerd");
+  for (const directory of [root, state]) mkdirSync(directory, { recursive: true, mode: 0o711 });
+  const socket = join(state, "containerd.sock");
+  const config = join(state, "config.toml");
+  const text = (value: string) => JSON.stringify(value);
+  writeFileSync(
+    config,
+    `version = 2
+root = ${text(root)}
+state = ${text(state)}
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.native", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
+oom_score = -500
+[grpc]
+  address = ${text(socket)}
+[ttrpc]
+  address = ${text(join(state, "ttrpc.sock"))}
+`,
+    { mode: 0o600 },
+  );
+  return {
+    name: "containerd",
+    socket,
+    pidfile: join(state, "containerd.pid"),
+    command: ["containerd", "--config", config],
+    logFile: join(state, "containerd.log"),
+  };
+}
