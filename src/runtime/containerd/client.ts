@@ -126,5 +126,5 @@ function serviceOf<M extends GenServiceMethods>(
     const calls = { unary, server_streaming: streaming, bidi_streaming: duplex, client_streaming: duplex };
     return [method.localName, calls[method.methodKind]] as const;
   });
-  return Object.fromEntries(methods) as Service<M>;
+  return Object.fromEntries(methods) as unknown as Service<M>;
 }
