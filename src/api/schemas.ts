@@ -18,7 +18,7 @@ export const textMap = z
   .nullish();
 /** The keys of an object whose values say nothing: `{"80/tcp":{}}`. */
 export const keySet = z.record(z.string(), z.unknown()).nullish();
-export const anything = z.unknown();
+export const anything = z.unknown().optional();
 
 /** True for what means "not set": null, "", 0, false, [] and {}. */
 export function isNeutral(value: unknown): boolean {

@@ -86,7 +86,7 @@ async function sendTalk(
     response.flushHeaders();
     return converse(talk, response.req, response);
   }
-  const headers = Object.entries(response.getHeaders()).map(([name, value]) => `${name}: ${String(value)}\r\n`);
+  const headers = response.getRawHeaderNames().map((name) => `${name}: ${String(response.getHeader(name))}\r\n`);
   response.detachSocket(raw);
   raw.write(
     `HTTP/1.1 101 UPGRADED\r\n${headers.join("")}Content-Type: ${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,

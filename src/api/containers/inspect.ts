@@ -51,7 +51,7 @@ function hostConfigJson({ container }: ContainerDetail): object {
     CpuShares: spec.cpuShares,
     Memory: spec.memory,
     NanoCpus: shown.hostConfig.CpuQuota ? shown.hostConfig.NanoCpus : spec.nanoCpus,
-    MemorySwap: spec.memorySwap,
+    MemorySwap: spec.memorySwap === 0 ? 2 * spec.memory : spec.memorySwap,
     PidsLimit: spec.pidsLimit > 0 ? spec.pidsLimit : null,
   };
 }

@@ -117,6 +117,7 @@ export function shownOf(body: CreateBody, networkMode: string): Container["shown
       ...hostConfig,
       NetworkMode: networkMode,
       LogConfig: hostDefaults.LogConfig,
+      MemorySwappiness: null, // -1 from old clients means the same
       PortBindings: bindingsJson(host.PortBindings ?? {}),
     },
   };
