@@ -48,7 +48,7 @@ export function createExecs(parts: Parts): Execs & { idsOf(id: ContainerId): str
       const container = runningNamed(parts, entry.spec.containerId);
       change(id, { started: true, running: true });
       try {
-        const { pid, streams } = await processes.exec(entry.spec, detach);
+        const { pid, streams } = await processes.exec(container, entry.spec, detach);
         change(id, { pid });
         if (size !== undefined && entry.spec.tty) await processes.resize(container.id, size[1], size[0], id);
         publishContainer(parts, container, `exec_start: ${entry.spec.args.join(" ")}`, { execID: id });

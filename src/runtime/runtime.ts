@@ -204,7 +204,11 @@ export interface Processes {
   /** May be called before `start`: then it sees the first byte. */
   attach(container: Container): Promise<ProcessStreams>;
   /** Starts a further process; its streams are open before it runs. @returns its streams (undefined when detached) and pid */
-  exec(spec: ExecSpec, detached: boolean): Promise<{ readonly pid: number; readonly streams?: ProcessStreams }>;
+  exec(
+    container: Container,
+    spec: ExecSpec,
+    detached: boolean,
+  ): Promise<{ readonly pid: number; readonly streams?: ProcessStreams }>;
   logs(container: Container, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Pids inside, as the host counts. */
   pids(id: ContainerId): Promise<number[]>;
