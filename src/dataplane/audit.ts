@@ -1,40 +1,51 @@
 import type { Kernel } from "../kernel/kernel.ts";
-import { keyOf, type PlanObject } from "../model/plan.ts";
-import type { Snapshot } from "../store/store.ts";
+import { keyOf, type Plan, type PlanObject, type SysctlObject } from "../model/plan.ts";
+import { neighbourLimits } from "./base.ts";
 import { Believed } from "./believed.ts";
 import type { Difference } from "./dataplane.ts";
-import { matches } from "./diff.ts";
-import { allOwners, type DriverFor, planOf } from "./views.ts";
+import { isMarked, matches } from "./diff.ts";
 
-/** Reads the kernel afresh and compares it with every plan. */
-export function audit(
-  kernel: Kernel,
-  rows: Snapshot,
-  driverFor: DriverFor,
-  raised: Readonly<Record<string, string>>,
-): Difference[] {
+/** Reads the kernel afresh and compares it with every plan: what is missing, different, or left over. */
+export function audit(kernel: Kernel, plans: Iterable<Plan>): Difference[] {
   const actual = new Believed();
   actual.readAll(kernel);
   const differences: Difference[] = [];
-  for (const owner of allOwners(rows)) {
-    for (const object of planOf(rows, owner, driverFor, raised)) {
+  const wished = new Set<string>();
+  for (const { owner, objects } of plans)
+    for (const object of objects) {
       const key = keyOf(object);
-      const found = object.kind === "sysctl" ? readSysctl(kernel, object) : actual.of(owner).get(key);
-      actual.delete(owner, key);
-      if (found === undefined) differences.push({ what: "missing", key, owner, object });
-      else if (!matches(object, found)) differences.push({ what: "different", key, owner, object });
+      wished.add(key);
+      const found = object.kind === "sysctl" ? readSysctl(kernel, object) : actual.get(key)?.object;
+      const other = isMarked(object.kind) && actual.get(key)?.owner !== owner && !isAdopted(object);
+      if (found === undefined && !(isAdopted(object) && isThere(kernel, object)))
+        differences.push({ what: "missing", key, owner, object });
+      else if (found !== undefined && (!matches(object, found) || other))
+        differences.push({ what: "different", key, owner, object });
     }
-  }
   for (const owner of actual.owners())
-    for (const [key, object] of actual.of(owner)) differences.push({ what: "left over", key, owner, object });
+    for (const key of actual.of(owner)) {
+      const object = actual.get(key)?.object;
+      if (object !== undefined && !wished.has(key)) differences.push({ what: "left over", key, owner, object });
+    }
   return differences;
 }
 
+const isAdopted = (object: PlanObject) => object.kind === "link" && object.adopt === true;
+const isThere = (kernel: Kernel, object: PlanObject) =>
+  object.kind === "link" && kernel.link(object.namespace, object.name)?.type === object.type;
+
 /** The same sysctl with the value that the kernel has; undefined when it knows no such key. */
-export function readSysctl(kernel: Kernel, object: Extract<PlanObject, { kind: "sysctl" }>): PlanObject | undefined {
+export function readSysctl(kernel: Kernel, object: SysctlObject): SysctlObject | undefined {
   try {
-    return { ...object, value: kernel.sysctl(object.namespace, object.key).trim() };
+    const found = kernel.sysctl(object.namespace, object.key);
+    return isEnough(object, found) ? object : { ...object, value: found.trim() };
   } catch {
     return undefined;
   }
+}
+
+/** Several numbers are printed with tabs between them, however they were written; a limit may be higher. */
+function isEnough({ key, value }: SysctlObject, found: string): boolean {
+  const words = (text: string) => text.trim().split(/\s+/).join(" ");
+  return words(found) === words(value) || (Object.hasOwn(neighbourLimits, key) && Number(found) >= Number(value));
 }

@@ -88,3 +88,19 @@ export const neighbourLimits: Readonly<Record<string, number>> = {
   "net.ipv6.neigh.default.gc_thresh2": 32_768,
   "net.ipv6.neigh.default.gc_thresh3": 65_536,
 };
+
+/**
+ * The limits of this host's first namespace that are below ours; other namespaces do not have them. They are only ever raised.
+ * @param read gives a sysctl's value, and throws when the kernel does not know it
+ */
+export function tooLow(read: (key: string) => string): Record<string, string> {
+  const low: Record<string, string> = {};
+  for (const [key, limit] of Object.entries(neighbourLimits)) {
+    try {
+      if (Number(read(key)) < limit) low[key] = String(limit);
+    } catch {
+      // Not the first namespace: the limits are somebody else's.
+    }
+  }
+  return low;
+}

@@ -1,9 +1,10 @@
-import type { Found, Kernel } from "../kernel/kernel.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import { keyOf, type NamespaceName, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
-import { goneWith, matches } from "./diff.ts";
+import { type Holding, type Holdings, isMarked, matches } from "./diff.ts";
 import type { OwnedStep } from "./order.ts";
+import { onLink, placesOf } from "./places.ts";
 
-/** Kinds that can be read back with their owners. Sysctls have no mark: they are compared by value. */
+/** Kinds that can be read back, links first. Sysctls have no mark: they are compared by value. */
 export const readKinds = [
   "link",
   "address",
@@ -13,86 +14,134 @@ export const readKinds = [
   "chain",
   "element",
 ] as const satisfies PlanKind[];
-const none: ReadonlyMap<string, PlanObject> = new Map();
+export type ReadKind = (typeof readKinds)[number];
 
 /** What the kernel has of ours, as far as we know: every step that was done, and every reading. */
-export class Believed {
-  readonly #owners = new Map<Owner, Map<string, PlanObject>>();
+export class Believed implements Holdings {
+  readonly #held = new Map<string, Holding>();
+  readonly #byOwner = new KeyIndex<Owner>();
+  readonly #byPlace = new KeyIndex<string>();
 
-  of(owner: Owner): ReadonlyMap<string, PlanObject> {
-    return this.#owners.get(owner) ?? none;
+  get(key: string): Holding | undefined {
+    return this.#held.get(key);
+  }
+  of(owner: Owner): readonly string[] {
+    return this.#byOwner.keys(owner);
   }
   owners(): Owner[] {
-    return [...this.#owners.keys()];
+    return this.#byOwner.values();
+  }
+  /** True when something is there of which a kernel event of this kind and name may tell. */
+  has(kind: PlanKind, name: string): boolean {
+    return this.#byPlace.has(`host|${kind}|${name}`);
   }
 
   set(owner: Owner, object: PlanObject): void {
-    const objects = this.#owners.get(owner) ?? new Map<string, PlanObject>();
-    this.#owners.set(owner, objects.set(keyOf(object), object));
+    const key = keyOf(object);
+    this.#drop(key);
+    this.#held.set(key, { owner, object });
+    this.#byOwner.add(owner, key);
+    for (const place of placesOf(object)) this.#byPlace.add(place, key);
   }
-  delete(owner: Owner, key: string): void {
-    const objects = this.#owners.get(owner);
-    objects?.delete(key);
-    if (objects?.size === 0) this.#owners.delete(owner);
+
+  /** Forgets an object and what cannot be there without it. @returns whose all that was */
+  delete(key: string): Set<Owner> {
+    const owners = new Set<Owner>();
+    const gone = [key];
+    for (let one = gone.pop(); one !== undefined; one = gone.pop()) {
+      const held = this.#drop(one);
+      if (held === undefined) continue;
+      owners.add(held.owner);
+      for (const place of dependents(held.object)) gone.push(...this.#byPlace.keys(place));
+    }
+    return owners;
+  }
+
+  #drop(key: string): Holding | undefined {
+    const held = this.#held.get(key);
+    if (held === undefined) return undefined;
+    this.#held.delete(key);
+    this.#byOwner.delete(held.owner, key);
+    for (const place of placesOf(held.object)) this.#byPlace.delete(place, key);
+    return held;
   }
 
   /** Takes note of steps that the kernel did. */
   done(steps: readonly OwnedStep[]): void {
     for (const { verb, object, owner } of steps)
-      if (verb === "remove") this.delete(owner, keyOf(object));
+      if (verb === "remove") this.delete(keyOf(object));
       else this.set(owner, object);
   }
 
-  /** Forgets what cannot be there without `removed`. @returns whose it was */
-  forgetWith(removed: readonly PlanObject[], owners: Iterable<Owner> = this.owners()): Set<Owner> {
-    const gone = goneWith(removed);
-    const lost = new Set<Owner>();
-    for (const owner of [...owners])
-      for (const [key, object] of [...this.of(owner)])
-        if (gone(object)) {
-          this.delete(owner, key);
-          lost.add(owner);
-        }
-    return lost;
-  }
-
   /** Reads one kind in one namespace. @returns the owners for whom the kernel has something else than was believed */
-  reread(kernel: Kernel, namespace: NamespaceName, kind: (typeof readKinds)[number]): Set<Owner> {
-    const found = new Map(
-      kernel.list(namespace, kind).flatMap((f) => (f.owner === undefined ? [] : [[keyOf(f.object), f]])),
-    );
+  reread(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Set<Owner> {
+    const found = read(kernel, namespace, kind);
     const differing = new Set<Owner>();
-    const gone: PlanObject[] = [];
-    for (const [owner, objects] of [...this.#owners])
-      for (const [key, object] of [...objects]) {
-        if (object.kind !== kind || object.namespace !== namespace) continue;
-        const there = found.get(key);
-        if (there !== undefined && there.owner === owner) found.delete(key);
-        if (there !== undefined && there.owner === owner && matches(object, there.object)) continue;
-        differing.add(owner);
-        if (there !== undefined && there.owner === owner) this.set(owner, there.object);
-        else {
-          this.delete(owner, key);
-          gone.push(object);
-        }
-      }
-    for (const left of found.values()) differing.add(this.#adopt(left as Found & { owner: string }));
-    if (gone.some((o) => o.kind === "link")) for (const owner of this.forgetWith(gone)) differing.add(owner);
+    const note = (owners: Iterable<Owner>) => [...owners].forEach((owner) => differing.add(owner));
+    for (const key of this.#byPlace.keys(`${namespace}|${kind}`)) {
+      const held = this.#held.get(key);
+      const there = found.get(key);
+      if (held === undefined) continue;
+      if (there === undefined) note(this.delete(key));
+      else if (matches(held.object, there.object) && (!isMarked(kind) || there.owner === held.owner)) found.delete(key);
+      else note([held.owner]);
+    }
+    for (const { owner, object } of found.values()) {
+      const held = this.#held.get(keyOf(object));
+      const whose = held === undefined || isMarked(kind) ? owner : held.owner;
+      note([whose]);
+      this.set(whose, object);
+    }
     return differing;
-  }
-
-  #adopt(found: Found & { readonly owner: string }): Owner {
-    const owner = found.owner as Owner;
-    this.set(owner, found.object);
-    return owner;
   }
 
   /** Reads everything that carries our mark, in every namespace. */
   readAll(kernel: Kernel): void {
-    this.#owners.clear();
-    const sandboxes = kernel.namespaces().filter((n) => n !== "host");
+    const sandboxes = kernel.namespaces();
     for (const namespace of sandboxes) this.set(namespace as Owner, { kind: "namespace", namespace });
     for (const namespace of ["host" as const, ...sandboxes])
       for (const kind of readKinds) this.reread(kernel, namespace, kind);
+  }
+}
+
+/** An element in one of our sets that nobody marked is the host's: nobody wants it. */
+function read(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Map<string, Holding> {
+  const found = kernel.list(namespace, kind).flatMap(({ object, owner }): [string, Holding][] => {
+    const whose = owner ?? (kind === "element" && namespace === "host" ? "host" : undefined);
+    return whose === undefined ? [] : [[keyOf(object), { object, owner: whose as Owner }]];
+  });
+  return new Map(found);
+}
+
+/** Places whose objects go with this one. */
+function dependents(object: PlanObject): string[] {
+  if (object.kind === "namespace") return [object.namespace];
+  if (object.kind !== "link") return [];
+  const near = onLink(object.namespace, object.name);
+  return object.type === "veth" ? [near, onLink(object.peer.namespace, object.peer.name)] : [near];
+}
+
+/** Keys by some value of theirs. */
+class KeyIndex<V extends string> {
+  readonly #sets = new Map<V, Set<string>>();
+
+  has(value: V): boolean {
+    return this.#sets.has(value);
+  }
+  keys(value: V): string[] {
+    return [...(this.#sets.get(value) ?? [])];
+  }
+  values(): V[] {
+    return [...this.#sets.keys()];
+  }
+  add(value: V, key: string): void {
+    const keys = this.#sets.get(value);
+    if (keys === undefined) this.#sets.set(value, new Set([key]));
+    else keys.add(key);
+  }
+  delete(value: V, key: string): void {
+    const keys = this.#sets.get(value);
+    keys?.delete(key);
+    if (keys?.size === 0) this.#sets.delete(value);
   }
 }

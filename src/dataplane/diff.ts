@@ -1,53 +1,64 @@
 import { isDeepStrictEqual } from "node:util";
-import { keyOf, type Owner, type PlanObject } from "../model/plan.ts";
+import { keyOf, type LinkObject, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { OwnedStep } from "./order.ts";
 
-/** True when the kernel has what is wished; what the wish leaves open may be anything. */
-export function matches(wish: PlanObject, found: PlanObject): boolean {
-  const there = found as unknown as Record<string, unknown>;
-  return Object.entries(wish).every(([key, value]) => value === undefined || isDeepStrictEqual(there[key], value));
+/** An object of ours in the kernel, and for whom it is there. */
+export interface Holding {
+  readonly owner: Owner;
+  readonly object: PlanObject;
+}
+/** What is there, as far as a comparison asks. */
+export interface Holdings {
+  get(key: string): Holding | undefined;
+  /** Keys of what an owner has. */
+  of(owner: Owner): Iterable<string>;
 }
 
-/** What has to be done so that an owner has its plan. A sysctl that is no longer wished keeps its value. */
-export function diff(owner: Owner, wished: readonly PlanObject[], has: ReadonlyMap<string, PlanObject>): OwnedStep[] {
-  const steps: OwnedStep[] = [];
-  const keys = new Set<string>();
-  for (const object of wished) {
-    const key = keyOf(object);
-    keys.add(key);
-    const was = has.get(key);
-    if (was === undefined) steps.push({ verb: "create", object, owner });
-    else if (!matches(object, was)) steps.push({ verb: "change", object, was, owner });
-  }
-  for (const [key, object] of has) if (!keys.has(key)) steps.push({ verb: "remove", object, owner });
-  return steps;
+/** Kinds that carry their owner's mark in the kernel; the others stand on something that does. */
+const marked: ReadonlySet<PlanKind> = new Set(["link", "chain", "element"]);
+export const isMarked = (kind: PlanKind) => marked.has(kind);
+
+const defaultMtu = 1500; // of bridges and veths (include/uapi/linux/if_ether.h, ETH_DATA_LEN)
+
+/** True when the kernel has what is wished. A link's MAC may be left open; a left out MTU is the default. */
+export function matches(wish: PlanObject, found: PlanObject): boolean {
+  if (wish.kind !== "link" || found.kind !== "link") return isDeepStrictEqual(wish, found);
+  return wish.adopt === true || isDeepStrictEqual(comparable(wish, wish), comparable(found, wish));
+}
+
+function comparable(found: LinkObject, wish: LinkObject): object {
+  const { adopt: _, ...link } = found;
+  return { ...link, mtu: link.mtu ?? defaultMtu, mac: wish.mac === undefined ? undefined : link.mac };
+}
+
+/** What has to be done, and what only gets another owner in the books. */
+export interface Comparison {
+  readonly steps: readonly OwnedStep[];
+  readonly taken: readonly Holding[];
 }
 
 /**
- * Leaves out removals that come with another: what is inside a namespace goes with it, what is on a link goes with the
- * link, and the far end of a cable with the near one.
+ * Compares the plans of some owners with what is there. What one of them wants and another has is handed over: a default
+ * route or a published port moves in one step.
  */
-export function withoutImplied(steps: readonly OwnedStep[]): OwnedStep[] {
-  const gone = goneWith(steps.flatMap((s) => (s.verb === "remove" ? [s.object] : [])));
-  return steps.filter((s) => s.verb !== "remove" || (s.object.kind !== "sysctl" && !gone(s.object)));
+export function diff(plans: ReadonlyMap<Owner, readonly PlanObject[]>, there: Holdings): Comparison {
+  const steps: OwnedStep[] = [];
+  const taken: Holding[] = [];
+  const wished = new Set<string>();
+  for (const [owner, objects] of plans)
+    for (const object of objects) {
+      const key = keyOf(object);
+      const was = there.get(key);
+      wished.add(key);
+      if (was === undefined) steps.push({ verb: "create", object, owner });
+      else if (!matches(object, was.object) || (was.owner !== owner && isMarked(object.kind)))
+        steps.push({ verb: "change", object, was: was.object, owner });
+      else if (was.owner !== owner) taken.push({ owner, object });
+    }
+  for (const owner of plans.keys())
+    for (const key of there.of(owner)) {
+      const held = there.get(key);
+      if (held !== undefined && !wished.has(key)) steps.push({ verb: "remove", object: held.object, owner });
+    }
+  return { steps, taken };
 }
-
-/** Tells which objects cannot be there any more when these are gone. */
-export function goneWith(removed: readonly PlanObject[]): (object: PlanObject) => boolean {
-  const namespaces = new Set<string>();
-  const links = new Set<string>();
-  for (const object of removed) {
-    if (object.kind === "namespace") namespaces.add(object.namespace);
-    if (object.kind !== "link") continue;
-    links.add(`${object.namespace}|${object.name}`);
-    if (object.type === "veth") links.add(`${object.peer.namespace}|${object.peer.name}`);
-  }
-  return (object) => {
-    if (object.kind !== "namespace" && namespaces.has(object.namespace)) return true;
-    if (object.kind === "sysctl") return links.has(`${object.namespace}|${linkOfSysctl(object.key)}`);
-    return "link" in object && links.has(`${object.namespace}|${object.link}`);
-  };
-}
-
-/** `net.ipv4.conf.br-0/1.route_localnet` is about `br-0.1`. */
-const linkOfSysctl = (key: string) => (key.split(".")[3] ?? "").replaceAll("/", ".");

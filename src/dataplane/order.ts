@@ -1,24 +1,43 @@
 import type { Step } from "../kernel/kernel.ts";
 import type { Owner, PlanKind, PlanObject } from "../model/plan.ts";
 
-/**
- * The order in which objects are made; they are removed in reverse. Removals of a round come before its additions: an
- * address or a port that one owner gives up may be another's in the same round. What stays with its owner is changed in place.
- */
+/** The order in which objects are made and changed, each for the sake of what comes after it. */
 export const applyOrder = [
-  "namespace", // the ends of cables go into it
-  "sandbox sysctl", // `--sysctl` is for every interface to come
-  "bridge", // ports need it
-  "veth",
-  "link sysctl", // before addresses: IPv6 is switched on by one
-  "address",
-  "route", // its gateway is reached over an address
+  "namespace", // the far ends of cables go into it
+  "sandbox sysctl", // `--sysctl net.*` and forwarding are for every interface to come
+  "bridge", // cables become its ports
+  "veth", // has everything that follows on it
+  "link sysctl", // before addresses: one of them switches IPv6 on
+  "address", // routes go by it
+  "route",
   "neighbour",
   "forwarding",
   "chain", // elements jump to it
-  "element",
+  "element", // last: packets come when everything else is there
 ] as const;
 type Place = (typeof applyOrder)[number];
+
+/**
+ * The order in which objects are removed, all of them before anything is made: an address or a port that one owner
+ * gives up may be another's in the same round. Rules in reverse; then links, which go together in one wait for the
+ * kernel and take along what is on them, so that the removals that follow find nothing left to do.
+ */
+export const removeOrder = [
+  "element",
+  "chain",
+  "veth",
+  "bridge",
+  "namespace", // after cables, whose near ends would vanish some time later
+  "route",
+  "address",
+  "neighbour",
+  "forwarding",
+  "link sysctl",
+  "sandbox sysctl",
+] as const satisfies readonly Place[];
+
+/** A step with the owner that wants it. */
+export type OwnedStep = Step & { readonly owner: Owner };
 
 const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K }>, owner: string) => Place } = {
   namespace: () => "namespace",
@@ -32,14 +51,16 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   element: () => "element",
 };
 
-const rank = ({ object, owner }: OwnedStep) =>
-  applyOrder.indexOf((places[object.kind] as (o: PlanObject, owner: string) => Place)(object, owner));
+function rank({ object, owner }: OwnedStep, order: readonly Place[]): number {
+  const place = places[object.kind] as (o: PlanObject, owner: string) => Place;
+  return order.indexOf(place(object, owner));
+}
 
-/** A step with the owner that wants it. */
-export type OwnedStep = Step & { readonly owner: Owner };
-
-/** Removals from the last kind to the first, then the rest from the first to the last. */
+/** The steps as the kernel takes them. */
 export function inOrder(steps: readonly OwnedStep[]): OwnedStep[] {
-  const removals = steps.filter((s) => s.verb === "remove").toSorted((a, b) => rank(b) - rank(a));
-  return [...removals, ...steps.filter((s) => s.verb !== "remove").toSorted((a, b) => rank(a) - rank(b))];
+  const by = (order: readonly Place[]) => (a: OwnedStep, b: OwnedStep) => rank(a, order) - rank(b, order);
+  return [
+    ...steps.filter((s) => s.verb === "remove").toSorted(by(removeOrder)),
+    ...steps.filter((s) => s.verb !== "remove").toSorted(by(applyOrder)),
+  ];
 }

@@ -1,49 +1,58 @@
-import type { KernelEvent } from "../kernel/kernel.ts";
-import type { readKinds } from "./believed.ts";
+import type { ReadKind } from "./believed.ts";
+import type { OwnedStep } from "./order.ts";
+import { eventName } from "./places.ts";
 
-type ReadKind = (typeof readKinds)[number];
-
-const quiet = 40; // milliseconds: events come in bursts, one reading answers for all
-const patience = 400; // milliseconds after which a burst is not waited for any longer
+const soon = 40; // milliseconds: events come in bursts, one reading answers for all
+const later = 700; // milliseconds until a reading that is most likely about our own steps
+const echo = 1000; // milliseconds in which events may come from our own steps
+const share = 10; // a reading may take this part of the time
 const window = 10_000; // milliseconds in which `tooMany` repairs mean that somebody undoes them
 const tooMany = 20;
-const truce = 5000; // milliseconds between repairs then
+const truce = 900; // milliseconds between repairs then
 
-/** Gathers kernel events into few readings, and slows down when another program keeps undoing the repairs. */
+/** When to read the kernel again: few readings for many events, rarer ones when they take long or lead to nothing. */
 export class RepairTimer {
-  readonly #read: (kinds: ReadonlySet<ReadKind> | "all") => void;
+  readonly #read: (kinds: ReadonlySet<ReadKind>) => boolean;
   readonly #warn: () => void;
-  #kinds: Set<ReadKind> | "all" = new Set();
+  #kinds = new Set<ReadKind>();
   #timer: NodeJS.Timeout | undefined;
-  #since = 0;
+  #due = 0;
+  #rest = 0;
   #repairs: number[] = [];
   #fighting = false;
 
-  constructor(read: (kinds: ReadonlySet<ReadKind> | "all") => void, warn: () => void) {
+  /**
+   * @param read reads these kinds, and puts right what differs @returns true when something did
+   * @param warn another program keeps undoing the repairs
+   */
+  constructor(read: (kinds: ReadonlySet<ReadKind>) => boolean, warn: () => void) {
     this.#read = read;
     this.#warn = warn;
   }
 
-  note(event: KernelEvent): void {
-    if (event.kind === "lost") this.#kinds = "all";
-    else if (event.kind !== "sysctl" && this.#kinds !== "all") this.#kinds.add(event.kind);
-    const now = Date.now();
-    if (this.#timer === undefined) this.#since = now;
-    else if (this.#fighting || now - this.#since > patience - quiet) return;
+  /** Reads these kinds within 40 ms when `urgent`, else within 700 ms; later when the last readings say so. */
+  note(kinds: Iterable<ReadKind>, urgent: boolean): void {
+    for (const kind of kinds) this.#kinds.add(kind);
+    const now = performance.now();
+    const due = Math.max(now + (urgent ? soon : later), this.#rest);
+    if (this.#timer !== undefined && this.#due <= due) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#fire(), this.#fighting ? truce : quiet);
+    this.#due = due;
+    this.#timer = setTimeout(() => this.#fire(), due - now);
   }
 
   #fire(): void {
     const kinds = this.#kinds;
     this.#kinds = new Set();
     this.#timer = undefined;
-    this.#read(kinds);
+    const start = performance.now();
+    if (this.#read(kinds)) this.#count();
+    const now = performance.now();
+    this.#rest = now + (this.#fighting ? truce : Math.min((now - start) * share, truce));
   }
 
-  /** A reading found something to mend. */
-  mended(): void {
-    const now = Date.now();
+  #count(): void {
+    const now = performance.now();
     this.#repairs = [...this.#repairs.filter((t) => now - t < window), now];
     const fighting = this.#repairs.length > tooMany;
     if (fighting && !this.#fighting) this.#warn();
@@ -52,5 +61,31 @@ export class RepairTimer {
 
   stop(): void {
     clearTimeout(this.#timer);
+  }
+}
+
+/** Remembers for a while what our own steps touched: events about that are most likely their echo. */
+export class Echo {
+  readonly #until = new Map<string, number>();
+
+  note(steps: readonly OwnedStep[]): void {
+    const now = performance.now();
+    for (const [name, until] of this.#until) {
+      if (until > now) break;
+      this.#until.delete(name);
+    }
+    for (const { object } of steps) {
+      if (object.namespace !== "host") continue;
+      const names = [eventName(object)];
+      if (object.kind === "link" && object.type === "veth" && object.port !== undefined) names.push(object.port.bridge);
+      for (const name of names) {
+        this.#until.delete(name);
+        this.#until.set(name, now + echo);
+      }
+    }
+  }
+
+  has(name: string): boolean {
+    return (this.#until.get(name) ?? 0) > performance.now();
   }
 }

@@ -1,4 +1,4 @@
-import type { EndpointView, NetworkDriver, NetworkView } from "../drivers/driver.ts";
+import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner, PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
@@ -74,9 +74,7 @@ function optionsOf(driver: NetworkDriver, network: Network): unknown {
 function planNetwork(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
   const view = viewOf(rows, id);
   const driver = view && driverFor(view.network.spec.driver);
-  return driver === undefined
-    ? []
-    : driver.planNetwork(view as NetworkView, optionsOf(driver, (view as NetworkView).network));
+  return view === undefined || driver === undefined ? [] : driver.planNetwork(view, optionsOf(driver, view.network));
 }
 
 function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
@@ -84,9 +82,8 @@ function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonl
   const sandbox = endpoint && rows.get("sandboxes", endpoint.sandboxId);
   const view = endpoint && viewOf(rows, endpoint.networkId);
   const driver = view && driverFor(view.network.spec.driver);
-  if (driver === undefined || sandbox === undefined) return [];
-  const whole = { ...view, endpoint, sandbox } as EndpointView;
-  return driver.planEndpoint(whole, optionsOf(driver, whole.network));
+  if (endpoint === undefined || sandbox === undefined || view === undefined || driver === undefined) return [];
+  return driver.planEndpoint({ ...view, endpoint, sandbox }, optionsOf(driver, view.network));
 }
 
 function planSandbox(rows: Snapshot, id: string): readonly PlanObject[] {

@@ -4,8 +4,18 @@ import type { NetworkSpec } from "../model/network.ts";
 
 /** Go's strconv.ParseBool, which is what Docker's users have learned to write. */
 const bools: Readonly<Record<string, boolean>> = {
-  1: true, t: true, T: true, true: true, TRUE: true, True: true,
-  0: false, f: false, F: false, false: false, FALSE: false, False: false,
+  1: true,
+  t: true,
+  T: true,
+  true: true,
+  TRUE: true,
+  True: true,
+  0: false,
+  f: false,
+  F: false,
+  false: false,
+  FALSE: false,
+  False: false,
 };
 
 function badValue(key: string, value: string, why: string): EngineError {
@@ -15,13 +25,15 @@ function badValue(key: string, value: string, why: string): EngineError {
 /** @throws {EngineError} invalid, with Docker's text */
 export function readBool(key: string, value: string): boolean {
   const read = Object.hasOwn(bools, value) ? bools[value] : undefined;
-  if (read === undefined) throw badValue(key, value, `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`);
+  if (read === undefined)
+    throw badValue(key, value, `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`);
   return read;
 }
 
 /** Bytes of a packet. The kernel's smallest MTU for IPv4 is 68. @throws {EngineError} invalid, with Docker's text */
 export function readMtu(key: string, value: string): number | undefined {
-  if (!/^[+-]?\d+$/.test(value)) throw badValue(key, value, `strconv.Atoi: parsing ${JSON.stringify(value)}: invalid syntax`);
+  if (!/^[+-]?\d+$/.test(value))
+    throw badValue(key, value, `strconv.Atoi: parsing ${JSON.stringify(value)}: invalid syntax`);
   const mtu = Number(value);
   if (mtu < 0 || mtu > 65_535 || (mtu > 0 && mtu < 68)) throw invalid(`invalid MTU number: ${value}`);
   return mtu === 0 ? undefined : mtu;
@@ -53,7 +65,11 @@ export function readLinkName(key: string, value: string): string {
  * Refuses what nobody would honour: an unknown key, and a known one with a reason.
  * @throws {EngineError} invalid, naming the nearest known key
  */
-export function refuseUnknown(spec: NetworkSpec, known: readonly string[], refused: Readonly<Record<string, string>> = {}): void {
+export function refuseUnknown(
+  spec: NetworkSpec,
+  known: readonly string[],
+  refused: Readonly<Record<string, string>> = {},
+): void {
   for (const key of Object.keys(spec.options)) {
     if (known.includes(key)) continue;
     const why = Object.hasOwn(refused, key) ? refused[key] : undefined;
@@ -78,7 +94,9 @@ function distance(a: string, b: string): number {
   for (let i = 1; i <= Math.min(a.length, 100); i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1)
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+      next.push(
+        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
+      );
     row = next;
   }
   return row.at(-1) ?? 0;

@@ -105,7 +105,8 @@ export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanOb
 /** The user's come last, and win. Without IPv6 on the network the interface has none at all (CVE-2024-32473). */
 function interfaceSysctls(endpoint: Endpoint, namespace: NamespaceName): PlanObject[] {
   const ipv6 = `net.ipv6.conf.${sysctlName(endpoint.interfaceName)}`;
-  const six = endpoint.addresses.some((a) => familyOf(a.address) === "ip6") || endpoint.linkLocal.some((a) => a.includes(":"));
+  const six =
+    endpoint.addresses.some((a) => familyOf(a.address) === "ip6") || endpoint.linkLocal.some((a) => a.includes(":"));
   const values = { [`${ipv6}.disable_ipv6`]: six ? "0" : "1", [`${ipv6}.accept_ra`]: "0", ...endpoint.sysctls };
   return Object.entries(values).map(([key, value]) => ({ kind: "sysctl", namespace, key, value }));
 }

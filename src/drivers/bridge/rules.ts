@@ -15,7 +15,13 @@ export function networkRules(view: NetworkView, pool: AddressPool, options: Brid
   const family: Family = pool.subnet.includes(":") ? "ip6" : "ip";
   const bridge = bridgeName(network.id, options);
   const names = chainNames(network.id);
-  const chain = (name: string, rules: string[]): PlanObject => ({ kind: "chain", namespace: "host", family, name, rules });
+  const chain = (name: string, rules: string[]): PlanObject => ({
+    kind: "chain",
+    namespace: "host",
+    family,
+    name,
+    rules,
+  });
   const element = (set: string, key: string, value?: string): PlanObject => ({
     kind: "element",
     namespace: "host",

@@ -1,0 +1,209 @@
+import type { KernelEvent } from "../kernel/kernel.ts";
+import { KernelError } from "../kernel/kernel.ts";
+import type { Owner, Plan, PlanObject } from "../model/plan.ts";
+import type { Commit, Snapshot } from "../store/store.ts";
+import { audit, readSysctl } from "./audit.ts";
+import { baseText, tooLow } from "./base.ts";
+import { Believed, type ReadKind, readKinds } from "./believed.ts";
+import type { DataplaneParts } from "./create-dataplane.ts";
+import type { Dataplane, Difference } from "./dataplane.ts";
+import { diff } from "./diff.ts";
+import { execute } from "./execute.ts";
+import type { OwnedStep } from "./order.ts";
+import { Echo, RepairTimer } from "./repairs.ts";
+import { Retries } from "./retries.ts";
+import { allOwners, ownersOf, planOf } from "./views.ts";
+import { Waiters } from "./waiters.ts";
+
+/** Milliseconds between full readings, for what the kernel sends no event of. */
+const fullReading = 60_000;
+const ruleKinds: readonly ReadKind[] = ["chain", "element"];
+
+/** Rows in, kernel out. One round at a time, and none of it waits: plan, compare, apply. */
+export class Loop implements Dataplane {
+  readonly #parts: DataplaneParts;
+  readonly #believed = new Believed();
+  readonly #waiters = new Waiters();
+  readonly #retries = new Retries((owner) => this.#round([owner]));
+  readonly #echo = new Echo();
+  readonly #repairs: RepairTimer;
+  readonly #end = new AbortController();
+  #rows: Snapshot;
+  #raised: Readonly<Record<string, string>> = {};
+  #following: Promise<void> | undefined;
+  #unlisten = () => {};
+
+  constructor(parts: DataplaneParts) {
+    this.#parts = parts;
+    this.#rows = parts.store.snapshot();
+    const slower = "another program keeps changing what is ours in the kernel: it is put right more slowly now";
+    this.#repairs = new RepairTimer(
+      (kinds) => this.#repair(kinds),
+      () => parts.log.warn({}, slower),
+    );
+  }
+
+  async start(): Promise<void> {
+    const { kernel, store } = this.#parts;
+    this.#raised = tooLow((key) => kernel.sysctl("host", key));
+    kernel.ensureBase(baseText);
+    this.#unlisten = kernel.events((event) => this.#hear(event));
+    this.#believed.readAll(kernel);
+    const commits = store.watch(this.#end.signal)[Symbol.asyncIterator]();
+    const first = await commits.next();
+    if (first.done) return;
+    this.#rows = first.value.snapshot;
+    const owners = new Set([...allOwners(this.#rows), ...this.#believed.owners()]);
+    this.#readSysctls(owners);
+    this.#round(owners);
+    this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
+    this.#following = this.#follow(commits);
+    const timer = setInterval(() => this.#repairs.note(readKinds, false), fullReading);
+    this.#end.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  async #follow(commits: AsyncIterator<Commit>): Promise<void> {
+    for (let next = await commits.next(); next.done !== true; next = await commits.next()) {
+      this.#rows = next.value.snapshot;
+      this.#round(ownersOf(this.#rows, next.value.changed));
+      this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort();
+    this.#unlisten();
+    this.#repairs.stop();
+    this.#retries.stop();
+    await this.#following;
+    this.#waiters.stop(new Error("the data plane was stopped"));
+  }
+
+  settled(owner: Owner, revision: number, signal?: AbortSignal): Promise<void> {
+    return this.#waiters.wait(owner, revision, (of) => this.errorOf(of), signal);
+  }
+
+  errorOf(owner: Owner): Error | undefined {
+    return this.#retries.errorOf(owner);
+  }
+
+  async audit(): Promise<Difference[]> {
+    const rows = this.#parts.store.snapshot();
+    return audit(this.#parts.kernel, this.#plans(allOwners(rows), rows));
+  }
+
+  /** The plans that can be made. @param failed gets the others */
+  *#plans(owners: Iterable<Owner>, rows = this.#rows, failed = new Map<Owner, Error>()): Iterable<Plan> {
+    for (const owner of owners) {
+      let objects: readonly PlanObject[];
+      try {
+        objects = planOf(rows, owner, this.#parts.driverFor, this.#raised);
+      } catch (error) {
+        failed.set(owner, error as Error);
+        continue;
+      }
+      yield { owner, objects };
+    }
+  }
+
+  /**
+   * Plans these owners anew and does what differs, in one go. After a refusal the kernel is read again, for it may be that
+   * somebody else took away what was believed to be there; who is refused twice is tried again later.
+   */
+  #round(owners: Iterable<Owner>): void {
+    if (this.#end.signal.aborted) return;
+    const dirty = new Set(owners);
+    let failed = this.#attempt(dirty);
+    const again = new Set([...failed].flatMap(([owner, error]) => (error instanceof KernelError ? owner : [])));
+    if (again.size > 0) {
+      for (const owner of this.#readAgain(readKinds)) {
+        again.add(owner);
+        dirty.add(owner);
+      }
+      const others = [...failed].filter(([owner]) => !again.has(owner));
+      failed = new Map([...others, ...this.#attempt(again)]);
+    }
+    for (const owner of dirty) if (!failed.has(owner)) this.#retries.clear(owner);
+    for (const [owner, error] of failed) {
+      const pause = this.#retries.fail(owner, error);
+      if (pause > 500) this.#parts.log.warn({ err: error, owner, pause }, "the kernel is not as planned yet");
+    }
+  }
+
+  #attempt(owners: ReadonlySet<Owner>): Map<Owner, Error> {
+    const failed = new Map<Owner, Error>();
+    const plans = [...this.#plans(owners, this.#rows, failed)];
+    const { steps, taken } = diff(new Map(plans.map(({ owner, objects }) => [owner, objects])), this.#believed);
+    for (const { owner, object } of taken) this.#believed.set(owner, object);
+    for (const [owner, error] of this.#execute(steps)) failed.set(owner, error);
+    return failed;
+  }
+
+  #execute(steps: readonly OwnedStep[]): Map<Owner, Error> {
+    const failed = execute(this.#parts.kernel, this.#believed, steps);
+    this.#echo.note(steps);
+    return failed;
+  }
+
+  /** Most events are echoes of our own steps, or about what is none of our business. */
+  #hear(event: KernelEvent): void {
+    if (event.kind === "lost") return this.#repairs.note(readKinds, true);
+    const { kind, name } = event;
+    const isRule = kind === "chain" || kind === "element";
+    if (!isRule && !this.#believed.has(kind, name) && !(kind === "link" && this.#isOurs(name))) return;
+    // Sysctls are not read by kind: any reading of the links looks at them too.
+    const kinds = isRule ? ruleKinds : kind === "sysctl" || kind === "link" ? readKinds : [kind];
+    this.#repairs.note(kinds, !this.#echo.has(name));
+  }
+
+  /** Of a link that was given another name. */
+  #isOurs(name: string): boolean {
+    return this.#parts.kernel.link("host", name)?.owner !== undefined;
+  }
+
+  /** Reads what events were about, and puts right what differs. @returns true when something did */
+  #repair(kinds: ReadonlySet<ReadKind>): boolean {
+    const { log } = this.#parts;
+    try {
+      const differing = this.#readAgain(kinds);
+      if (differing.size === 0) return false;
+      log.info({ owners: differing.size }, "something of ours was changed in the kernel: it is put right");
+      this.#round(differing);
+      return true;
+    } catch (error) {
+      log.warn({ err: error as Error }, "the kernel could not be read: it is tried again");
+      this.#repairs.note(kinds, false);
+      return true;
+    }
+  }
+
+  /** Reads kinds of the host's namespace. @returns for whom something is not as believed */
+  #readAgain(kinds: ReadonlySet<ReadKind> | readonly ReadKind[]): Set<Owner> {
+    const wanted = new Set(kinds);
+    const { kernel } = this.#parts;
+    if (ruleKinds.some((kind) => wanted.has(kind))) kernel.ensureBase(baseText);
+    const differing = new Set<Owner>();
+    for (const kind of readKinds.filter((one) => wanted.has(one)))
+      for (const owner of this.#believed.reread(kernel, "host", kind)) differing.add(owner);
+    if (wanted.has("link"))
+      for (const owner of this.#readSysctls(this.#believed.owners().filter(isOfHost))) differing.add(owner);
+    return differing;
+  }
+
+  /** Takes note of the values that planned sysctls have. @returns for whom one was another than believed */
+  #readSysctls(owners: Iterable<Owner>): Set<Owner> {
+    const differing = new Set<Owner>();
+    for (const { owner, objects } of this.#plans(owners))
+      for (const object of objects) {
+        if (object.kind !== "sysctl") continue;
+        const found = readSysctl(this.#parts.kernel, object);
+        if (found === undefined) continue;
+        if (found.value !== object.value) differing.add(owner);
+        this.#believed.set(owner, found);
+      }
+    return differing;
+  }
+}
+
+/** Whose sysctls are in the host's namespace. */
+const isOfHost = (owner: Owner) => owner === "host" || owner.startsWith("network:");

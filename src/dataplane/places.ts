@@ -1,0 +1,31 @@
+import type { NamespaceName, PlanObject } from "../model/plan.ts";
+
+/** The place of everything that stands on a link. */
+export const onLink = (namespace: NamespaceName, link: string) => `${namespace}|on|${link}`;
+
+/** Where an object is looked for: in its namespace, among its kind, by the name that events give it, and on its link. */
+export function placesOf(object: PlanObject): string[] {
+  const { kind, namespace } = object;
+  const places = [namespace, `${namespace}|${kind}`, `${namespace}|${kind}|${eventName(object)}`];
+  if (object.kind === "link" && object.type === "veth") places.push(object.peer.namespace);
+  if ("link" in object) places.push(onLink(namespace, object.link));
+  if (object.kind === "sysctl") places.push(onLink(namespace, linkOfSysctl(object.key)));
+  return [...new Set(places)];
+}
+
+/** The name by which a kernel event tells of an object. */
+export function eventName(object: PlanObject): string {
+  switch (object.kind) {
+    case "namespace":
+      return object.namespace;
+    case "sysctl":
+      return object.key;
+    case "element":
+      return object.set;
+    default:
+      return "name" in object ? object.name : object.link;
+  }
+}
+
+/** `net.ipv4.conf.br-0/1.route_localnet` is about `br-0.1`. */
+const linkOfSysctl = (key: string) => (key.split(".")[3] ?? "").replaceAll("/", ".");
