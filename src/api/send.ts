@@ -7,7 +7,12 @@ import { messageOf, statusOf } from "./errors.ts";
 import { converse, write } from "./streams.ts";
 
 /** Puts a reply on the wire. `raw` is the connection of a client that asked to upgrade it. */
-export async function send(reply: Reply, response: ServerResponse, raw: Socket | undefined): Promise<void> {
+export async function send(
+  reply: Reply,
+  response: ServerResponse,
+  raw: Socket | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   switch (reply.kind) {
     case "json":
       sendText(response, reply.status, { "Content-Type": "application/json" }, `${JSON.stringify(reply.value)}\n`);
@@ -22,7 +27,7 @@ export async function send(reply: Reply, response: ServerResponse, raw: Socket |
     case "progress":
       return sendProgress(reply.run, response);
     case "talk":
-      return sendTalk(reply, response, raw);
+      return sendTalk(reply, response, raw, signal);
   }
 }
 
@@ -78,18 +83,19 @@ async function sendTalk(
   { type, talk }: Extract<Reply, { kind: "talk" }>,
   response: ServerResponse,
   raw: Socket | undefined,
+  signal: AbortSignal,
 ): Promise<void> {
   if (raw === undefined) {
     response.shouldKeepAlive = false;
     response.useChunkedEncodingByDefault = false;
     response.writeHead(200, { "Content-Type": type });
     response.flushHeaders();
-    return converse(talk, response.req, response);
+    return converse(talk, response.req, response, signal);
   }
-  const headers = response.getRawHeaderNames().map((name) => `${name}: ${String(response.getHeader(name))}\r\n`);
+  const headers = Object.entries(response.getHeaders()).map(([name, value]) => `${name}: ${String(value)}\r\n`);
   response.detachSocket(raw);
   raw.write(
     `HTTP/1.1 101 UPGRADED\r\n${headers.join("")}Content-Type: ${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`,
   );
-  return converse(talk, raw, raw);
+  return converse(talk, raw, raw, signal);
 }

@@ -58,7 +58,7 @@ export function createApiServer({ engine, log }: { readonly engine: Engine; read
       const signal = AbortSignal.any([gone.signal, closing.signal]);
       const query = new URLSearchParams(queryText);
       const call: Call = { engine, log, version: minor, params: found.params, query, request, signal };
-      await send(await found.route.handler(call), response, raw);
+      await send(await found.route.handler(call), response, raw, signal);
     } catch (error) {
       if (!gone.signal.aborted) sendError(error, response, log);
     }

@@ -25,13 +25,14 @@ export async function write(output: Writable, chunk: string | Uint8Array): Promi
   });
 }
 
-/** Carries a talk from a client's connection to a process and back; resolves when either side has ended. */
-export async function converse(talk: Talk, input: Readable, output: Writable): Promise<void> {
+/** Carries a talk from a client's connection to a process and back; resolves when either side or `signal` ends it. */
+export async function converse(talk: Talk, input: Readable, output: Writable, signal: AbortSignal): Promise<void> {
   const { streams } = talk;
   const leave = () => streams.close();
+  signal.addEventListener("abort", leave);
   output.on("close", leave).on("error", leave);
   input.on("error", leave);
-  if (output.destroyed) leave();
+  if (output.destroyed || signal.aborted) leave();
   if (talk.stdin) feed(talk, input).catch(leave);
   else input.resume();
   try {
