@@ -37,7 +37,8 @@ const packages = lock.packages;
 let added = 0;
 for (const [parent, entry] of Object.entries(packages)) {
   for (const [name, range] of Object.entries(entry.optionalDependencies ?? {})) {
-    if (packages[`node_modules/${name}`] !== undefined || packages[`${parent}/node_modules/${name}`] !== undefined) continue;
+    if (packages[`node_modules/${name}`] !== undefined || packages[`${parent}/node_modules/${name}`] !== undefined)
+      continue;
     packages[`node_modules/${name}`] = missingEntry(name, range, entry);
     added += 1;
   }
