@@ -1,9 +1,7 @@
 import { failpoint } from "../lib/failpoint.ts";
-import { Rows, RowsTransaction, tableNames } from "./rows.ts";
+import { type Change, type Rows, RowsTransaction, tableNames } from "./rows.ts";
 import { type Commit, type RowKey, type Snapshot, type Store, StoreError, type Transaction } from "./store.ts";
-import { keys, type TableName, type Tables } from "./tables.ts";
-
-export type Change = readonly [RowKey, Tables[TableName] | undefined];
+import { keys } from "./tables.ts";
 
 /** Where rows are kept. */
 export interface Backend {
@@ -18,7 +16,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Order, announcement and grouping of commits, over a backend. Updates of one turn of the event loop are one write. */
+/**
+ * Order, announcement and grouping of commits, over a backend. Updates of one turn of the event loop are one write, and
+ * all fail when it fails. Snapshots and watchers see what is durable only.
+ */
 export class RowStore implements Store {
   readonly #backend: Backend;
   readonly #watchers = new Set<(changes: readonly Change[]) => void>();
@@ -43,14 +44,19 @@ export class RowStore implements Store {
     signal?.throwIfAborted();
     const tx = new RowsTransaction(this.#latest);
     const result = change(tx);
-    if (tx.changes.size === 0) return { result, revision: this.#latest.revision };
-    const revision = this.#latest.revision + 1;
-    this.#latest = this.#latest.with(tx.changes.values(), revision);
-    await new Promise<void>((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#waiting.push({ changes: [...tx.changes.values()], resolve, reject });
-    });
+    const changes = tx.changes();
+    if (changes.length > 0) this.#latest = this.#latest.with(changes, this.#latest.revision + 1);
+    const { revision } = this.#latest;
+    // What a change without changes has read may still be on its way to the disk.
+    if (this.#latest !== this.#durable) await this.#written(changes);
     return { result, revision };
+  }
+
+  #written(changes: readonly Change[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
+      this.#waiting.push({ changes, resolve, reject });
+    });
   }
 
   #flush(): void {
@@ -61,7 +67,6 @@ export class RowStore implements Store {
     try {
       failpoint("store.commit.before");
       this.#backend.write(changes, this.#latest.revision);
-      failpoint("store.commit.after");
     } catch (error) {
       this.#latest = this.#durable;
       const cause = error as Error;
@@ -71,7 +76,12 @@ export class RowStore implements Store {
     }
     this.#durable = this.#latest;
     for (const tell of this.#watchers) tell(changes);
-    for (const { resolve } of waiting) resolve();
+    try {
+      failpoint("store.commit.after");
+      for (const { resolve } of waiting) resolve();
+    } catch (error) {
+      for (const { reject } of waiting) reject(error as Error);
+    }
   }
 
   async *watch(signal: AbortSignal): AsyncIterable<Commit> {
@@ -88,7 +98,7 @@ export class RowStore implements Store {
     this.#watchers.add(tell);
     try {
       let first = true;
-      while (!signal.aborted) {
+      while (!signal.aborted && !this.#closed) {
         if (changed.size > 0 || first) {
           const commit = { snapshot: this.#durable, changed: [...changed.values()] };
           changed.clear();
@@ -110,6 +120,7 @@ export class RowStore implements Store {
     if (this.#closed) return;
     this.#closed = true;
     this.#flush();
+    for (const tell of this.#watchers) tell([]);
     this.#backend.close();
   }
 }

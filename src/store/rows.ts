@@ -1,14 +1,20 @@
-import { Map as ImmutableMap, Set as ImmutableSet } from "immutable";
+import { isDeepStrictEqual } from "node:util";
+import { Map as ImmutableMap } from "immutable";
 import { type RowKey, type Snapshot, StoreError, type Transaction } from "./store.ts";
 import { indexes, keys, type TableName, type Tables } from "./tables.ts";
 
 type Row = Tables[TableName];
-type Index = ImmutableMap<string, ImmutableSet<string>>;
+type RowsByKey = ImmutableMap<string, Row>;
+/** Rows by the value of a field. */
+type Index = ImmutableMap<string, RowsByKey>;
 interface Table {
-  readonly rows: ImmutableMap<string, Row>;
+  readonly rows: RowsByKey;
   readonly indexes: Readonly<Record<string, Index>>;
 }
 type KeyOf = (row: Row) => string;
+
+/** A row as it shall be; undefined when it shall be gone. */
+export type Change = readonly [RowKey, Row | undefined];
 
 export const tableNames = Object.keys(keys) as TableName[];
 const keyOf = (table: TableName, row: Row) => (keys[table] as KeyOf)(row);
@@ -17,6 +23,17 @@ const emptyTable = (table: TableName): Table => ({
   rows: ImmutableMap(),
   indexes: Object.fromEntries(indexesOf(table).map(([name]) => [name, ImmutableMap()])),
 });
+
+/** Sorted once for all snapshots that share the rows: what did not change since keeps its array. */
+const sorted = new WeakMap<RowsByKey, readonly Row[]>();
+function inOrder(rows: RowsByKey): readonly Row[] {
+  const known = sorted.get(rows);
+  if (known !== undefined) return known;
+  const list = Object.freeze([...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row));
+  sorted.set(rows, list);
+  return list;
+}
+const none: RowsByKey = ImmutableMap();
 
 /** All rows at one revision. A copy with changes shares what did not change. */
 export class Rows implements Snapshot {
@@ -40,23 +57,17 @@ export class Rows implements Snapshot {
   }
 
   list<T extends TableName>(table: T): readonly Tables[T][] {
-    const { rows } = this.#tables[table];
-    return this.#byKey(table, [...rows.keys()]);
+    return inOrder(this.#tables[table].rows) as readonly Tables[T][];
   }
 
   where<T extends TableName>(table: T, index: string, value: string): readonly Tables[T][] {
     const found = this.#tables[table].indexes[index];
     if (found === undefined) throw new Error(`table ${table} has no index ${index}`);
-    return this.#byKey(table, [...(found.get(value) ?? [])]);
-  }
-
-  #byKey<T extends TableName>(table: T, found: string[]): Tables[T][] {
-    const { rows } = this.#tables[table];
-    return found.toSorted().map((key) => rows.get(key) as Tables[T]);
+    return inOrder(found.get(value) ?? none) as readonly Tables[T][];
   }
 
   /** The rows after some changes; an undefined row is deleted. */
-  with(changes: Iterable<readonly [RowKey, Row | undefined]>, revision: number): Rows {
+  with(changes: Iterable<Change>, revision: number): Rows {
     const tables = { ...this.#tables };
     for (const [{ table, key }, row] of changes)
       tables[table] = row === undefined ? withoutRow(tables[table], table, key) : withRow(tables[table], table, row);
@@ -70,7 +81,7 @@ function withRow(table: Table, name: TableName, row: Row): Table {
   const added = indexesOf(name).map(([index, valueOf]) => {
     const value = valueOf(row);
     const entries = without.indexes[index] ?? ImmutableMap();
-    return [index, entries.set(value, (entries.get(value) ?? ImmutableSet<string>()).add(key))];
+    return [index, entries.set(value, (entries.get(value) ?? none).set(key, row))];
   });
   return { rows: without.rows.set(key, row), indexes: Object.fromEntries(added) as Table["indexes"] };
 }
@@ -90,19 +101,22 @@ function withoutRow(table: Table, name: TableName, key: string): Table {
 /** Collects the changes of one `update` over a snapshot. */
 export class RowsTransaction implements Transaction {
   /** By `table/key`; an undefined row is deleted. */
-  readonly changes = new Map<string, readonly [RowKey, Row | undefined]>();
+  readonly #changes = new Map<string, Change>();
+  readonly #before: Rows;
   #rows: Rows;
 
   constructor(rows: Rows) {
+    this.#before = rows;
     this.#rows = rows;
   }
 
   get revision(): number {
     return this.#rows.revision;
   }
-  /** What the transaction sees now. */
-  get rows(): Rows {
-    return this.#rows;
+  /** Rows that are other ones than before; what was written as it was is none. */
+  changes(): Change[] {
+    const rows = this.#before;
+    return [...this.#changes.values()].filter(([{ table, key }, row]) => !isDeepStrictEqual(rows.get(table, key), row));
   }
   get<T extends TableName>(table: T, key: string): Tables[T] | undefined {
     return this.#rows.get(table, key);
@@ -125,8 +139,8 @@ export class RowsTransaction implements Transaction {
     if (this.#rows.get(table, key) !== undefined) this.#change({ table, key }, undefined);
   }
   #change(key: RowKey, row: Row | undefined): void {
-    const change = [key, row] as const;
-    this.changes.set(`${key.table}/${key.key}`, change);
+    const change: Change = [key, row];
+    this.#changes.set(`${key.table}/${key.key}`, change);
     this.#rows = this.#rows.with([change], this.#rows.revision);
   }
 }

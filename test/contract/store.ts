@@ -86,6 +86,53 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
         return 7;
       });
       assert.deepEqual([result, revision], [7, before]);
+      await store.update((tx) => tx.insert("ports", claim(80)));
+      const same = await store.update((tx) => {
+        tx.put("ports", claim(80, "other"));
+        tx.put("ports", claim(80));
+        tx.insert("ports", claim(81));
+        tx.delete("ports", key(81));
+      });
+      assert.equal(same.revision, before + 1, "what is as it was is no change");
+    });
+
+    it("lets a change see what it made so far, and nobody else before it is committed", async () => {
+      await using store = disposable(await open());
+      const updating = store.update((tx) => {
+        tx.insert("ports", claim(80));
+        assert.deepEqual(tx.get("ports", key(80)), claim(80));
+        assert.deepEqual(tx.where("ports", "number", "tcp|80"), [claim(80)]);
+        assert.equal(store.snapshot().get("ports", key(80)), undefined);
+      });
+      assert.equal(store.snapshot().get("ports", key(80)), undefined, "not durable yet");
+      const reading = store.update((tx) => tx.list("ports").length);
+      assert.equal(store.snapshot().revision, 0);
+      assert.equal((await reading).result, 1);
+      assert.deepEqual(store.snapshot().list("ports"), [claim(80)], "who read it waited for it");
+      await updating;
+    });
+
+    it("does not begin an update whose signal is aborted", async () => {
+      await using store = disposable(await open());
+      const reason = new Error("gone");
+      await assert.rejects(
+        store.update((tx) => tx.insert("ports", claim(80)), AbortSignal.abort(reason)),
+        reason,
+      );
+      assert.equal(store.snapshot().revision, 0);
+    });
+
+    it("finds few rows among many without looking at all", async () => {
+      await using store = disposable(await open());
+      const many = 20_000;
+      await store.update((tx) => {
+        for (let port = 1; port <= many; port++) tx.insert("ports", claim(port, `e${port % (many / 4)}`));
+      });
+      const rows = store.snapshot();
+      const started = performance.now();
+      for (let n = 0; n < 1000; n++) assert.equal(rows.where("ports", "endpoint", `e${n}`).length, 4);
+      const took = performance.now() - started;
+      assert.ok(took < 500, `1000 look-ups took ${took} ms`);
     });
 
     it("watches: the state first, then every commit, without a gap", async () => {
@@ -109,7 +156,12 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
 
     it("serves nothing after close", async () => {
       const store = await open();
+      const watching = (async () => {
+        for await (const commit of store.watch(new AbortController().signal)) assert.deepEqual(commit.changed, []);
+      })();
+      await store.update(() => {});
       await store.close();
+      await watching;
       await assert.rejects(
         store.update((tx) => tx.insert("ports", claim(1))),
         { code: "CLOSED" },
