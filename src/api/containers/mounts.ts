@@ -68,6 +68,8 @@ function withMode(mount: Mount, mode: string, all: string): Mount {
 
 function checkedName(name: string): string {
   if (name === "" || volumeName.test(name)) return name;
+  if (name.length === 1)
+    throw invalid(`create ${name}: volume name is too short, names should be at least two alphanumeric characters`);
   throw invalid(
     `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
   );
