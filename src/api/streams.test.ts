@@ -176,8 +176,15 @@ describe("attach", () => {
 
 describe("exec", () => {
   const spec = {
-    ...{ id: "e", containerId: "c", args: ["cat", "-u"], env: [], user: "me", workingDir: "", tty: false },
-    ...{ stdin: true, privileged: false },
+    id: "e",
+    containerId: "c",
+    args: ["cat", "-u"],
+    env: [],
+    user: "me",
+    workingDir: "",
+    tty: false,
+    stdin: true,
+    privileged: false,
   };
   const detail = { spec, running: false, pid: 0, detachKeys: "", attach: { stdout: true, stderr: false } };
 
@@ -200,8 +207,15 @@ describe("exec", () => {
     const { status, json } = await server.ask("POST", "/containers/c/exec", { body });
     assert.deepEqual([status, json], [201, { Id: "e1" }]);
     const expected = {
-      ...{ args: ["ls", "-l"], env: ["A=b"], user: "u", workingDir: "/w", tty: true, stdin: false, privileged: false },
-      ...{ detachKeys: "", attach: { stdout: true, stderr: false } },
+      args: ["ls", "-l"],
+      env: ["A=b"],
+      user: "u",
+      workingDir: "/w",
+      tty: true,
+      stdin: false,
+      privileged: false,
+      detachKeys: "",
+      attach: { stdout: true, stderr: false },
     };
     assert.deepEqual(seen, [["c", expected]]);
     const none = await server.ask("POST", "/containers/c/exec", { body: { Cmd: [] } });
@@ -248,20 +262,24 @@ describe("exec", () => {
   test("inspect has Docker's fields", async () => {
     await using server = await serve({ execs: { inspect: () => ({ ...detail, exitCode: 3, detachKeys: "a,b" }) } });
     assert.deepEqual((await server.ask("GET", "/exec/e/json")).json, {
-      ...{ ID: "e", Running: false, ExitCode: 3 },
+      ID: "e",
+      Running: false,
+      ExitCode: 3,
       ProcessConfig: { tty: false, entrypoint: "cat", arguments: ["-u"], privileged: false, user: "me" },
-      ...{ OpenStdin: true, OpenStderr: false, OpenStdout: true, CanRemove: true, ContainerID: "c" },
-      ...{ DetachKeys: "YWI=", Pid: 0 },
+      OpenStdin: true,
+      OpenStderr: false,
+      OpenStdout: true,
+      CanRemove: true,
+      ContainerID: "c",
+      DetachKeys: "YWI=",
+      Pid: 0,
     });
   });
 });
 
 describe("streams that only come", () => {
   test("wait sends its head at once, and the outcome when it is there", async () => {
-    let end = (_: { exitCode: number; error: string }) => {};
-    const done = new Promise<{ exitCode: number; error: string }>((resolve) => {
-      end = resolve;
-    });
+    const { promise: done, resolve: end } = Promise.withResolvers<{ exitCode: number; error: string }>();
     const conditions: string[] = [];
     const wait = async (_: string, condition: string) => {
       conditions.push(condition);
@@ -282,10 +300,7 @@ describe("streams that only come", () => {
 
   test("logs reads its options, and stops the engine when the client leaves", async () => {
     const seen: unknown[] = [];
-    let left = () => {};
-    const gone = new Promise<void>((resolve) => {
-      left = resolve;
-    });
+    const { promise: gone, resolve: left } = Promise.withResolvers<void>();
     const logs = async (_: string, options: object, signal: AbortSignal) => {
       seen.push(options);
       const lines = (async function* () {

@@ -15,12 +15,22 @@ const zero = "0001-01-01T00:00:00Z";
 const started = "2026-01-02T03:04:05.000Z";
 const now = Date.parse(started) + 3000;
 const running: ContainerState = {
-  ...{ status: "running", pid: 42, exitCode: 0, error: "", oomKilled: false, startedAt: started, finishedAt: zero },
-  ...{ restartCount: 0, stoppedByUser: false },
+  status: "running",
+  pid: 42,
+  exitCode: 0,
+  error: "",
+  oomKilled: false,
+  startedAt: started,
+  finishedAt: zero,
+  restartCount: 0,
+  stoppedByUser: false,
 };
 
 const body = createBody.parse({
-  ...{ Image: "busybox", Cmd: ["sh", "-c", "echo a b"], ExposedPorts: { "443/tcp": {} }, Labels: { l: "v" } },
+  Image: "busybox",
+  Cmd: ["sh", "-c", "echo a b"],
+  ExposedPorts: { "443/tcp": {} },
+  Labels: { l: "v" },
   HostConfig: {
     NetworkMode: "bridge",
     PortBindings: { "80/tcp": [{ HostPort: "8080" }] },
@@ -31,7 +41,11 @@ const { request } = readCreateBody(body, { name: "web", platform: "", version: 5
 const [attachment = { network: "" } as never] = request.attachments;
 const detail: ContainerDetail = {
   container: {
-    ...{ id, name: "web", createdAt: started, state: running, shown: request.shown },
+    id,
+    name: "web",
+    createdAt: started,
+    state: running,
+    shown: request.shown,
     spec: { ...request.spec, imageId: "sha256:1", hostname: "abababababab", env: ["PATH=/bin"] },
     attachments: request.attachments,
   },
@@ -47,15 +61,18 @@ const detail: ContainerDetail = {
         createdAt: "",
       } as never,
       endpoint: {
-        ...{
-          id: "e1",
-          networkId: "n1",
-          sandboxId: id,
-          containerId: id,
-          containerName: "web",
-          mac: "02:00:00:00:00:01",
-        },
-        ...{ interfaceName: "eth0", linkLocal: [], names: ["web"], sysctls: {}, gatewayPriority: 0 },
+        id: "e1",
+        networkId: "n1",
+        sandboxId: id,
+        containerId: id,
+        containerName: "web",
+        mac: "02:00:00:00:00:01",
+
+        interfaceName: "eth0",
+        linkLocal: [],
+        names: ["web"],
+        sysctls: {},
+        gatewayPriority: 0,
         addresses: [
           { address: "172.17.0.2", prefix: 16, gateway: "172.17.0.1" },
           { address: "fd00::2", prefix: 64, gateway: "fd00::1" },
@@ -81,8 +98,17 @@ test("inspect has Docker's fields in Docker's order", () => {
   );
   assert.deepEqual([shown.Id, shown.Name, shown.Path, shown.Args], [id, "/web", "sh", ["-c", "echo a b"]]);
   assert.deepEqual(shown.State, {
-    ...{ Status: "running", Running: true, Paused: false, Restarting: false, OOMKilled: false, Dead: false, Pid: 42 },
-    ...{ ExitCode: 0, Error: "", StartedAt: started, FinishedAt: zero },
+    Status: "running",
+    Running: true,
+    Paused: false,
+    Restarting: false,
+    OOMKilled: false,
+    Dead: false,
+    Pid: 42,
+    ExitCode: 0,
+    Error: "",
+    StartedAt: started,
+    FinishedAt: zero,
   });
   assert.equal(
     Object.keys(shown.Config).join(" "),
@@ -96,16 +122,22 @@ test("inspect has Docker's fields in Docker's order", () => {
 test("inspect shows networks, ports and mounts", () => {
   const { NetworkSettings, Mounts } = inspect();
   assert.deepEqual(NetworkSettings.Networks.bridge, {
-    ...{
-      IPAMConfig: null,
-      Links: null,
-      Aliases: null,
-      MacAddress: "02:00:00:00:00:01",
-      DriverOpts: null,
-      GwPriority: 0,
-    },
-    ...{ NetworkID: "n1", EndpointID: "e1", Gateway: "172.17.0.1", IPAddress: "172.17.0.2", IPPrefixLen: 16 },
-    ...{ IPv6Gateway: "fd00::1", GlobalIPv6Address: "fd00::2", GlobalIPv6PrefixLen: 64, DNSNames: null },
+    IPAMConfig: null,
+    Links: null,
+    Aliases: null,
+    MacAddress: "02:00:00:00:00:01",
+    DriverOpts: null,
+    GwPriority: 0,
+
+    NetworkID: "n1",
+    EndpointID: "e1",
+    Gateway: "172.17.0.1",
+    IPAddress: "172.17.0.2",
+    IPPrefixLen: 16,
+    IPv6Gateway: "fd00::1",
+    GlobalIPv6Address: "fd00::2",
+    GlobalIPv6PrefixLen: 64,
+    DNSNames: null,
   });
   assert.deepEqual([NetworkSettings.IPAddress, NetworkSettings.Gateway], ["172.17.0.2", "172.17.0.1"]);
   assert.deepEqual(NetworkSettings.Ports, { "443/tcp": null, "80/tcp": [{ HostIp: "0.0.0.0", HostPort: "8080" }] });
@@ -148,13 +180,20 @@ test("inspect shows what update changed, and the MAC address where old clients l
 
 test("list shows a line of docker ps", () => {
   assert.deepEqual(summaryJson(detail, 50, now), {
-    ...{ Id: id, Names: ["/web"], Image: "busybox", ImageID: "sha256:1", Command: "sh -c 'echo a b'" },
+    Id: id,
+    Names: ["/web"],
+    Image: "busybox",
+    ImageID: "sha256:1",
+    Command: "sh -c 'echo a b'",
     Created: Date.parse(started) / 1000,
     Ports: [
       { IP: "0.0.0.0", PrivatePort: 80, PublicPort: 8080, Type: "tcp" },
       { PrivatePort: 443, Type: "tcp" },
     ],
-    ...{ Labels: { l: "v" }, State: "running", Status: "Up 3 seconds", HostConfig: { NetworkMode: "bridge" } },
+    Labels: { l: "v" },
+    State: "running",
+    Status: "Up 3 seconds",
+    HostConfig: { NetworkMode: "bridge" },
     NetworkSettings: { Networks: inspect().NetworkSettings.Networks },
     Mounts: inspect().Mounts,
   });

@@ -6,8 +6,15 @@ import { serve } from "../testing.ts";
 import { isNameOnly, readAuthHeader, withTag } from "./wire.ts";
 
 const image: Image = {
-  ...{ id: "sha256:aa", tags: ["busybox:latest", "host:5000/b:1"], digests: ["busybox@sha256:bb"] },
-  ...{ createdAt: "2024-01-01T00:00:00Z", author: "", comment: "c", architecture: "amd64", os: "linux", size: 1234 },
+  id: "sha256:aa",
+  tags: ["busybox:latest", "host:5000/b:1"],
+  digests: ["busybox@sha256:bb"],
+  createdAt: "2024-01-01T00:00:00Z",
+  author: "",
+  comment: "c",
+  architecture: "amd64",
+  os: "linux",
+  size: 1234,
   config: { Cmd: ["sh"], Env: ["PATH=/bin"], Labels: { l: "v" } },
   layers: ["sha256:cc"],
   history: [
@@ -99,14 +106,8 @@ test("a pull tells its progress, and an error after the first line as a line", a
 });
 
 test("a client that leaves stops its pull", async () => {
-  let begun = () => {};
-  const running = new Promise<void>((resolve) => {
-    begun = resolve;
-  });
-  let stopped = () => {};
-  const stop = new Promise<void>((resolve) => {
-    stopped = resolve;
-  });
+  const { promise: running, resolve: begun } = Promise.withResolvers<void>();
+  const { promise: stop, resolve: stopped } = Promise.withResolvers<void>();
   const pull = async (_: string, __: object, ___: unknown, signal: AbortSignal) => {
     signal.addEventListener("abort", stopped);
     begun();

@@ -8,14 +8,30 @@ import { networkJson } from "./wire.ts";
 
 /** What Docker's client 28 sends for `network create --subnet … --gateway … my_net`. */
 const fromClient = {
-  ...{ Name: "my_net", Driver: "bridge", Scope: "", Internal: false, Attachable: false, Ingress: false },
+  Name: "my_net",
+  Driver: "bridge",
+  Scope: "",
+  Internal: false,
+  Attachable: false,
+  Ingress: false,
   IPAM: { Driver: "default", Options: {}, Config: [{ Subnet: "172.77.0.0/24", Gateway: "172.77.0.1" }] },
-  ...{ ConfigOnly: false, ConfigFrom: null, Options: {}, Labels: {} },
+  ConfigOnly: false,
+  ConfigFrom: null,
+  Options: {},
+  Labels: {},
 };
 const plain: NetworkSpec = {
-  ...{ name: "my_net", driver: "bridge", options: {}, labels: {}, ipv4: true, ipv6: false },
+  name: "my_net",
+  driver: "bridge",
+  options: {},
+  labels: {},
+  ipv4: true,
+  ipv6: false,
   ipam: { driver: "default", options: {}, subnets: [] },
-  ...{ internal: false, attachable: false, ingress: false, configOnly: false },
+  internal: false,
+  attachable: false,
+  ingress: false,
+  configOnly: false,
 };
 
 /** Creates a network over HTTP; @returns the answer and what the engine was asked for */
@@ -48,7 +64,12 @@ test("create takes null for every field, and what was left out for Docker's defa
 
 test("create keeps all that a user can say", async () => {
   const { spec } = await created({
-    ...{ Name: "n", Driver: "macvlan", EnableIPv4: false, EnableIPv6: true, Internal: true, Attachable: true },
+    Name: "n",
+    Driver: "macvlan",
+    EnableIPv4: false,
+    EnableIPv6: true,
+    Internal: true,
+    Attachable: true,
     IPAM: {
       Driver: "other",
       Options: { a: "b" },
@@ -57,16 +78,19 @@ test("create keeps all that a user can say", async () => {
         { Subnet: "10.0.0.0/8" },
       ],
     },
-    ...{
-      Ingress: true,
-      ConfigOnly: true,
-      ConfigFrom: { Network: "t" },
-      Options: { parent: "eth1" },
-      Labels: { l: "v" },
-    },
+    Ingress: true,
+    ConfigOnly: true,
+    ConfigFrom: { Network: "t" },
+    Options: { parent: "eth1" },
+    Labels: { l: "v" },
   });
   assert.deepEqual(spec, {
-    ...{ name: "n", driver: "macvlan", options: { parent: "eth1" }, labels: { l: "v" }, ipv4: false, ipv6: true },
+    name: "n",
+    driver: "macvlan",
+    options: { parent: "eth1" },
+    labels: { l: "v" },
+    ipv4: false,
+    ipv6: true,
     ipam: {
       driver: "other",
       options: { a: "b" },
@@ -75,7 +99,11 @@ test("create keeps all that a user can say", async () => {
         { subnet: "fd00::/60", range: "fd00::/64", gateway: "fd00::1", auxiliary: { x: "fd00::2" } },
       ],
     },
-    ...{ internal: true, attachable: true, ingress: true, configOnly: true, configFrom: "t" },
+    internal: true,
+    attachable: true,
+    ingress: true,
+    configOnly: true,
+    configFrom: "t",
   });
 });
 
@@ -105,7 +133,11 @@ test("create of an overlay or swarm network outside a swarm says so", async () =
 
 const detail: NetworkDetail = {
   network: {
-    ...{ id: "ab12", scope: "local", pools: ["p4", "p6"], predefined: false, createdAt: "2026-01-02T03:04:05.678Z" },
+    id: "ab12",
+    scope: "local",
+    pools: ["p4", "p6"],
+    predefined: false,
+    createdAt: "2026-01-02T03:04:05.678Z",
     spec: {
       ...plain,
       ipv6: true,
@@ -114,15 +146,28 @@ const detail: NetworkDetail = {
   },
   pools: [
     {
-      ...{ id: "p4", networkId: "ab12", subnet: "172.77.0.0/24", range: "172.77.0.128/25" },
-      ...{ gateway: "172.77.0.1", userSubnet: true },
+      id: "p4",
+      networkId: "ab12",
+      subnet: "172.77.0.0/24",
+      range: "172.77.0.128/25",
+      gateway: "172.77.0.1",
+      userSubnet: true,
     },
     { id: "p6", networkId: "ab12", subnet: "fd00::/64", range: "fd00::/64", gateway: "fd00::1", userSubnet: false },
   ],
   endpoints: [
     {
-      ...{ id: "e1", networkId: "ab12", sandboxId: "c1", containerId: "c1", containerName: "web" },
-      ...{ mac: "02:00:00:00:00:01", interfaceName: "eth0", linkLocal: [], names: [], ports: [], sysctls: {} },
+      id: "e1",
+      networkId: "ab12",
+      sandboxId: "c1",
+      containerId: "c1",
+      containerName: "web",
+      mac: "02:00:00:00:00:01",
+      interfaceName: "eth0",
+      linkLocal: [],
+      names: [],
+      ports: [],
+      sysctls: {},
       addresses: [
         { address: "172.77.0.129", prefix: 24 },
         { address: "fd00::2", prefix: 64 },
@@ -134,27 +179,42 @@ const detail: NetworkDetail = {
 
 test("inspect shows a network with Docker's fields in Docker's order", () => {
   const expected = {
-    ...{ Name: "my_net", Id: "ab12", Created: "2026-01-02T03:04:05.678Z", Scope: "local", Driver: "bridge" },
-    ...{ EnableIPv4: true, EnableIPv6: true },
+    Name: "my_net",
+    Id: "ab12",
+    Created: "2026-01-02T03:04:05.678Z",
+    Scope: "local",
+    Driver: "bridge",
+    EnableIPv4: true,
+    EnableIPv6: true,
     IPAM: {
       Driver: "default",
       Options: null,
       Config: [
         {
-          ...{ Subnet: "172.77.0.0/24", IPRange: "172.77.0.128/25", Gateway: "172.77.0.1" },
+          Subnet: "172.77.0.0/24",
+          IPRange: "172.77.0.128/25",
+          Gateway: "172.77.0.1",
           AuxiliaryAddresses: { host1: "172.77.0.9" },
         },
         { Subnet: "fd00::/64", Gateway: "fd00::1" },
       ],
     },
-    ...{ Internal: false, Attachable: false, Ingress: false, ConfigFrom: { Network: "" }, ConfigOnly: false },
+    Internal: false,
+    Attachable: false,
+    Ingress: false,
+    ConfigFrom: { Network: "" },
+    ConfigOnly: false,
     Containers: {
       c1: {
-        ...{ Name: "web", EndpointID: "e1", MacAddress: "02:00:00:00:00:01" },
-        ...{ IPv4Address: "172.77.0.129/24", IPv6Address: "fd00::2/64" },
+        Name: "web",
+        EndpointID: "e1",
+        MacAddress: "02:00:00:00:00:01",
+        IPv4Address: "172.77.0.129/24",
+        IPv6Address: "fd00::2/64",
       },
     },
-    ...{ Options: {}, Labels: {} },
+    Options: {},
+    Labels: {},
   };
   assert.equal(JSON.stringify(networkJson(detail, true)), JSON.stringify(expected));
 });
