@@ -109,7 +109,7 @@ test("a client that leaves stops its pull", async () => {
   const { promise: running, resolve: begun } = Promise.withResolvers<void>();
   const { promise: stop, resolve: stopped } = Promise.withResolvers<void>();
   const pull = async (_: string, __: object, ___: unknown, signal: AbortSignal) => {
-    signal.addEventListener("abort", stopped);
+    signal.addEventListener("abort", () => stopped());
     begun();
     await stop;
   };

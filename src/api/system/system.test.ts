@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { SystemDetail } from "../../engine/engine.ts";
+import { serve } from "../testing.ts";
+
+const detail: SystemDetail = {
+  id: "u-u-i-d",
+  name: "shore",
+  version: "0.1.0",
+  containers: { total: 4, running: 2, paused: 1, stopped: 1 },
+  images: 3,
+  dataRoot: "/data",
+  debug: true,
+  labels: ["a=b"],
+  driverNames: ["bridge", "host", "none"],
+  addressPools: [{ base: "172.17.0.0/12", size: 20 }],
+  warnings: ["mind this"],
+  insecureRegistries: ["127.0.0.0/8", "reg:5000"],
+  memory: 5,
+  cpus: 2,
+  kernelVersion: "6.18",
+  operatingSystem: "Some Linux",
+  osVersion: "12",
+  cgroupVersion: "1",
+  runtime: { containerd: "1.6.20", containerdCommit: "c0", runc: "1.1.5" },
+  startedAt: "",
+};
+const system = {
+  info: async () => detail,
+  audit: async () => [{ where: "kernel", what: "missing", key: "k" } as const],
+};
+
+test("info has what clients print", async () => {
+  await using server = await serve({ system });
+  const { json } = await server.ask("GET", "/info");
+  assert.deepEqual(
+    [json.ID, json.Name, json.ServerVersion, json.Containers, json.ContainersRunning, json.Images, json.NCPU],
+    ["u-u-i-d", "shore", "0.1.0", 4, 2, 3, 2],
+  );
+  assert.deepEqual(json.Plugins.Network, ["bridge", "host", "null"]);
+  assert.equal(json.Swarm.LocalNodeState, "inactive");
+  assert.deepEqual(json.DefaultAddressPools, [{ Base: "172.17.0.0/12", Size: 20 }]);
+  assert.deepEqual(json.Warnings, ["mind this"]);
+  assert.deepEqual(json.RegistryConfig.InsecureRegistryCIDRs, ["127.0.0.0/8"]);
+  assert.equal(json.RegistryConfig.IndexConfigs["reg:5000"].Secure, false);
+  assert.deepEqual(json.ContainerdCommit, { ID: "c0" });
+  assert.deepEqual((await server.ask("GET", "/v1.48/info")).json.ContainerdCommit, { ID: "c0", Expected: "c0" });
+});
+
+test("version names the parts", async () => {
+  await using server = await serve({ system });
+  const { json } = await server.ask("GET", "/version");
+  assert.deepEqual([json.Version, json.ApiVersion, json.MinAPIVersion, json.Os], ["0.1.0", "1.50", "1.24", "linux"]);
+  assert.deepEqual(
+    json.Components.map((c: { Name: string; Version: string }) => `${c.Name} ${c.Version}`),
+    ["Engine 0.1.0", "containerd 1.6.20", "runc 1.1.5"],
+  );
+});
+
+test("audit and disk usage", async () => {
+  const volume = { name: "v", labels: {}, options: {}, anonymous: false, createdAt: "t" };
+  const engine = {
+    system,
+    images: { list: async () => [{ id: "i", tags: [], digests: [], createdAt: "", size: 7, config: {} } as never] },
+    containers: { list: async () => [] },
+    volumes: { list: () => [{ volume, mountpoint: "/m", users: ["a", "b"] }] },
+  };
+  await using server = await serve(engine);
+  assert.deepEqual((await server.ask("GET", "/tombolo/audit")).json, await system.audit());
+  const { json } = await server.ask("GET", "/system/df");
+  assert.deepEqual([json.LayersSize, json.Images.length, json.Containers, json.BuildCache], [7, 1, [], []]);
+  assert.deepEqual(json.Volumes[0].UsageData, { RefCount: 2, Size: -1 });
+  assert.equal((await server.ask("GET", "/system/df?type=volume")).json.Images, null);
+});
+
+test("what needs a swarm says so, as Docker does", async () => {
+  await using server = await serve({});
+  const say = async (method: string, path: string) => {
+    const { status, json } = await server.ask(method, path);
+    return `${status} ${json.message}`;
+  };
+  const manager =
+    '503 This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+  for (const path of ["/swarm", "/services", "/nodes/x", "/tasks", "/secrets", "/configs/y", "/v1.40/services/a/logs"])
+    assert.equal(await say("GET", path), manager);
+  assert.equal(await say("POST", "/services/create"), manager);
+  assert.equal(await say("POST", "/swarm/leave?force=1"), "503 This node is not part of a swarm");
+  for (const path of ["/swarm/init", "/swarm/join", "/build", "/session", "/grpc", "/commit", "/plugins/pull"])
+    assert.match(await say("POST", path), /^501 .{20}/);
+  assert.match(await say("GET", "/images/search?term=x"), /^501 .{20}/);
+  assert.equal(await say("GET", "/plugins/x/json"), '404 plugin "x" not found');
+  assert.deepEqual((await server.ask("GET", "/plugins")).json, []);
+  assert.deepEqual((await server.ask("POST", "/build/prune")).json, { CachesDeleted: null, SpaceReclaimed: 0 });
+});
