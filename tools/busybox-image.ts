@@ -36,7 +36,7 @@ async function rootTar(): Promise<Buffer> {
   const applets = execFileSync(busybox, ["--list"], { encoding: "utf8" }).split("\n");
   for (const applet of applets)
     if (applet !== "" && applet !== "busybox")
-      tar.entry({ ...common, name: `bin/${applet}`, type: "link", linkname: "bin/busybox" });
+      tar.entry({ ...common, name: `bin/${applet}`, type: "link", linkname: "bin/busybox", mode: 0o755 });
   tar.finalize();
   return whole;
 }

@@ -34,18 +34,23 @@ function pass(id: string, stream: StreamName, data: Buffer): void {
 }
 
 function open({ id, stdout, stderr, log }: Extract<LoggerRequest, { verb: "open" }>): void {
-  if (sources.has(id)) return;
+  release(id);
   const file = new JsonFile(log);
   const readers = [new FifoReader(stdout, (data) => pass(id, "stdout", data))];
   if (stderr !== undefined) readers.push(new FifoReader(stderr, (data) => pass(id, "stderr", data)));
   sources.set(id, { readers, log: file });
 }
 
-function close(id: string): void {
+/** Reads what is left, and lets go. Followers stay: they may have come before the next start. */
+function release(id: string): void {
   const source = sources.get(id);
   for (const reader of source?.readers ?? []) reader.drain();
   source?.log.close();
   sources.delete(id);
+}
+
+function close(id: string): void {
+  release(id);
   for (const follower of followers.get(id) ?? []) follower.end();
   followers.delete(id);
 }

@@ -135,7 +135,7 @@ function running(container: Container): Container {
 async function rename(parts: Parts, container: Container, text: string): Promise<void> {
   const name = text.replace(/^\//, "");
   if (name === "") throw invalid("New name cannot be empty");
-  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name))
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name))
     throw invalid(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
   if (name === container.name) throw invalid("Renaming a container with the same name as its current name");
   await parts.store.update((tx) => {

@@ -12,7 +12,7 @@ import { refreshFiles, removeFiles } from "./sandbox-files.ts";
 import { volumePath } from "./volumes.ts";
 
 export const zeroTime = "0001-01-01T00:00:00Z";
-const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /**
  * Makes a container that does not run yet: its writable layer, its files, its new volumes and its row.

@@ -25,6 +25,8 @@ export class Lifecycle {
   readonly #parts: Parts;
   readonly #waiters = new Map<ContainerId, Set<Waiter>>();
   readonly #restarts = new Map<ContainerId, { pause: number; timer?: NodeJS.Timeout }>();
+  /** A process may end before its start is recorded: its exit waits. */
+  readonly #starting = new Map<ContainerId, Promise<void>>();
   #closed = false;
 
   constructor(parts: Parts) {
@@ -45,6 +47,16 @@ export class Lifecycle {
 
   /** @throws {EngineError} not-modified when it runs; what network or runtime refuse, with nothing left running */
   async start(container: Container): Promise<void> {
+    const starting = this.#start(container);
+    this.#starting.set(container.id, starting);
+    try {
+      await starting;
+    } finally {
+      this.#starting.delete(container.id);
+    }
+  }
+
+  async #start(container: Container): Promise<void> {
     if (container.state.status === "paused") throw conflict("cannot start a paused container, try unpause instead");
     if (isRunning(container)) throw new EngineError("not-modified", "container is already running");
     if (container.state.status === "dead") throw conflict("container is marked for removal and cannot be started");
@@ -73,7 +85,7 @@ export class Lifecycle {
       const exitCode = /not found|no such file/i.test((error as Error).message) ? 127 : 128;
       await this.remember(container.id, { error: (error as Error).message, exitCode });
       if (container.spec.autoRemove)
-        this.#tell(container.id, ["removed"], { exitCode, error: (error as Error).message });
+        await this.remove(containerNamed(this.#parts.store.snapshot(), container.id), { force: true, volumes: true });
       throw error;
     }
     failpoint("container.start.after-store");
@@ -258,6 +270,7 @@ export class Lifecycle {
   async #exited(event: ExitEvent): Promise<void> {
     const { store, resolver, runtime } = this.#parts;
     const { containerId: id, exitCode } = event;
+    await this.#starting.get(id)?.catch(() => {}); // the caller of start was told
     const before = store.snapshot().get("containers", id);
     if (before === undefined || before.state.status === "dead") return;
     await resolver.close(id);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
 import { EngineError } from "../lib/errors.ts";
 import type { NetworkSpec, SubnetSpec } from "../model/network.ts";
@@ -83,6 +84,16 @@ describe("what the user typed", () => {
       [subnet("172.77.0.0/24", { auxiliary: { h1: "10.9.9.9" } })],
       "invalid auxiliary address h1: parent subnet 172.77.0.0/24 doesn't contain this address",
     ],
+    [
+      [subnet("10.0.0.0/16", { range: "11.0.0.1/8" })],
+      "* invalid ip-range 11.0.0.1/8: CIDR block is bigger than its parent subnet 10.0.0.0/16\n* invalid ip-range 11.0.0.1/8: it should be 11.0.0.0/8\n* invalid ip-range 11.0.0.1/8: parent subnet 10.0.0.0/16 doesn't contain ip-range",
+    ],
+    [[{ auxiliary: {}, gateway: "10.0.0.1" }], "invalid subnet : invalid CIDR block notation"],
+    [[subnet("10.0.0.0/24", { gateway: "fd00::1" })], "invalid gateway fd00::1: parent subnet is an IPv4 block"],
+    [
+      [subnet("10.0.0.0/24", { gateway: "10.0.0.255" })],
+      "invalid gateway 10.0.0.255: it is the network or broadcast address of 10.0.0.0/24",
+    ],
     [[subnet("010.0.0.0/8")], "invalid subnet 010.0.0.0/8: invalid CIDR block notation"],
   ];
   for (const [subnets, text] of cases)
@@ -102,6 +113,48 @@ describe("what the user typed", () => {
 });
 
 describe("pools", () => {
+  it("of IPv6 need IPv6, and an empty wish is none", async () => {
+    const { pools } = await open(createMemoryStore(), "a", [subnet("fd00::/64"), { auxiliary: {} }]);
+    assert.deepEqual(
+      pools.map((p) => [p.subnet, p.userSubnet]),
+      [["172.30.0.0/16", false]],
+    );
+  });
+
+  it("of one family are one for a bridge", async () => {
+    const two = [subnet("10.0.0.0/24"), subnet("10.0.1.0/24")];
+    const refused = refusal("forbidden", "bridge driver doesn't support multiple subnets");
+    await assert.rejects(open(createMemoryStore(), "a", two), refused);
+    assert.equal((await open(createMemoryStore(), "a", two, { severalSubnets: true })).pools.length, 2);
+    const twice = [subnet("10.0.0.0/24"), subnet("10.0.0.0/25")];
+    await assert.rejects(open(createMemoryStore(), "a", twice, { severalSubnets: true }), /overlaps with/);
+  });
+
+  it("are none with the null driver of address management", async () => {
+    const store = createMemoryStore();
+    const ipam = { driver: "null", options: {}, subnets: [] };
+    const none = await open(store, "a", [], { spec: { ...spec("a", []), ipam } });
+    assert.deepEqual(none.pools, []);
+    const named = { ...spec("b", []), ipam: { ...ipam, subnets: [subnet("10.0.0.0/24")] } };
+    await assert.rejects(open(store, "b", [], { spec: named }), /^EngineError: null ipam driver does not handle/);
+  });
+
+  it("go around blocks of every size, in any order", async () => {
+    const store = createMemoryStore();
+    const wide = { defaultPools: [{ base: "192.168.0.0/16", size: 20 }] };
+    const routes = ["192.168.200.0/21", "192.168.16.128/25", "192.168.32.0/19", "192.168.33.0/24", "10.0.0.0/8"];
+    const hostRoutes = routes.map((to) => ({ to, link: "eth0" }));
+    const given: string[] = [];
+    for (let n = 0; n < 12; n++)
+      given.push((await open(store, `n${n}`, [], { ...wide, hostRoutes })).pools[0]?.subnet ?? "");
+    const third = [0, 64, 80, 96, 112, 128, 144, 160, 176, 208, 224, 240];
+    assert.deepEqual(
+      given,
+      third.map((n) => `192.168.${n}.0/20`),
+    );
+    await assert.rejects(open(store, "full", [], { ...wide, hostRoutes }), /have been fully subnetted/);
+  });
+
   it("come from the default blocks, lowest first, and come back", async () => {
     const store = createMemoryStore();
     assert.equal((await open(store, "a", [])).pools[0]?.subnet, "172.30.0.0/16");
@@ -145,12 +198,79 @@ describe("pools", () => {
   it("one of each family: IPv6 without a wish is a unique local block", async () => {
     const { pools } = await open(createMemoryStore(), "a", [], {}, true);
     assert.equal(pools.length, 2);
-    assert.match(pools[1]?.subnet ?? "", /^fd[0-9a-f]{2}:[0-9a-f]+:[0-9a-f]+::\/64$/);
-    assert.match(pools[1]?.gateway ?? "", /::1$/);
+    // The last 40 of the first 64 bits of the SHA-256 of "daemon".
+    const bits = createHash("sha256").update("daemon").digest().subarray(3, 8).toString("hex");
+    const expected = `fd${bits.slice(0, 2)}:${bits.slice(2, 6)}:${bits.slice(6)}`.replaceAll(/:0+/g, ":");
+    assert.deepEqual([pools[1]?.subnet, pools[1]?.gateway], [`${expected}::/64`, `${expected}::1`]);
   });
 });
 
 describe("addresses", () => {
+  it("are used again as late as possible", async () => {
+    const store = createMemoryStore();
+    const pool = (await open(store, "a", [subnet("10.0.0.0/29")])).pools[0];
+    assert.ok(pool);
+    const claim = async (owner: string) =>
+      (await store.update((tx) => claimAddress(tx, pool, undefined, owner))).result;
+    const given: string[] = [];
+    for (let n = 0; n < 7; n++) {
+      given.push(await claim("e"));
+      await store.update((tx) => releaseAddresses(tx, "e"));
+    }
+    assert.deepEqual(
+      given.map((a) => a.slice(-1)),
+      ["2", "3", "4", "5", "6", "2", "3"],
+    );
+  });
+
+  it("cost the same however many are taken, in both families", async () => {
+    const store = createMemoryStore();
+    const { pools } = await open(store, "a", [subnet("10.0.0.0/8"), subnet("fd00::/48")], {}, true);
+    const started = performance.now();
+    const given = new Set<string>();
+    await store.update((tx) => {
+      for (let n = 0; n < 5000; n++) for (const pool of pools) given.add(claimAddress(tx, pool, undefined, `e${n}`));
+    });
+    const took = performance.now() - started;
+    assert.equal(given.size, 10_000);
+    assert.ok(given.has("10.0.19.137") && given.has("fd00::1389"), "one after the other");
+    assert.ok(took < 5000, `${took} ms`);
+  });
+
+  it("of every small subnet: none beyond its borders", async () => {
+    const cases: [string, string[]][] = [
+      ["10.0.0.0/30", ["10.0.0.1", "10.0.0.2"]],
+      ["10.0.0.0/31", ["10.0.0.0", "10.0.0.1"]],
+      ["10.0.0.7/32", ["10.0.0.7"]],
+      ["fd00::/126", ["fd00::1", "fd00::2", "fd00::3"]],
+      ["fd00::/127", ["fd00::", "fd00::1"]],
+      ["fd00::7/128", ["fd00::7"]],
+    ];
+    for (const [text, expected] of cases) {
+      const store = createMemoryStore();
+      const { pools } = await open(store, "a", [subnet(text)], {}, true);
+      const pool = pools.find((p) => p.subnet === text);
+      assert.ok(pool, text);
+      const given = [pool.gateway];
+      for (const owner of expected.slice(1))
+        given.push((await store.update((tx) => claimAddress(tx, pool, undefined, owner))).result);
+      assert.deepEqual(given, expected);
+      await assert.rejects(
+        store.update((tx) => claimAddress(tx, pool, undefined, "x")),
+        /^EngineError: no available IPv[46] addresses on this network's address pools: net-a \(a\)$/,
+      );
+    }
+  });
+
+  it("are one however they are written", async () => {
+    const store = createMemoryStore();
+    const pool = (await open(store, "a", [subnet("fd00::/64")], {}, true)).pools[1];
+    assert.ok(pool);
+    const claim = (wish: string) => store.update((tx) => claimAddress(tx, pool, wish, "e"));
+    assert.equal((await claim("FD00:0:0::00a")).result, "fd00::a");
+    await assert.rejects(claim("fd00::a"), /Address already in use/);
+  });
+
   it("are the lowest free ones of the range; gateway and reserved ones are left out", async () => {
     const store = createMemoryStore();
     const { pools } = await open(store, "a", [

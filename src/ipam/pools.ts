@@ -1,6 +1,15 @@
 import { createHash } from "node:crypto";
 import { type EngineError, forbidden, invalid } from "../lib/errors.ts";
-import { type AddressFamily, cidrText, masked, overlaps, type ParsedCidr, parseCidr, sizeOf } from "../lib/net.ts";
+import {
+  type AddressFamily,
+  cidrText,
+  lastOf,
+  masked,
+  overlaps,
+  type ParsedCidr,
+  parseCidr,
+  sizeOf,
+} from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Cidr, NetworkId } from "../model/ids.ts";
 import type { NetworkSpec } from "../model/network.ts";
@@ -33,7 +42,8 @@ export function openPools(
   request: OpenRequest,
 ): { readonly pools: readonly AddressPool[]; readonly labels: Readonly<Record<string, string>> } {
   const { spec } = request;
-  const { subnets, labels } = checkSubnets(spec.ipam.subnets, request.lenientCidr);
+  if (spec.ipam.driver === "null") return withoutPools(spec);
+  const { subnets, labels } = checkSubnets(spec.ipam.subnets, { lenient: request.lenientCidr, ipv6: spec.ipv6 });
   const pools = ([4, 6] as const).flatMap((family) => {
     if (!(family === 4 ? spec.ipv4 : spec.ipv6)) return [];
     const named = subnets.filter((s) => s.subnet.family === family);
@@ -44,6 +54,13 @@ export function openPools(
     return named.map((subnet) => openPool(tx, request, subnet, true));
   });
   return { pools, labels };
+}
+
+/** `--ipam-driver null`: containers without addresses. */
+function withoutPools({ ipam }: NetworkSpec): ReturnType<typeof openPools> {
+  if (ipam.subnets.some((s) => s.subnet !== undefined && s.subnet !== ""))
+    throw invalid("null ipam driver does not handle specific address pool requests");
+  return { pools: [], labels: {} };
 }
 
 /** Deletes a network's pools and every claim in them. */
@@ -121,36 +138,37 @@ const overlap = (subnet: ParsedCidr, other: OtherParty): EngineError =>
 
 /** The lowest default block that overlaps nobody. @throws {EngineError} invalid when there is none */
 function freeBlock(rows: Snapshot, request: OpenRequest, family: AddressFamily): ParsedCidr {
-  const taken = [...parties(rows, request)].map((p) => p.block).filter((b) => b.family === family);
-  const bases = request.defaultPools
-    .map(({ base, size }) => ({ base: parseCidr(base), size }))
-    .filter(({ base }) => base?.family === family);
-  if (family === 6) bases.push({ base: uniqueLocal(request.daemonId), size: 64 });
-  for (const { base, size } of bases) {
-    const found = base && firstFree(masked(base), size, taken);
+  const taken = [...parties(rows, request)]
+    .map((p) => masked(p.block))
+    .filter((b) => b.family === family)
+    .toSorted((a, b) => (a.number < b.number ? -1 : 1));
+  const bases = request.defaultPools.flatMap(({ base, size }) => {
+    const block = parseCidr(base);
+    return block?.family === family ? [{ block: masked(block), size }] : [];
+  });
+  if (family === 6 && bases.length === 0) bases.push({ block: uniqueLocal(request.daemonId), size: 64 });
+  for (const { block, size } of bases) {
+    const found = firstFree(block, size, taken);
     if (found !== undefined) return found;
   }
   throw invalid(
-    `all predefined address pools have been fully subnetted: no IPv${family} block of ${bases.map((b) => b.base && cidrText(b.base)).join(", ")} is free; remove a network, or name one with --subnet`,
+    `all predefined address pools have been fully subnetted: no IPv${family} block of ${bases.map((b) => cidrText(b.block)).join(", ")} is free; remove a network, or name one with --subnet`,
   );
 }
 
+/** @param taken by first address: one pass is enough, as the candidate only moves up */
 function firstFree(base: ParsedCidr, prefix: number, taken: readonly ParsedCidr[]): ParsedCidr | undefined {
-  const end = base.number + sizeOf(base);
-  let number = base.number;
-  while (number < end) {
-    const block: ParsedCidr = { family: base.family, number, prefix };
-    const other = taken.find((t) => overlaps(t, block));
-    if (other === undefined) return block;
-    // Behind the other party, at the next border of a block.
-    const behind = masked(other).number + sizeOf(other);
-    number = behind > number + sizeOf(block) ? behind : number + sizeOf(block);
+  let block: ParsedCidr = { ...base, prefix };
+  for (const other of taken) {
+    if (!overlaps(other, block)) continue;
+    const behind = masked({ ...block, number: lastOf(other) }).number + sizeOf(block);
+    block = { ...block, number: behind };
   }
-  return undefined;
+  return block.number + sizeOf(block) - 1n <= lastOf(base) ? block : undefined;
 }
 
-/** RFC 4193: fd, and 40 bits that are random enough to be this daemon's alone. */
+/** RFC 4193: fd, and 40 bits of the daemon's id (moby daemon/daemon.go deriveULABaseNetwork). */
 function uniqueLocal(daemonId: string): ParsedCidr {
-  const digits = createHash("sha256").update(daemonId).digest("hex").slice(0, 10);
+  const digits = createHash("sha256").update(daemonId).digest("hex").slice(6, 16);
   return { family: 6, number: BigInt(`0xfd${digits}`) << 80n, prefix: 48 };
 }

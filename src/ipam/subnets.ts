@@ -1,5 +1,14 @@
 import { invalid } from "../lib/errors.ts";
-import { cidrText, contains, masked, type ParsedCidr, parseAddress, parseCidr, addressText } from "../lib/net.ts";
+import {
+  addressText,
+  cidrText,
+  contains,
+  masked,
+  overlaps,
+  type ParsedCidr,
+  parseAddress,
+  parseCidr,
+} from "../lib/net.ts";
 import type { SubnetSpec } from "../model/network.ts";
 
 /** A subnet that the user named, read and checked. */
@@ -15,84 +24,98 @@ export interface CheckedSubnets {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+export interface SubnetRules {
+  /** Host bits below a prefix are cleared, as Docker did before version 25, and the labels say so. */
+  readonly lenient: boolean;
+  /** False: subnets of IPv6 are left out, as Docker does. */
+  readonly ipv6: boolean;
+}
+
 /**
  * Reads what the user typed, all of it before anything is changed (Docker's rules: moby api/types/network/ipam.go).
- * With `lenient`, host bits below a prefix are cleared, as Docker did before version 25, and the labels say so.
  * @throws {EngineError} invalid, with every finding
  */
-export function checkSubnets(specs: readonly SubnetSpec[], lenient: boolean): CheckedSubnets {
-  const findings: string[] = [];
-  const labels: Record<string, string> = {};
-  const mask = (what: string, index: number, cidr: ParsedCidr): ParsedCidr => {
-    const whole = masked(cidr);
-    if (whole.number === cidr.number) return cidr;
-    if (lenient) labels[`tombolo.masked.${what}.${index}`] = `${cidrText(cidr)} taken as ${cidrText(whole)}`;
-    else findings.push(`invalid ${what} ${cidrText(cidr)}: it should be ${cidrText(whole)}`);
-    return whole;
-  };
-  const subnets = specs.flatMap((spec, index): CheckedSubnet[] => {
+export function checkSubnets(specs: readonly SubnetSpec[], rules: SubnetRules): CheckedSubnets {
+  const notes: Notes = { lenient: rules.lenient, findings: [], labels: {} };
+  const subnets = specs.flatMap((spec, index) => {
     const typed = parseCidr(spec.subnet ?? "");
-    if (typed === undefined) {
-      findings.push(`invalid subnet ${spec.subnet ?? ""}: invalid CIDR block notation`);
-      return [];
-    }
-    const subnet = mask("subnet", index, typed);
-    const range = readRange(spec, subnet, findings, (cidr) => mask("ip-range", index, cidr));
-    const gateway = readWithin("gateway", spec.gateway, spec.gateway, subnet, findings);
-    const auxiliary = Object.entries(spec.auxiliary).flatMap(([name, text]) => {
-      const address = readWithin("auxiliary address", name, text, subnet, findings);
-      return address === undefined ? [] : [[name, address] as const];
-    });
-    return [
-      {
-        subnet,
-        ...(range !== undefined && { range }),
-        ...(gateway !== undefined && { gateway }),
-        auxiliary: Object.fromEntries(auxiliary),
-      },
-    ];
+    if (isEmpty(spec) || (typed?.family === 6 && !rules.ipv6)) return [];
+    if (typed !== undefined) return [checkSubnet(spec, typed, index, notes)];
+    notes.findings.push(`invalid subnet ${spec.subnet ?? ""}: invalid CIDR block notation`);
+    return [];
   });
+  const { findings, labels } = notes;
   if (findings.length === 1) throw invalid(`invalid network config:\n${findings[0]}`);
   if (findings.length > 1) throw invalid(`invalid network config:\n${findings.map((f) => `* ${f}`).join("\n")}`);
   return { subnets, labels };
 }
 
-const block = (subnet: ParsedCidr) => `parent subnet is an IPv${subnet.family} block`;
+interface Notes {
+  readonly lenient: boolean;
+  readonly findings: string[];
+  readonly labels: Record<string, string>;
+}
 
-function readRange(
-  spec: SubnetSpec,
-  subnet: ParsedCidr,
-  findings: string[],
-  mask: (cidr: ParsedCidr) => ParsedCidr,
-): ParsedCidr | undefined {
-  if (spec.range === undefined || spec.range === "") return undefined;
-  const refuse = (why: string) => {
-    findings.push(`invalid ip-range ${spec.range}: ${why}`);
-    return undefined;
+/** `"Config": [{}]`, which some clients send for "no wish". */
+const isEmpty = ({ subnet, range, gateway, auxiliary }: SubnetSpec) =>
+  [subnet, range, gateway].every((text) => text === undefined || text === "") && Object.keys(auxiliary).length === 0;
+
+function checkSubnet(spec: SubnetSpec, typed: ParsedCidr, index: number, notes: Notes): CheckedSubnet {
+  const subnet = withoutHostBits("subnet", typed, index, notes);
+  const parent: Parent = { block: subnet, text: cidrText(notes.lenient ? subnet : typed) };
+  const range = readRange(spec.range, parent, index, notes);
+  const gateway = readWithin("gateway", spec.gateway, spec.gateway, parent, notes);
+  const auxiliary = Object.entries(spec.auxiliary).flatMap(([name, text]) => {
+    const address = readWithin("auxiliary address", name, text, parent, notes);
+    return address === undefined ? [] : [[name, address] as const];
+  });
+  return {
+    subnet,
+    ...(range !== undefined && { range }),
+    ...(gateway !== undefined && { gateway }),
+    auxiliary: Object.fromEntries(auxiliary),
   };
-  const range = parseCidr(spec.range);
+}
+
+function withoutHostBits(what: string, cidr: ParsedCidr, index: number, { lenient, findings, labels }: Notes) {
+  const whole = masked(cidr);
+  if (whole.number === cidr.number) return cidr;
+  if (lenient) labels[`tombolo.masked.${what}.${index}`] = `${cidrText(cidr)} taken as ${cidrText(whole)}`;
+  else findings.push(`invalid ${what} ${cidrText(cidr)}: it should be ${cidrText(whole)}`);
+  return whole;
+}
+
+/** The subnet, and how messages show it: as it was typed. */
+interface Parent {
+  readonly block: ParsedCidr;
+  readonly text: string;
+}
+const wrongFamily = ({ block }: Parent) => `parent subnet is an IPv${block.family} block`;
+
+function readRange(text: string | undefined, parent: Parent, index: number, notes: Notes): ParsedCidr | undefined {
+  if (text === undefined || text === "") return undefined;
+  const refuse = (why: string) => void notes.findings.push(`invalid ip-range ${text}: ${why}`);
+  const range = parseCidr(text);
   if (range === undefined) return refuse("invalid CIDR block notation");
-  if (range.family !== subnet.family) return refuse(block(subnet));
-  if (range.prefix < subnet.prefix) return refuse(`CIDR block is bigger than its parent subnet ${cidrText(subnet)}`);
-  if (!contains(subnet, range)) return refuse(`parent subnet ${cidrText(subnet)} doesn't contain ip-range`);
-  return mask(range);
+  if (range.family !== parent.block.family) return refuse(wrongFamily(parent));
+  if (range.prefix < parent.block.prefix) refuse(`CIDR block is bigger than its parent subnet ${parent.text}`);
+  const whole = withoutHostBits("ip-range", range, index, notes);
+  if (!overlaps(parent.block, range)) refuse(`parent subnet ${parent.text} doesn't contain ip-range`);
+  return whole;
 }
 
 function readWithin(
   what: string,
   name: string | undefined,
   text: string | undefined,
-  subnet: ParsedCidr,
-  findings: string[],
+  parent: Parent,
+  { findings }: Notes,
 ): string | undefined {
   if (text === undefined || text === "") return undefined;
+  const refuse = (why: string) => void findings.push(`invalid ${what} ${name}: ${why}`);
   const address = parseAddress(text);
-  const refuse = (why: string) => {
-    findings.push(`invalid ${what} ${name}: ${why}`);
-    return undefined;
-  };
   if (address === undefined) return refuse("invalid address");
-  if (address.family !== subnet.family) return refuse(block(subnet));
-  if (!contains(subnet, address)) return refuse(`parent subnet ${cidrText(subnet)} doesn't contain this address`);
+  if (address.family !== parent.block.family) return refuse(wrongFamily(parent));
+  if (!contains(parent.block, address)) return refuse(`parent subnet ${parent.text} doesn't contain this address`);
   return addressText(address);
 }

@@ -47,6 +47,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     client,
     (event) => void processes.ended(event).catch(failed("an exit was not followed up")),
     () => reconnected.forEach((listener) => listener()),
+    failed("containerd's events were not read"),
   );
   return {
     images,

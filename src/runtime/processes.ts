@@ -130,9 +130,10 @@ export class ContainerProcesses implements Processes {
 
   async reap(id: ContainerId): Promise<void> {
     // Only the deletion waits until the shim has passed on the last output.
-    await unlessMissing(this.#parts.client.tasks.delete({ containerId: id }));
+    const deleted = await unlessMissing(this.#parts.client.tasks.delete({ containerId: id }));
     this.#running.delete(id);
-    await this.#letGo(id);
+    // Without a task nothing came from it, and who attached before the start is waiting for what will come.
+    if (deleted !== undefined) await this.#letGo(id);
   }
 
   async #letGo(id: ContainerId): Promise<void> {

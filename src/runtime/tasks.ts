@@ -28,14 +28,21 @@ export class TaskEvents {
   readonly #client: ContainerdClient;
   readonly #onExit: (event: ExitEvent) => void;
   readonly #onReconnect: () => void;
+  readonly #onError: (error: unknown) => void;
   readonly #outOfMemory = new Set<string>();
   #stream: { cancel(): void } | undefined;
   #stopped = false;
 
-  constructor(client: ContainerdClient, onExit: (event: ExitEvent) => void, onReconnect: () => void) {
+  constructor(
+    client: ContainerdClient,
+    onExit: (event: ExitEvent) => void,
+    onReconnect: () => void,
+    onError: (error: unknown) => void,
+  ) {
     this.#client = client;
     this.#onExit = onExit;
     this.#onReconnect = onReconnect;
+    this.#onError = onError;
   }
 
   start(): void {
@@ -48,9 +55,8 @@ export class TaskEvents {
 
   async #follow(): Promise<void> {
     for (let first = true; !this.#stopped; first = false) {
-      const stream = this.#client.events.subscribe({
-        filters: [`namespace==${this.#client.namespace},topic~=|^/tasks/(exit|oom)|`],
-      });
+      const filters = ["exit", "oom"].map((topic) => `namespace==${this.#client.namespace},topic=="/tasks/${topic}"`);
+      const stream = this.#client.events.subscribe({ filters });
       this.#stream = stream;
       try {
         if (!first) {
@@ -59,7 +65,7 @@ export class TaskEvents {
         }
         for await (const { event } of stream) if (event !== undefined) this.#read(event.typeUrl, event.value);
       } catch (error) {
-        if (!hasCode(error, code.unavailable, code.cancelled) && !this.#stopped) await sleep(200);
+        if (!hasCode(error, code.unavailable, code.cancelled)) this.#onError(error);
       }
       stream.cancel();
       await sleep(100);

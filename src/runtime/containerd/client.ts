@@ -119,10 +119,13 @@ function serviceOf<M extends GenServiceMethods>(
           error === null ? resolve(reply) : reject(error),
         );
       });
+    // Whoever reads a stream gets its error; nobody else has to.
     const streaming = (request: object, options?: CallOptions) =>
-      channel.makeServerStreamRequest(path, write, read, request, metadata(options), until(options));
+      channel
+        .makeServerStreamRequest(path, write, read, request, metadata(options), until(options))
+        .on("error", () => {});
     const duplex = (options?: CallOptions) =>
-      channel.makeBidiStreamRequest(path, write, read, metadata(options), until(options));
+      channel.makeBidiStreamRequest(path, write, read, metadata(options), until(options)).on("error", () => {});
     const calls = { unary, server_streaming: streaming, bidi_streaming: duplex, client_streaming: duplex };
     return [method.localName, calls[method.methodKind]] as const;
   });
