@@ -24,8 +24,8 @@ export function createEngineImages(parts: Parts): Engine["images"] {
       await images.pull(reference, options, onProgress, signal);
       publish("pull", reference);
     },
-    async import(archive, options, onProgress) {
-      const id = await images.import(archive, options, onProgress);
+    async import(archive, options) {
+      const id = await images.import(archive, options);
       publish("import", id, options.reference ?? id);
       return id;
     },

@@ -191,6 +191,7 @@ async function removeNetwork(parts: Parts, reference: string): Promise<void> {
   await parts.store.update((tx) => {
     const used = tx
       .where("endpoints", "network", network.id)
+      .toSorted((a, b) => (a.containerName < b.containerName ? -1 : 1))
       .map((e) => `name:"${e.containerName}" id:"${e.id.slice(0, 12)}"`);
     if (used.length > 0)
       throw forbidden(

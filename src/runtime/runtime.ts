@@ -85,7 +85,6 @@ export interface Images {
       readonly message: string;
       readonly platform?: string;
     },
-    onProgress: OnProgress,
   ): Promise<string>;
   tag(source: string, target: string): Promise<void>;
   /** `inUse` says which container holds an image. @returns what was done, in order */

@@ -68,7 +68,7 @@ export function createImages(parts: ImageParts): RuntimeImages {
         withSpool(parts.dataRoot, (spool) => loadArchive({ client, store }, archive, spool, lease, onProgress)),
       ),
     save: (references) => saveArchive(client, store, references),
-    import: (archive, options, onProgress) => importImage(parts, store, leases, archive, options, onProgress),
+    import: (archive, options) => importImage(parts, store, leases, archive, options),
     async tag(source, target) {
       const id = await store.find(source);
       const reference = parseReference(target);
@@ -146,7 +146,6 @@ async function importImage(
   leases: Leases,
   archive: AsyncIterable<Uint8Array>,
   options: Parameters<Images["import"]>[1],
-  onProgress: OnProgress,
 ): Promise<string> {
   const name =
     options.reference === undefined || options.reference === ""
@@ -172,9 +171,7 @@ async function importImage(
       const target = await writeImage(client, Buffer.from(JSON.stringify(config)), [layer], lease);
       if (name === undefined) await store.nameDangling(target);
       else await store.name(name, target);
-      const id = (await store.manifest(target.digest)).config.digest;
-      onProgress({ status: id });
-      return id;
+      return (await store.manifest(target.digest)).config.digest;
     }),
   );
 }
