@@ -30,7 +30,7 @@ function importImage({ engine, query, request }: Call): Reply {
     ...(platform && { platform }),
   };
   return progress(async (tell) => {
-    const id = await engine.images.import(request, options, tell);
+    const id = await engine.images.import(request, options);
     tell({ status: id });
   });
 }

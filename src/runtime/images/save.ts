@@ -38,7 +38,7 @@ export async function* saveArchive(
       entries.push({
         Config: await blob(manifest.config.digest, Number(manifest.config.size)),
         RepoTags: tags.map(familiar),
-        Layers: await Promise.all(manifest.layers.map((l) => `blobs/${l.digest.replace(":", "/")}`)),
+        Layers: manifest.layers.map((l) => `blobs/${l.digest.replace(":", "/")}`),
       });
       for (const layer of manifest.layers) await blob(layer.digest, Number(layer.size));
     }
