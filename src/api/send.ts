@@ -34,7 +34,7 @@ export async function send(
 /** `{"message":…}`: clients show the text only when the type is exactly `application/json`. */
 export function sendError(error: unknown, response: ServerResponse, log: Log): void {
   const status = statusOf(error);
-  if (status >= 500) log.error({ err: error }, "a request failed");
+  if (status === 500) log.error({ err: error }, "a request failed"); // the others are the client's to mend
   if (response.headersSent) {
     response.destroy();
     return;

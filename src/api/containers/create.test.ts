@@ -175,7 +175,8 @@ test("volumes of other containers come along, but for what is mounted over them"
       ["v", "/other", true, false],
     ],
   );
-  assert.equal((await withHost({ VolumesFrom: ["gone"] })).status, 404);
+  const gone = await withHost({ VolumesFrom: ["gone"] });
+  assert.deepEqual([gone.status, gone.message], [400, "No such container: gone"]);
 });
 
 const bind = (text: string) => withHost({ Binds: [text] });

@@ -1,4 +1,5 @@
-import type { Mount } from "../../model/container.ts";
+import { EngineError, invalid } from "../../lib/errors.ts";
+import type { Container, Mount } from "../../model/container.ts";
 import { readBody } from "../body.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { type CreateBody, createBody } from "./create-body.ts";
@@ -21,22 +22,35 @@ export async function createContainer(call: Call): Promise<Reply> {
   return json({ Id: made.id, Warnings: [...made.warnings, ...warnings] }, 201);
 }
 
+const shared = { NetworkMode: "network", PidMode: "PID", IpcMode: "IPC" } as const;
+
 /** A container that is shared with is kept by its id, since names change. */
-async function withIds({ engine }: Call, body: CreateBody): Promise<CreateBody> {
+async function withIds(call: Call, body: CreateBody): Promise<CreateBody> {
   if (!body.HostConfig) return body;
   const host = { ...body.HostConfig };
-  for (const field of ["NetworkMode", "PidMode", "IpcMode"] as const) {
+  for (const [field, kind] of Object.entries(shared) as [keyof typeof shared, string][]) {
     const name = /^container:(.+)$/.exec(host[field] ?? "")?.[1];
-    if (name !== undefined) host[field] = `container:${(await engine.containers.inspect(name)).container.id}`;
+    if (name === undefined) continue;
+    host[field] = `container:${(await other(call, name, `joining ${kind} namespace of container: `)).id}`;
   }
   return { ...body, HostConfig: host };
 }
 
-async function mountsOfOthers({ engine }: Call, body: CreateBody): Promise<Mount[]> {
+/** Another container that the request names. Clients would take a 404 for a missing image, and pull it. */
+async function other({ engine }: Call, name: string, context: string): Promise<Container> {
+  try {
+    return (await engine.containers.inspect(name)).container;
+  } catch (error) {
+    if (error instanceof EngineError && error.class === "not-found") throw invalid(`${context}${error.message}`);
+    throw error;
+  }
+}
+
+async function mountsOfOthers(call: Call, body: CreateBody): Promise<Mount[]> {
   const found: Mount[] = [];
   for (const text of body.HostConfig?.VolumesFrom ?? []) {
     const { name, readOnly } = readVolumesFrom(text);
-    const { spec } = (await engine.containers.inspect(name)).container;
+    const { spec } = await other(call, name, "");
     found.push(
       ...spec.mounts
         .filter((mount) => mount.type !== "tmpfs")

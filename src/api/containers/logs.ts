@@ -32,8 +32,11 @@ async function* logBytes(
   look: { readonly tty: boolean; readonly timestamps: boolean; readonly details: boolean },
 ): AsyncIterable<Uint8Array> {
   for await (const line of lines) {
-    const head = `${look.timestamps ? `${line.time} ` : ""}${look.details ? " " : ""}`;
+    const head = `${look.timestamps ? `${fullTime(line.time)} ` : ""}${look.details ? " " : ""}`;
     const data = head === "" ? line.data : Buffer.concat([Buffer.from(head), line.data]);
     yield look.tty ? data : frame(line.stream, data);
   }
 }
+
+/** RFC 3339 with all nine digits of the nanoseconds, so that lines stand in columns. */
+const fullTime = (time: string) => time.replace(/(?:\.(\d+))?Z$/, (_, digits = "") => `.${digits.padEnd(9, "0")}Z`);

@@ -43,7 +43,10 @@ test("network modes conflict with what they cannot have (Docker's texts)", async
   );
   assert.equal((await modeConflict("container:", {})).message, "invalid container format container:<name|id>");
   const gone = await modeConflict("container:gone", {});
-  assert.deepEqual([gone.status, gone.message], [404, "No such container: gone"]);
+  assert.deepEqual(
+    [gone.status, gone.message],
+    [400, "joining network namespace of container: No such container: gone"],
+  );
 });
 
 test("modes without networks of their own", async () => {
