@@ -23,7 +23,7 @@ const defaultMtu = 1500; // of bridges and veths (include/uapi/linux/if_ether.h,
 /** True when the kernel has what is wished. A link's MAC may be left open; a left out MTU is the default. */
 export function matches(wish: PlanObject, found: PlanObject): boolean {
   if (wish.kind !== "link" || found.kind !== "link") return isDeepStrictEqual(wish, found);
-  return wish.adopt === true || isDeepStrictEqual(comparable(wish, wish), comparable(found, wish));
+  return isDeepStrictEqual(comparable(wish, wish), comparable(found, wish));
 }
 
 function comparable(found: LinkObject, wish: LinkObject): object {

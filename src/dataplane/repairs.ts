@@ -3,11 +3,11 @@ import type { OwnedStep } from "./order.ts";
 import { eventName } from "./places.ts";
 
 const soon = 40; // milliseconds: events come in bursts, one reading answers for all
-const later = 700; // milliseconds until a reading that is most likely about our own steps
-const echo = 1000; // milliseconds in which events may come from our own steps
+const later = 400; // milliseconds until a reading that is most likely about our own steps
+const echo = 200; // milliseconds in which events may come from our own steps
 const share = 10; // a reading may take this part of the time
 const window = 10_000; // milliseconds in which `tooMany` repairs mean that somebody undoes them
-const tooMany = 20;
+const tooMany = 10;
 const truce = 900; // milliseconds between repairs then
 
 /** When to read the kernel again: few readings for many events, rarer ones when they take long or lead to nothing. */
@@ -30,7 +30,7 @@ export class RepairTimer {
     this.#warn = warn;
   }
 
-  /** Reads these kinds within 40 ms when `urgent`, else within 700 ms; later when the last readings say so. */
+  /** Reads these kinds within 40 ms when `urgent`, else within 400 ms; later when the last readings say so. */
   note(kinds: Iterable<ReadKind>, urgent: boolean): void {
     for (const kind of kinds) this.#kinds.add(kind);
     const now = performance.now();

@@ -40,12 +40,12 @@ export class Waiters {
   /** Everything up to `revision` was tried. */
   reach(revision: number, errorOf: ErrorOf): void {
     this.#reached = revision;
-    for (const waiter of [...this.#waiting]) if (waiter.revision <= revision) answer(waiter, errorOf);
+    for (const waiter of this.#waiting) if (waiter.revision <= revision) answer(waiter, errorOf);
   }
 
   stop(reason: Error): void {
     this.#ended = reason;
-    for (const waiter of [...this.#waiting]) waiter.reject(reason);
+    for (const waiter of this.#waiting) waiter.reject(reason);
   }
 }
 

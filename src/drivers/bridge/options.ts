@@ -10,6 +10,8 @@ export type GatewayMode = (typeof gatewayModes)[number];
 export interface BridgeOptions {
   /** Absent means `br-` and 12 digits of the network's id. */
   readonly bridgeName?: string;
+  /** The daemon's own `bridge`: its link is never somebody else's. */
+  readonly isDefault: boolean;
   readonly mtu?: number;
   readonly icc: boolean;
   readonly masquerade: boolean;
@@ -64,7 +66,6 @@ export function readOptions(spec: NetworkSpec): BridgeOptions {
   const gatewayMode = { ip: mode(optionKeys.mode4), ip6: mode(optionKeys.mode6) };
   if (!spec.internal && (gatewayMode.ip === "isolated" || gatewayMode.ip6 === "isolated"))
     throw system("gateway mode 'isolated' can only be used for an internal network");
-  read(optionKeys.defaultBridge, readBool);
   const bridgeName = read(optionKeys.bridgeName, readLinkName);
   const mtu = read(optionKeys.mtu, readMtu);
   const hostBinding = read(optionKeys.hostBinding, (k, v) => readAddress(k, v));
@@ -72,6 +73,7 @@ export function readOptions(spec: NetworkSpec): BridgeOptions {
   const ip6 = read(optionKeys.hostIpv6, (k, v) => readAddress(k, v, 6));
   return {
     ...(bridgeName !== undefined && { bridgeName }),
+    isDefault: read(optionKeys.defaultBridge, readBool) ?? false,
     ...(mtu !== undefined && { mtu }),
     ...(hostBinding !== undefined && { hostBinding }),
     icc: read(optionKeys.icc, readBool) ?? true,

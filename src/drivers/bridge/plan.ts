@@ -15,7 +15,7 @@
  */
 import type { AddressPool } from "../../model/address-pool.ts";
 import type { Endpoint, EndpointAddress, PortBinding } from "../../model/endpoint.ts";
-import type { Cidr, IpAddress } from "../../model/ids.ts";
+import type { Cidr, IpAddress, NetworkId } from "../../model/ids.ts";
 import type { BridgePort, Family, NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { EndpointView, NetworkView } from "../driver.ts";
 import { bridgeMac, bridgeName, portMac, portName } from "./names.ts";
@@ -23,7 +23,7 @@ import type { BridgeOptions } from "./options.ts";
 import { networkRules } from "./rules.ts";
 
 const host: NamespaceName = "host";
-export const familyOf = (address: IpAddress | Cidr): Family => (address.includes(":") ? "ip6" : "ip");
+export const familyOf = (address: IpAddress): Family => (address.includes(":") ? "ip6" : "ip");
 /** sysctl(8) separates by dots, so a dot inside an interface name is written as a slash. */
 const sysctlName = (link: string) => link.replaceAll(".", "/");
 
@@ -31,13 +31,25 @@ const sysctlName = (link: string) => link.replaceAll(".", "/");
 export function planNetwork(view: NetworkView, options: BridgeOptions): PlanObject[] {
   const { network, pools } = view;
   const bridge = bridgeName(network.id, options);
-  const mtu = options.mtu === undefined ? {} : { mtu: options.mtu };
   return [
-    { kind: "link", type: "bridge", namespace: host, name: bridge, mac: bridgeMac(network.id), ...mtu },
+    bridgeLink(network.id, options),
     ...bridgeSysctls(view, options, bridge),
     ...pools.filter((pool) => hasGatewayAddress(pool, options)).map((pool) => gatewayAddress(pool, bridge)),
     ...pools.flatMap((pool) => networkRules(view, pool, options)),
   ];
+}
+
+/** A bridge that the user names may be there already: then it is used as it is, and stays (Docker: `bridge.name`). */
+function bridgeLink(id: NetworkId, options: BridgeOptions): PlanObject {
+  return {
+    kind: "link",
+    type: "bridge",
+    namespace: host,
+    name: bridgeName(id, options),
+    mac: bridgeMac(id),
+    ...(options.mtu !== undefined && { mtu: options.mtu }),
+    ...(options.bridgeName !== undefined && !options.isDefault && { adopt: true }),
+  };
 }
 
 function bridgeSysctls(view: NetworkView, options: BridgeOptions, bridge: string): PlanObject[] {

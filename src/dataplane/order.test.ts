@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { planEndpoint, planNetwork } from "../drivers/bridge/plan.ts";
+import { readOptions } from "../drivers/bridge/options.ts";
+import type { Owner, PlanObject } from "../model/plan.ts";
+import { endpointRow, networkRows, sandboxRow } from "../../test/support/rows.ts";
+import { applyOrder, inOrder, type OwnedStep, removeOrder } from "./order.ts";
+
+const rows = networkRows({ number: 1, ipv6: true });
+const endpoint = endpointRow(rows, { member: 2, sysctls: { "net.ipv4.conf.eth0.log_martians": "1" } });
+const options = readOptions(rows.network.spec);
+const namespace = `sandbox:${endpoint.sandboxId}` as const;
+const plans: readonly (readonly [Owner, readonly PlanObject[]])[] = [
+  [`endpoint:${endpoint.id}`, planEndpoint({ ...rows, endpoint, sandbox: sandboxRow(2, endpoint) }, options)],
+  [`network:${rows.network.id}`, planNetwork(rows, options)],
+  [
+    namespace,
+    [
+      { kind: "namespace", namespace },
+      { kind: "sysctl", namespace, key: "net.ipv4.ip_forward", value: "1" },
+    ],
+  ],
+];
+const steps = (verb: "create" | "remove") =>
+  plans.flatMap(([owner, objects]) => objects.map((object): OwnedStep => ({ verb, object, owner })));
+const places = (ordered: readonly OwnedStep[]) => {
+  const kinds = ordered.map(({ verb, object }) => `${verb} ${object.kind === "link" ? object.type : object.kind}`);
+  return kinds.filter((kind, at) => kind !== kinds[at - 1]);
+};
+
+it("makes things in the order of their need", () =>
+  assert.deepEqual(places(inOrder(steps("create"))), [
+    "create namespace",
+    "create sysctl",
+    "create bridge",
+    "create veth",
+    "create sysctl",
+    "create address",
+    "create route",
+    "create neighbour",
+    "create forwarding",
+    "create chain",
+    "create element",
+  ]));
+
+it("removes before it makes, rules first", () => {
+  const ordered = places(inOrder([...steps("create"), ...steps("remove")]));
+  assert.deepEqual(ordered.slice(0, 5), [
+    "remove element",
+    "remove chain",
+    "remove veth",
+    "remove bridge",
+    "remove namespace",
+  ]);
+  assert.ok(ordered.lastIndexOf("remove sysctl") < ordered.indexOf("create namespace"));
+});
+
+it("has every place in both orders", () => assert.deepEqual(removeOrder.toSorted(), applyOrder.toSorted()));
