@@ -14,7 +14,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look at what they expect
+  // any: tests look at what they expect
   readonly json: any;
 }
 export interface Ask {
@@ -56,9 +56,12 @@ export async function serve(engine: SomeEngine): Promise<TestServer> {
 }
 
 function ask(socketPath: string, method: string, path: string, { body, headers = {} }: Ask): Promise<Answer> {
-  const type = body === undefined ? {} : { "Content-Type": "application/json" };
+  const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+  const type = text === undefined ? {} : { "Content-Type": "application/json" };
+  const chunked = text === undefined || "Transfer-Encoding" in headers;
+  const length = chunked ? {} : { "Content-Length": String(Buffer.byteLength(text)) };
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, method, path, headers: { ...type, ...headers } }, (response) => {
+    const sent = request({ socketPath, method, path, headers: { ...type, ...length, ...headers } }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", reject);
       response.on("end", () => {
@@ -67,7 +70,7 @@ function ask(socketPath: string, method: string, path: string, { body, headers =
       });
     });
     sent.on("error", reject);
-    sent.end(body === undefined || typeof body === "string" ? body : JSON.stringify(body));
+    sent.end(text);
   });
 }
 

@@ -86,7 +86,7 @@ const detail: ContainerDetail = {
   mountSources: ["/a", "/volumes/vol/_data"],
   sandboxKey: "/run/netns/x",
 };
-// biome-ignore lint/suspicious/noExplicitAny: the test looks at what it expects
+// any: the test looks at what it expects
 const inspect = (change: Partial<ContainerDetail> = {}, version = 50): any =>
   containerJson({ ...detail, ...change }, version, false);
 
