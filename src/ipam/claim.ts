@@ -5,7 +5,7 @@ import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import type { Transaction } from "../store/store.ts";
 
 /**
- * Claims an address of `pool` for `owner`: the wished one, else the next free one of the pool's range after the last given.
+ * Claims an address of `pool` for `owner`: the wished one, else the lowest free one of the pool's range.
  * @throws {EngineError} forbidden when the wish is taken, and by whom; invalid when it is not in the pool; system when the range is full
  */
 export function claimAddress(
@@ -15,7 +15,7 @@ export function claimAddress(
   owner: EndpointId | NetworkId,
   kind: AddressClaim["kind"] = "endpoint",
 ): IpAddress {
-  const address = wish === undefined ? nextFree(tx, pool) : checkedWish(tx, pool, wish);
+  const address = wish === undefined ? lowestFree(tx, pool) : checkedWish(tx, pool, wish);
   tx.insert("claims", { pool: pool.id, address, kind, owner });
   return address;
 }
@@ -57,23 +57,14 @@ function describe(tx: Transaction, { kind, owner }: AddressClaim): string {
   return `container ${tx.get("endpoints", owner)?.containerName ?? owner}'s`;
 }
 
-/**
- * Where the next search begins: an address is used again as late as possible, as neighbours and caches may still mean
- * its old owner, and a search does not pass all that is taken. A hint only, the claims decide; it goes with the pool's row.
- */
-const hints = new WeakMap<AddressPool, bigint>();
-
-function nextFree(tx: Transaction, pool: AddressPool): IpAddress {
+/** As Docker chooses on one host; a container that comes back finds its address again (moby libnetwork/ipams/defaultipam). */
+function lowestFree(tx: Transaction, pool: AddressPool): IpAddress {
   const subnet = blockOf(pool.subnet);
   const range = masked(blockOf(pool.range));
-  const size = sizeOf(range);
-  const from = hints.get(pool) ?? 0n;
-  for (let step = 0n; step < size; step += 1n) {
-    const offset = (from + step) % size;
-    const address = addressText({ family: range.family, number: range.number + offset });
-    if (tx.get("claims", `${pool.id}|${address}`) !== undefined || isReserved(subnet, address)) continue;
-    hints.set(pool, offset + 1n);
-    return address;
+  const end = lastOf(range);
+  for (let number = range.number; number <= end; number += 1n) {
+    const address = addressText({ family: range.family, number });
+    if (tx.get("claims", `${pool.id}|${address}`) === undefined && !isReserved(subnet, address)) return address;
   }
   const network = tx.get("networks", pool.networkId);
   throw system(

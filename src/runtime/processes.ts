@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { conflict, invalid, notImplemented, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { Container } from "../model/container.ts";
@@ -43,6 +44,7 @@ export class ContainerProcesses implements Processes {
   readonly #roots = new Map<ContainerId, Mount[]>();
   readonly #stdins = new Map<ContainerId, Stdin>();
   readonly #running = new Set<ContainerId>();
+  readonly #reaping = new Map<ContainerId, Promise<void>>();
   readonly #exitListeners = new Set<(event: ExitEvent) => void>();
   readonly #execs: ExecRunner;
 
@@ -63,11 +65,8 @@ export class ContainerProcesses implements Processes {
 
   async remove(id: ContainerId): Promise<void> {
     const { client } = this.#parts;
-    if ((await this.#taskOf(id)) !== undefined) {
-      await unlessMissing(client.tasks.kill({ containerId: id, signal: 9, all: true })).catch(ended);
-      await unlessMissing(client.tasks.wait({ containerId: id })).catch(ended);
-      await this.reap(id);
-    } else await this.#letGo(id);
+    if ((await this.#taskOf(id)) !== undefined) await this.#endTask(id);
+    else await this.#letGo(id);
     failpoint("runtime.remove.before-container");
     await unlessMissing(client.containers.delete({ id }));
     failpoint("runtime.remove.before-snapshot");
@@ -128,7 +127,28 @@ export class ContainerProcesses implements Processes {
     await this.#parts.logger.ask({ verb: "open", id, stdout, ...(stderr !== "" && { stderr }), log: this.logPath(id) });
   }
 
-  async reap(id: ContainerId): Promise<void> {
+  /** Kills every process of a container and deletes its task. */
+  async #endTask(id: ContainerId): Promise<void> {
+    for (let tries = 0; tries < 1000; tries += 1) {
+      await unlessMissing(this.#parts.client.tasks.kill({ containerId: id, signal: 9, all: true })).catch(ended);
+      try {
+        return await this.reap(id);
+      } catch (error) {
+        if (!hasCode(error, code.failedPrecondition)) throw error; // else it has not ended yet
+      }
+      await sleep(10);
+    }
+    throw system(`container ${id} did not end after SIGKILL`);
+  }
+
+  /** The exit's follow-up and a removal may both want it: the shim is told once. */
+  reap(id: ContainerId): Promise<void> {
+    const reaping = this.#reaping.get(id) ?? this.#reap(id).finally(() => this.#reaping.delete(id));
+    this.#reaping.set(id, reaping);
+    return reaping;
+  }
+
+  async #reap(id: ContainerId): Promise<void> {
     // Only the deletion waits until the shim has passed on the last output.
     const deleted = await unlessMissing(this.#parts.client.tasks.delete({ containerId: id }));
     this.#running.delete(id);
@@ -207,7 +227,7 @@ export class ContainerProcesses implements Processes {
         this.#stdins.set(id, opened);
         return opened;
       }
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await sleep(50);
     }
     return undefined;
   }
@@ -222,7 +242,7 @@ export class ContainerProcesses implements Processes {
         return;
       } catch (error) {
         if (!hasCode(error, code.notFound, code.failedPrecondition) || !this.#running.has(id)) return;
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        await sleep(10);
       }
     }
   }

@@ -106,6 +106,7 @@ export function describeRest(open: () => OpenKernel): void {
   it("reads and writes sysctls of each namespace", () => {
     const { kernel } = open();
     kernel.apply([create({ kind: "namespace", namespace }, namespace)]);
+    kernel.sysctl(host, "net.ipv4.ip_forward", "0"); // a new namespace begins with the value of the machine's first
     assert.equal(kernel.sysctl(namespace, "net.ipv4.ip_forward", "1"), "1");
     assert.equal(kernel.sysctl(namespace, "net.ipv4.ip_forward"), "1");
     assert.equal(kernel.sysctl(host, "net.ipv4.ip_forward"), "0");

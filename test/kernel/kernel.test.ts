@@ -251,6 +251,7 @@ describe("Linux, beyond the contract", () => {
     ];
     for (const namespace of [one, two])
       kernel.apply([{ verb: "create", owner: namespace, object: { kind: "namespace", namespace } }]);
+    kernel.sysctl("host", "net.ipv4.ip_forward", "0");
     kernel.sysctl(one, "net.ipv4.ip_forward", "1");
     const nested = () =>
       kernel.inside(two, () => {
