@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { signalNumber } from "../lib/signals.ts";
@@ -62,8 +62,8 @@ export class Lifecycle {
     if (container.state.status === "dead") throw conflict("container is marked for removal and cannot be started");
     const { processes } = this.#parts.runtime;
     clearTimeout(this.#restarts.get(container.id)?.timer);
-    const mounts = await this.#mounts(container);
     try {
+      const mounts = await this.#mounts(container);
       await processes.reap(container.id);
       if (hasSandbox(container)) await openSandbox(this.#parts, container);
       await refreshFiles(this.#parts, container.id);
@@ -133,7 +133,8 @@ export class Lifecycle {
     const resolve = async (m: Mount): Promise<ResolvedMount> => {
       if (m.type === "tmpfs") return { ...m, type: "tmpfs" };
       const source = m.type === "volume" ? volumePath(this.#parts, m.source) : m.source;
-      await stat(source).catch(() => {
+      await stat(source).catch(async () => {
+        if (m.createSource) return mkdir(source, { recursive: true });
         throw invalid(`invalid mount config for type "${m.type}": bind source path does not exist: ${source}`);
       });
       return {

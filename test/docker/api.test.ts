@@ -200,6 +200,26 @@ test("events tell what was done", async () => {
     assert.ok(lines.split("\n").includes(line), `${line} is not in:\n${lines}`);
 });
 
+test("-v makes a missing directory of the host, --mount refuses it", async () => {
+  const made = join(host.directory, "made/deep");
+  assert.equal(
+    await ok("run", "--rm", "-v", `${made}:/data`, "busybox", "sh", "-c", "echo hi > /data/file; echo done"),
+    "done",
+  );
+  assert.equal(readFileSync(join(made, "file"), "utf8"), "hi\n");
+  const missing = join(host.directory, "missing");
+  const { status, stderr } = await docker(
+    "run",
+    "--rm",
+    "--mount",
+    `type=bind,src=${missing},dst=/data`,
+    "busybox",
+    "true",
+  );
+  assert.equal(status, 125);
+  assert.match(stderr, /invalid mount config for type "bind": bind source path does not exist: .*missing/);
+});
+
 test("what needs a swarm is refused", async () => {
   assert.match((await docker("swarm", "init")).stderr, /clusters are not supported by this version/);
   assert.match((await docker("node", "ls")).stderr, /This node is not a swarm manager/);
