@@ -22,7 +22,12 @@ export function claimAddress(
 
 /** Gives back every address of an owner. */
 export function releaseAddresses(tx: Transaction, owner: EndpointId | NetworkId): void {
-  for (const claim of tx.where("claims", "owner", owner)) tx.delete("claims", `${claim.pool}|${claim.address}`);
+  for (const claim of tx.where("claims", "owner", owner)) {
+    tx.delete("claims", `${claim.pool}|${claim.address}`);
+    const pool = tx.get("pools", claim.pool);
+    const number = parseAddress(claim.address)?.number;
+    if (pool !== undefined && number !== undefined && number < (hints.get(pool) ?? 0n)) hints.set(pool, number);
+  }
 }
 
 const blockOf = (text: string): ParsedCidr => {
@@ -57,15 +62,24 @@ function describe(tx: Transaction, { kind, owner }: AddressClaim): string {
   return `container ${tx.get("endpoints", owner)?.containerName ?? owner}'s`;
 }
 
-/** As Docker chooses on one host; a container that comes back finds its address again (moby libnetwork/ipams/defaultipam). */
+/** Below this number everything was taken when it was looked at last. A shortcut only: the claims decide. It goes with the pool's row. */
+const hints = new WeakMap<AddressPool, bigint>();
+
+/** As Docker chooses on one host: a container that comes back finds its address again (moby libnetwork/ipams/defaultipam). */
 function lowestFree(tx: Transaction, pool: AddressPool): IpAddress {
   const subnet = blockOf(pool.subnet);
   const range = masked(blockOf(pool.range));
-  const end = lastOf(range);
-  for (let number = range.number; number <= end; number += 1n) {
-    const address = addressText({ family: range.family, number });
-    if (tx.get("claims", `${pool.id}|${address}`) === undefined && !isReserved(subnet, address)) return address;
-  }
+  const from = hints.get(pool) ?? range.number;
+  for (const [begin, end] of [
+    [from, lastOf(range)],
+    [range.number, from - 1n],
+  ] as const)
+    for (let number = begin; number <= end; number += 1n) {
+      const address = addressText({ family: range.family, number });
+      if (tx.get("claims", `${pool.id}|${address}`) !== undefined || isReserved(subnet, address)) continue;
+      hints.set(pool, number + 1n);
+      return address;
+    }
   const network = tx.get("networks", pool.networkId);
   throw system(
     `no available IPv${subnet.family} addresses on this network's address pools: ${network?.spec.name ?? ""} (${pool.networkId})`,
