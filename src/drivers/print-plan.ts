@@ -58,6 +58,6 @@ function printPort(o: LinkObject, port: BridgePort): string[] {
   const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
   return [
     `${ip(o.namespace)} link set ${o.name} master ${port.bridge}`,
-    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp ${onOff(port.proxyArp)}`,
+    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp_wifi ${onOff(port.proxyArp)}`,
   ];
 }

@@ -40,7 +40,10 @@ export interface BridgePort {
   readonly isolated: boolean;
   readonly hairpin: boolean;
   readonly learning: boolean;
-  /** The bridge answers ARP on this port from its own neighbour table. */
+  /**
+   * The bridge answers ARP for who is behind this port, from its own neighbour table, and copies it nowhere
+   * (IFLA_BRPORT_PROXYARP_WIFI; IFLA_BRPORT_PROXYARP would keep every broadcast from the port, IPv6 solicitations too).
+   */
   readonly proxyArp: boolean;
 }
 export type LinkObject = BridgeLink | VethLink;

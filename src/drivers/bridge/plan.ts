@@ -6,7 +6,7 @@
  * answers. The host routes the packet out of its uplink; the chain `leaving_<id>` writes the host's address over A's.
  * The answer finds its way back through the kernel's connection tracking.
  *
- * To container B of the same network: A asks ARP for B, and the bridge itself answers on A's port (`proxyArp`), because
+ * To container B of the same network: A asks ARP for B, and the bridge itself answers for B's port (`proxyArp`), because
  * B's address and MAC are written as neighbour and forwarding entry. The frame goes from port to port; no rule sees it.
  * With enable_icc=false the ports are isolated and the bridge drops it.
  *

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { invalid } from "../../lib/errors.ts";
 import type { StartRequest } from "../runtime.ts";
 import { capabilitiesOf } from "./capabilities.ts";
+import { hostDevices } from "./devices.ts";
 import { mountsOf } from "./mounts.ts";
 import type { OciMount, OciSpec } from "./oci.ts";
 import { initPath, processOf } from "./process.ts";
@@ -61,7 +62,7 @@ export function buildSpec(request: StartRequest, layers: Layers): OciSpec {
           seccomp === "default" ? undefined : (seccomp as { profile: string }).profile,
         ),
       }),
-      devices: [],
+      devices: spec.privileged ? hostDevices() : [],
     },
   };
 }

@@ -20,7 +20,7 @@ const usual =
 
 /** Capabilities of a container. @throws {EngineError} invalid for a name that Linux does not have */
 export function capabilitiesOf(spec: Pick<ContainerSpec, "privileged" | "capAdd" | "capDrop">): string[] {
-  const known = all.slice(0, lastOfKernel() + 1);
+  const known = bounding();
   if (spec.privileged) return known;
   const add = spec.capAdd.map((name) => canonical(name, "CapAdd"));
   const drop = spec.capDrop.map((name) => canonical(name, "CapDrop"));
@@ -37,6 +37,8 @@ function canonical(text: string, field: string): string {
   return full;
 }
 
-function lastOfKernel(): number {
-  return Number(readFileSync("/proc/sys/kernel/cap_last_cap", "utf8"));
+/** What this process could give away: a host that is itself confined has less than its kernel knows. */
+function bounding(): string[] {
+  const mask = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`);
+  return all.filter((_, number) => ((mask >> BigInt(number)) & 1n) === 1n);
 }
