@@ -1,17 +1,30 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { delimiter, join, resolve } from "node:path";
+import { after, afterEach, before } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buildBusybox } from "../../tools/busybox-image.ts";
+import { mountsUnder, processesOf } from "./leftovers.ts";
 
 const root = resolve(import.meta.dirname, "../..");
-/** The docker client of today, and Debian's: `DOCKER` says which one a test drives. */
-export const dockers = ["docker", "/usr/bin/docker"] as const;
 const startPatience = 20_000; // milliseconds
+
+/** Every docker client of this machine: the one on the PATH, and Debian's, installed or unpacked by tools/setup.sh. */
+export const dockers: readonly string[] = [
+  ...new Map(
+    [
+      ...(process.env.PATH ?? "").split(delimiter).map((directory) => join(directory, "docker")),
+      "/usr/bin/docker",
+      join(root, "build/debian-docker/usr/bin/docker"),
+    ]
+      .filter((path) => existsSync(path))
+      .map((path) => [realpathSync(path), path]),
+  ).values(),
+];
 
 export interface Outcome {
   readonly status: number;
@@ -24,6 +37,37 @@ export interface RunOptions {
   readonly client?: string;
   readonly timeout?: number;
 }
+export interface HostOptions {
+  /** More arguments for tombolod. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const hosts = new Set<TestHost>();
+// The runner ends a file that takes too long: its daemons must not outlive it.
+for (const signal of ["SIGTERM", "SIGINT"] as const)
+  process.once(signal, () => {
+    for (const host of hosts) host.abandon();
+    process.exit(1);
+  });
+
+/**
+ * A host for the tests of one file or suite, with busybox loaded. Each test must leave the audit at zero, and the last
+ * one nothing on the machine.
+ */
+export function useHost(options: HostOptions = {}): () => TestHost {
+  let host: TestHost | undefined;
+  before(async () => {
+    host = await TestHost.start(options);
+    await host.loadBusybox();
+  });
+  afterEach(() => host?.auditIsZero());
+  after(() => host?.stop());
+  return () => {
+    assert.ok(host, "the host did not start");
+    return host;
+  };
+}
 
 /** A host of its own: a network namespace with a daemon in it, and a second one that plays the outside world. */
 export class TestHost {
@@ -35,17 +79,29 @@ export class TestHost {
   readonly outside = join(this.directory, "outside-ns");
   readonly pidfile = join(this.directory, "tombolod.pid");
   readonly #arguments: readonly string[];
+  readonly #background: ChildProcess[] = [];
   #child: ChildProcess | undefined;
   #log = "";
 
   private constructor(args: readonly string[]) {
     this.#arguments = args;
+    hosts.add(this);
   }
 
   /** Makes the namespaces, joined by a cable: 198.51.100.1 here, 198.51.100.2 outside (RFC 5737). Then starts the daemon. */
-  static async start(
-    options: { readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
-  ): Promise<TestHost> {
+  static async start(options: HostOptions = {}): Promise<TestHost> {
+    const host = await TestHost.prepare(options);
+    try {
+      await host.startDaemon(options.env);
+    } catch (error) {
+      host.abandon();
+      throw error;
+    }
+    return host;
+  }
+
+  /** The namespaces without a daemon. */
+  static async prepare(options: HostOptions = {}): Promise<TestHost> {
     const host = new TestHost(options.args ?? []);
     for (const file of [host.namespace, host.outside]) {
       writeFileSync(file, "");
@@ -53,10 +109,9 @@ export class TestHost {
     }
     host.here("ip", "link", "set", "lo", "up");
     host.there("ip", "link", "set", "lo", "up");
-    const pid = spawn("nsenter", [`--net=${host.outside}`, "sleep", "60"]);
+    const { pid = 0 } = host.background(host.outside, "sleep", "1d");
     await sleep(50);
-    host.here("ip", "link", "add", "uplink0", "type", "veth", "peer", "name", "eth0", "netns", String(pid.pid));
-    pid.kill("SIGKILL");
+    host.here("ip", "link", "add", "uplink0", "type", "veth", "peer", "name", "eth0", "netns", String(pid));
     host.here("ip", "address", "add", "198.51.100.1/24", "dev", "uplink0");
     host.here("ip", "-6", "address", "add", "2001:db8::1/64", "dev", "uplink0", "nodad");
     host.here("ip", "link", "set", "uplink0", "up");
@@ -65,7 +120,6 @@ export class TestHost {
     host.there("ip", "link", "set", "eth0", "up");
     host.here("ip", "route", "add", "default", "via", "198.51.100.2");
     host.here("ip", "-6", "route", "add", "default", "via", "2001:db8::2");
-    await host.startDaemon(options.env);
     return host;
   }
 
@@ -74,8 +128,8 @@ export class TestHost {
     const child = this.spawnDaemon(env, more);
     const deadline = Date.now() + startPatience;
     for (;;) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`tombolod ended:\n${this.#log}`);
-      if (await this.#answers()) return;
+      if (hasEnded(child)) throw new Error(`tombolod ended:\n${this.#log}`);
+      if (await this.answers()) return;
       if (Date.now() > deadline) throw new Error(`tombolod does not answer:\n${this.#log}`);
       await sleep(20);
     }
@@ -83,18 +137,9 @@ export class TestHost {
 
   /** Starts the daemon and does not wait for it. */
   spawnDaemon(env: Readonly<Record<string, string>> = {}, more: readonly string[] = []): ChildProcess {
-    const daemon = [
-      join(root, "bin/tombolod"),
-      "-H",
-      `unix://${this.socket}`,
-      "--data-root",
-      this.dataRoot,
-      "--exec-root",
-      this.execRoot,
-      "--pidfile",
-      this.pidfile,
-    ];
-    const child = spawn("nsenter", [`--net=${this.namespace}`, ...daemon, ...this.#arguments, ...more], {
+    const own = ["-H", `unix://${this.socket}`, "--data-root", this.dataRoot, "--exec-root", this.execRoot];
+    const args = [...own, "--pidfile", this.pidfile, ...this.#arguments, ...more];
+    const child = spawn("nsenter", [`--net=${this.namespace}`, join(root, "bin/tombolod"), ...args], {
       env: { ...process.env, ...env },
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -113,15 +158,19 @@ export class TestHost {
   get pid(): number {
     return this.#child?.pid ?? 0;
   }
+  /** Whether the daemon's process is gone. */
+  get ended(): boolean {
+    return this.#child === undefined || hasEnded(this.#child);
+  }
 
-  async #answers(): Promise<boolean> {
+  async answers(): Promise<boolean> {
     return (await this.get("/_ping").catch(() => undefined)) !== undefined;
   }
 
   /** Ends the daemon with a signal; containers, containerd and logger go on. */
   async stopDaemon(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child === undefined || hasEnded(child)) return;
     const gone = once(child, "exit");
     child.kill(signal);
     await gone;
@@ -129,24 +178,29 @@ export class TestHost {
 
   /** Runs a command in the daemon's namespace. @throws when it fails */
   here(command: string, ...args: string[]): string {
-    return execFileSync("nsenter", [`--net=${this.namespace}`, command, ...args], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    return inside(this.namespace, command, ...args);
   }
   /** Runs a command in the outside's namespace. @throws when it fails */
   there(command: string, ...args: string[]): string {
-    return execFileSync("nsenter", [`--net=${this.outside}`, command, ...args], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    return inside(this.outside, command, ...args);
+  }
+  /** Starts a command in a namespace; it ends with the host. */
+  background(namespace: string, command: string, ...args: string[]): ChildProcess {
+    const child = spawn("nsenter", [`--net=${namespace}`, command, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#background.push(child);
+    return child;
+  }
+
+  /** The namespace of a running container, as a path for `nsenter --net`. */
+  sandboxOf(container: string): Promise<string> {
+    return this.docker("inspect", "-f", "{{.NetworkSettings.SandboxKey}}", container);
   }
 
   /** Runs the docker client; it need not succeed. */
   try(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
     return new Promise((done) => {
       const child = spawn(options.client ?? "docker", args, {
-        env: { ...process.env, DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.directory, "client") },
+        env: this.#clientEnv(),
         timeout: options.timeout ?? 60_000,
       });
       let stdout = "";
@@ -166,15 +220,35 @@ export class TestHost {
     return stdout.replace(/\n$/, "");
   }
 
+  /** Runs a shell line as a user would, `docker` meaning this host. @returns both outputs as a terminal mixes them */
+  shell(line: string): Outcome {
+    const { status, stdout, stderr } = spawnSync("sh", ["-c", line], {
+      env: this.#clientEnv(),
+      encoding: "utf8",
+      cwd: root,
+    });
+    return { status: status ?? -1, stdout, stderr };
+  }
+
   /** Runs the docker client at a terminal, by script(1). @returns what the user sees */
   terminal(command: string): Outcome {
-    const env = { ...process.env, DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.directory, "client") };
     const { status, stdout, stderr } = spawnSync("script", ["-qec", command, "/dev/null"], {
-      env,
+      env: this.#clientEnv(),
       encoding: "utf8",
       timeout: 60_000,
     });
     return { status: status ?? -1, stdout: stdout.replaceAll("\r", ""), stderr };
+  }
+
+  /** The same, for a user who types: write to `stdin`, read `seen`. */
+  typing(command: string): Typist {
+    const child = spawn("script", ["-qec", command, "/dev/null"], { env: this.#clientEnv() });
+    this.#background.push(child);
+    return new Typist(child);
+  }
+
+  #clientEnv(): NodeJS.ProcessEnv {
+    return { ...process.env, DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.directory, "client") };
   }
 
   /** Sends one request to the daemon. */
@@ -190,6 +264,7 @@ export class TestHost {
           response.on("data", (chunk: Buffer) => (all += chunk.toString()));
           response.on("end", () => done({ status: response.statusCode ?? 0, body: all }));
           response.on("error", fail);
+          response.on("aborted", () => fail(new Error("the daemon hung up")));
         },
       );
       sent.on("error", fail);
@@ -218,23 +293,96 @@ export class TestHost {
     assert.equal(status, 0, stderr);
   }
 
-  /** Removes all containers and user networks, ends every program, and fails when something is left on the machine. */
+  /** Removes all containers and user networks. */
+  async clear(): Promise<void> {
+    const ids = (await this.docker("ps", "-aq")).split("\n").filter((id) => id !== "");
+    if (ids.length > 0) await this.docker("rm", "-f", "-v", ...ids);
+    await this.docker("network", "prune", "-f");
+    await this.docker("volume", "prune", "-f");
+  }
+
+  /** Removes what the tests made, ends every program, and fails when something is left on the machine. */
   async stop(): Promise<void> {
-    const running = await this.#answers();
-    if (running) {
-      const ids = (await this.docker("ps", "-aq")).split("\n").filter((id) => id !== "");
-      if (ids.length > 0) await this.docker("rm", "-f", "-v", ...ids);
-      await this.docker("network", "prune", "-f");
-      await this.auditIsZero();
+    const left: string[] = [];
+    try {
+      if (await this.answers()) {
+        await this.clear();
+        await this.auditIsZero();
+        const links = JSON.parse(this.here("ip", "-json", "link", "show")) as { ifname: string }[];
+        const known = ["lo", "uplink0", ...linksOfKernel, ...["docker0", "tombolo0"]];
+        left.push(...links.filter((link) => !known.includes(link.ifname)).map((link) => `link ${link.ifname}`));
+      }
+      await this.stopDaemon();
+      for (const file of ["logger.pid", "containerd/containerd.pid"]) await endProgram(join(this.execRoot, file));
+      this.#endBackground();
+      for (let tries = 0; tries < 20 && processesOf(this.directory).pids.length > 0; tries += 1) await sleep(50);
+      left.push(...processesOf(this.directory).lines);
+      const own = [this.namespace, this.outside];
+      left.push(...this.#strayMounts().filter((path) => !own.includes(path)));
+    } finally {
+      this.abandon();
     }
-    await this.stopDaemon();
-    for (const file of ["logger.pid", "containerd/containerd.pid"]) await endProgram(join(this.execRoot, file));
-    const left = processesOf(this.directory);
-    for (const mount of mountsUnder(this.directory)) execFileSync("umount", ["-l", mount]);
-    rmSync(this.directory, { recursive: true, force: true });
-    assert.deepEqual(left, [], "programs were left running");
+    assert.deepEqual(left, [], "left on the machine");
+  }
+
+  /** The default networks' namespaces end with the machine, not with the daemon; everything else is a stray. */
+  #strayMounts(): string[] {
+    return mountsUnder(this.directory).filter((path) => !path.startsWith(join(this.execRoot, "netns")));
+  }
+
+  #endBackground(): void {
+    for (const child of this.#background) child.kill("SIGKILL");
+  }
+
+  /** Ends and removes everything at once, whatever state it is in. */
+  abandon(): void {
+    hosts.delete(this);
+    this.#endBackground();
+    this.#child?.kill("SIGKILL");
+    for (const pid of processesOf(this.directory).pids)
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {} // it was quicker
+    for (const mount of mountsUnder(this.directory)) spawnSync("umount", ["-l", mount]);
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
+
+/** Somebody at a terminal. */
+export class Typist {
+  readonly #child: ChildProcess;
+  #seen = "";
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout?.on("data", (chunk: Buffer) => (this.#seen += chunk.toString()));
+  }
+  type(text: string): void {
+    this.#child.stdin?.write(text);
+  }
+  /** Waits until the screen has shown `text`. @throws after ten seconds, with what was shown */
+  async sees(text: string | RegExp): Promise<void> {
+    for (let tries = 0; !new RegExp(text).test(this.#seen); tries += 1) {
+      assert.ok(tries < 200, `${text} is not in ${JSON.stringify(this.#seen)}`);
+      await sleep(50);
+    }
+  }
+  /** @returns the exit status */
+  async done(): Promise<number> {
+    if (!hasEnded(this.#child)) await once(this.#child, "exit");
+    return this.#child.exitCode ?? -1;
+  }
+}
+
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;
+/** Links that some kernels put into every new namespace. */
+const linksOfKernel = ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+
+/** Runs a command in a network namespace. @throws when it fails */
+export const inside = (namespace: string, command: string, ...args: string[]): string =>
+  execFileSync("nsenter", [`--net=${namespace}`, command, ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 
 async function endProgram(pidfile: string): Promise<void> {
   if (!existsSync(pidfile)) return;
@@ -246,27 +394,4 @@ async function endProgram(pidfile: string): Promise<void> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
-}
-
-/** Command lines of processes that name a directory. */
-function processesOf(directory: string): string[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .flatMap((pid) => {
-      try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-        return line.includes(directory) ? [line] : [];
-      } catch {
-        return [];
-      }
-    });
-}
-
-/** Innermost first. */
-function mountsUnder(directory: string): string[] {
-  return readFileSync("/proc/self/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[1] ?? "")
-    .filter((path) => path.startsWith(`${directory}/`))
-    .toReversed();
 }
