@@ -15,7 +15,7 @@
  */
 import type { AddressPool } from "../../model/address-pool.ts";
 import type { Endpoint, EndpointAddress, PortBinding } from "../../model/endpoint.ts";
-import type { Cidr, IpAddress, NetworkId } from "../../model/ids.ts";
+import type { IpAddress, NetworkId } from "../../model/ids.ts";
 import type { BridgePort, Family, NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { EndpointView, NetworkView } from "../driver.ts";
 import { bridgeMac, bridgeName, portMac, portName } from "./names.ts";

@@ -100,8 +100,13 @@ async function pullOne(
 ): Promise<void> {
   const name = repositoryOf(parsed);
   const shown = familiar(name);
-  onProgress({ status: `Pulling from ${parsed.path}`, id: which });
-  const { target, digest } = await pullImage(client, from, which, platform, lease, onProgress);
+  const { target, digest } = await pullImage(
+    client,
+    from,
+    { path: parsed.path, which, ...(platform !== undefined && { platform }) },
+    lease,
+    onProgress,
+  );
   const before = (await store.records()).find((r) => r.name === `${name}:${which}` || r.name === `${name}@${which}`);
   if (!which.startsWith("sha256:")) await store.name(`${name}:${which}`, target);
   await store.name(`${name}@${digest}`, target);

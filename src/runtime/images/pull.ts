@@ -29,8 +29,7 @@ export function readPlatform(text: string | undefined): { os: string; architectu
 export async function pullImage(
   client: ContainerdClient,
   repository: Repository,
-  which: string,
-  platform: string | undefined,
+  { path, which, platform }: { readonly path: string; readonly which: string; readonly platform?: string },
   lease: string,
   onProgress: OnProgress,
 ): Promise<{ readonly target: Descriptor; readonly digest: string }> {
@@ -38,6 +37,7 @@ export async function pullImage(
   const digest = sha256(first.bytes);
   if (which.startsWith("sha256:") && which !== digest)
     throw invalid(`manifest verification failed for digest ${which}`);
+  onProgress({ status: `Pulling from ${path}`, id: which });
   const chosen = await choosePlatform(repository, first, platform, which);
   const manifest = JSON.parse(chosen.bytes.toString("utf8")) as Manifest;
   const config = await readConfig(repository, manifest.config);
