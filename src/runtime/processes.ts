@@ -134,7 +134,7 @@ export class ContainerProcesses implements Processes {
       try {
         return await this.reap(id);
       } catch (error) {
-        if (!hasCode(error, code.failedPrecondition)) throw error; // else it has not ended yet
+        if (!stillRuns(error)) throw error;
       }
       await sleep(10);
     }
@@ -342,6 +342,10 @@ export class ContainerProcesses implements Processes {
     return join(this.#parts.dataRoot, "containers", id, `${id}-json.log`);
   }
 }
+
+/** Killed, but not gone yet: the shim says it in words. */
+const stillRuns = (error: unknown) =>
+  hasCode(error, code.failedPrecondition) || /delete a running process/.test(detailsOf(error));
 
 /** It ended by itself meanwhile. */
 function ended(error: unknown): void {

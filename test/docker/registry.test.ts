@@ -170,7 +170,7 @@ describe("registries", () => {
     });
 
     it("takes this machine's entry of a list, and leaves nothing when it breaks off", async () => {
-      const layer = put(await readFile(join(host.directory, "images/busybox-root.tar")));
+      const layer = put(readFileSync(join(host.directory, "images/busybox-root.tar")));
       const config = (architecture: string) =>
         put(
           JSON.stringify({
