@@ -36,7 +36,10 @@ for_test() {
   have script || need bsdutils /usr/bin/script
   have nsenter || need util-linux /usr/bin/nsenter
 }
-for_bench() { have iptables || need iptables /usr/sbin/iptables; }
+for_bench() {
+  have iptables || need iptables /usr/sbin/iptables
+  have ping || need iputils-ping /usr/bin/ping /bin/ping
+}
 
 # Packages may start nothing: policy-rc.d says so for the time of the installation.
 install_packages() {

@@ -1,0 +1,239 @@
+/**
+ * `npm run bench`: the figures, against Debian's dockerd in the same run, as ratios of medians. Needs root, dockerd and some
+ * minutes of a quiet machine. `node bench/bench.ts api run packets scale` takes only the parts that are named.
+ */
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { buildBusybox } from "../tools/busybox-image.ts";
+import { Engine } from "./engine.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const directory = mkdtempSync(join(tmpdir(), "tombolo-bench-"));
+const dockerd =
+  ["/usr/sbin/dockerd", join(root, "build/debian-docker/usr/sbin/dockerd")].find((path) => existsSync(path)) ??
+  "dockerd";
+const ours = new Engine("tombolo", directory, [
+  join(root, "bin/tombolod"),
+  "-H",
+  "unix://SOCKET",
+  "--data-root",
+  "DATA",
+  "--exec-root",
+  "EXEC",
+  "--pidfile",
+  "PID",
+]);
+const theirs = new Engine("dockerd", directory, [
+  dockerd,
+  "-H",
+  "unix://SOCKET",
+  "--data-root",
+  "DATA",
+  "--exec-root",
+  "EXEC",
+  "--pidfile",
+  "PID",
+  "--userland-proxy=false",
+]);
+
+const median = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+interface Figure {
+  readonly what: string;
+  readonly value: string;
+  readonly goal: string;
+  readonly met: boolean;
+}
+const figures: Figure[] = [];
+const report = (what: string, value: number, goal: number, better: "low" | "high", note: string, unit = "") =>
+  figures.push({
+    what,
+    value: `${value.toFixed(2)}${unit} (${note})`,
+    goal: `${better === "low" ? "≤" : "≥"} ${goal}${unit}`,
+    met: better === "low" ? value <= goal : value >= goal,
+  });
+
+/** Network create and connect at the API. */
+async function api(): Promise<void> {
+  const rounds = 21;
+  const measure = async (engine: Engine) => {
+    engine.docker("run", "-d", "--name", "api", "busybox", "sleep", "1d");
+    const create: number[] = [];
+    const connect: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      create.push(await engine.timed("POST", "/v1.41/networks/create", { Name: `n${round}` }));
+      connect.push(await engine.timed("POST", `/v1.41/networks/n${round}/connect`, { Container: "api" }));
+      await engine.timed("POST", `/v1.41/networks/n${round}/disconnect`, { Container: "api" });
+      await engine.timed("DELETE", `/v1.41/networks/n${round}`);
+    }
+    engine.docker("rm", "-f", "api");
+    return { create: median(create), connect: median(connect) };
+  };
+  const [a, b] = [await measure(ours), await measure(theirs)];
+  const note = (x: number, y: number) => `${x.toFixed(1)} ms against ${y.toFixed(1)} ms`;
+  report("network create", a.create / b.create, 0.4, "low", note(a.create, b.create));
+  report("network connect", a.connect / b.connect, 0.4, "low", note(a.connect, b.connect));
+}
+
+/** `docker run --rm busybox true` on a user bridge, by the client. */
+function run(): void {
+  const measure = (engine: Engine) => {
+    engine.docker("network", "create", "runs");
+    const times = Array.from({ length: 11 }, () => {
+      const begun = performance.now();
+      engine.docker("run", "--rm", "--network", "runs", "busybox", "true");
+      return performance.now() - begun;
+    });
+    engine.docker("network", "rm", "runs");
+    return median(times);
+  };
+  const [a, b] = [measure(ours), measure(theirs)];
+  report("docker run --rm busybox true", a / b, 0.7, "low", `${a.toFixed(0)} ms against ${b.toFixed(0)} ms`);
+}
+
+interface Pair {
+  readonly server: string;
+  readonly client: string;
+  readonly address: string;
+}
+/** Throughput and turns between two namespaces. */
+async function load({ server, client, address }: Pair): Promise<{ stream: number; turns: number }> {
+  const script = join(root, "bench/load.ts");
+  const serving = spawn("nsenter", [`--net=${server}`, process.execPath, script, "serve"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(serving.stdout, "data");
+  const one = (mode: string) =>
+    Number(execFileSync("nsenter", [`--net=${client}`, process.execPath, script, mode, address], { encoding: "utf8" }));
+  const of = (mode: string) => median([one(mode), one(mode), one(mode)]);
+  const result = { stream: of("stream"), turns: of("turns") };
+  serving.kill("SIGKILL");
+  return result;
+}
+
+function barePair(): Pair {
+  const [bridge, server, client] = ["bridge", "server", "client"].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const file of [bridge, server, client]) {
+    writeFileSync(file, "");
+    execFileSync("unshare", [`--net=${file}`, "ip", "link", "set", "lo", "up"]);
+  }
+  const inside = (file: string, ...args: string[]) => execFileSync("nsenter", [`--net=${file}`, "ip", ...args]);
+  inside(bridge, "link", "add", "br0", "up", "type", "bridge");
+  for (const [file, number] of [
+    [server, 1],
+    [client, 2],
+  ] as const) {
+    const holder = spawn("nsenter", [`--net=${file}`, "sleep", "30"]);
+    spawnSync("sleep", ["0.1"]);
+    inside(
+      bridge,
+      "link",
+      "add",
+      `port${number}`,
+      "up",
+      "master",
+      "br0",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "eth0",
+      "netns",
+      String(holder.pid),
+    );
+    holder.kill("SIGKILL");
+    inside(file, "address", "add", `10.9.9.${number}/24`, "dev", "eth0");
+    inside(file, "link", "set", "eth0", "up");
+  }
+  return { server, client, address: "10.9.9.1" };
+}
+
+function containerPair(engine: Engine): Pair {
+  engine.docker("network", "create", "load");
+  const start = (name: string) => {
+    engine.docker("run", "-d", "--name", name, "--network", "load", "busybox", "sleep", "1d");
+    return `/proc/${engine.docker("inspect", "-f", "{{.State.Pid}}", name)}/ns/net`;
+  };
+  const [server, client] = [start("server"), start("client")];
+  return {
+    server,
+    client,
+    address: engine.docker("inspect", "-f", "{{.NetworkSettings.Networks.load.IPAddress}}", "server"),
+  };
+}
+
+async function packets(): Promise<void> {
+  const bare = await load(barePair());
+  const a = await load(containerPair(ours));
+  const b = await load(containerPair(theirs));
+  const note = (x: number, y: number) => `dockerd ${(x / y).toFixed(2)}`;
+  report("TCP throughput, of two bare namespaces", a.stream / bare.stream, 0.95, "high", note(b.stream, bare.stream));
+  report("TCP turns, of two bare namespaces", a.turns / bare.turns, 0.95, "high", note(b.turns, bare.turns));
+  for (const engine of [ours, theirs]) {
+    engine.docker("rm", "-f", "server", "client");
+    engine.docker("network", "rm", "load");
+  }
+}
+
+/** Memory at rest, the 500th connect, and a restart under 200 containers. */
+async function scale(): Promise<void> {
+  report("the daemon at rest", ours.memory(), 120, "low", "resident", " MiB");
+  ours.docker("network", "create", "--subnet", "10.200.0.0/16", "many");
+  const connects: number[] = [];
+  for (let number = 0; number < 500; number += 1) {
+    ours.docker("run", "-d", "--name", `c${number}`, "busybox", "sleep", "1d");
+    connects.push(await ours.timed("POST", "/v1.41/networks/many/connect", { Container: `c${number}` }));
+    if (number === 199) await restart();
+  }
+  const [early, late] = [median(connects.slice(5, 16)), median(connects.slice(489, 500))];
+  report(
+    "the 500th connect, of the 10th",
+    late / early,
+    1.3,
+    "low",
+    `${late.toFixed(1)} ms against ${early.toFixed(1)} ms`,
+  );
+}
+
+async function restart(): Promise<void> {
+  const pid = ours.docker("inspect", "-f", "{{.State.Pid}}", "c0");
+  const address = ours.docker("inspect", "-f", "{{.NetworkSettings.Networks.many.IPAddress}}", "c1");
+  const ping = spawn("nsenter", [`--net=/proc/${pid}/ns/net`, "ping", "-q", "-i", "0.01", "-w", "10", address], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  ping.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  await ours.stop();
+  const milliseconds = await ours.start();
+  await once(ping, "close");
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? [];
+  report("restart with 200 containers", milliseconds / 1000, 3, "low", "until it answers", " s");
+  report("packets of a 10 ms ping lost meanwhile", Number(sent) - Number(received), 0, "low", `of ${sent}`);
+}
+
+const parts = { api, run, packets, scale } as const;
+const named = process.argv.slice(2);
+try {
+  const { image } = await buildBusybox(join(directory, "images"));
+  for (const engine of [ours, theirs]) {
+    await engine.start();
+    engine.docker("load", "-i", image);
+  }
+  // A first start writes what later ones find: memory is that of a daemon that was started before.
+  await ours.stop();
+  await ours.start();
+  for (const [name, part] of Object.entries(parts)) if (named.length === 0 || named.includes(name)) await part();
+} finally {
+  for (const engine of [ours, theirs]) await engine.clean();
+  for (const file of ["bridge", "server", "client"]) spawnSync("umount", [join(directory, file)], { stdio: "ignore" });
+  rmSync(directory, { recursive: true, force: true });
+}
+for (const { what, value, goal, met } of figures)
+  console.log(`${met ? "met   " : "missed"}  ${what.padEnd(42)} ${value.padEnd(36)} ${goal}`);

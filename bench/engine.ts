@@ -1,0 +1,112 @@
+import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** A daemon under measurement, in a network namespace of its own. */
+export class Engine {
+  readonly name: string;
+  readonly directory: string;
+  readonly socket: string;
+  readonly namespace: string;
+  readonly #command: readonly string[];
+  #child: ChildProcess | undefined;
+
+  /** @param command the daemon with its flags; SOCKET, DATA, EXEC and PID are replaced */
+  constructor(name: string, parent: string, command: readonly string[]) {
+    this.name = name;
+    this.directory = join(parent, name);
+    this.socket = join(this.directory, "docker.sock");
+    this.namespace = join(this.directory, "ns");
+    const places = {
+      SOCKET: this.socket,
+      DATA: join(this.directory, "data"),
+      EXEC: join(this.directory, "exec"),
+      PID: join(this.directory, "pid"),
+    };
+    this.#command = command.map((word) =>
+      Object.entries(places).reduce((text, [key, value]) => text.replace(key, value), word),
+    );
+    mkdirSync(this.directory, { recursive: true });
+    writeFileSync(this.namespace, "");
+    execFileSync("unshare", [`--net=${this.namespace}`, "ip", "link", "set", "lo", "up"]);
+  }
+
+  /** @returns milliseconds until it answers */
+  async start(): Promise<number> {
+    const begun = performance.now();
+    this.#child = spawn("nsenter", [`--net=${this.namespace}`, ...this.#command], { stdio: "ignore" });
+    for (;;) {
+      if ((await this.call("GET", "/_ping").catch(() => 0)) === 200) return performance.now() - begun;
+      if (this.#child.exitCode !== null) throw new Error(`${this.name} ended with ${this.#child.exitCode}`);
+      await sleep(5);
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child === undefined || this.#child.exitCode !== null) return;
+    const gone = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
+    await gone;
+  }
+
+  /** Resident memory of the daemon in MiB. */
+  memory(): number {
+    return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.#child?.pid}/status`, "utf8"))?.[1]) / 1024;
+  }
+
+  /** @returns the status */
+  async call(method: string, path: string, body?: object): Promise<number> {
+    const text = body === undefined ? "" : JSON.stringify(body);
+    const headers = {
+      host: "docker",
+      ...(body && { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) }),
+    };
+    return new Promise((resolve, reject) => {
+      const sent = request({ socketPath: this.socket, method, path, headers }, (response) => {
+        response.resume().on("end", () => resolve(response.statusCode ?? 0));
+      });
+      sent.on("error", reject).end(text);
+    });
+  }
+  /** @returns milliseconds @throws when it is refused */
+  async timed(method: string, path: string, body?: object): Promise<number> {
+    const begun = performance.now();
+    const status = await this.call(method, path, body);
+    if (status >= 400) throw new Error(`${this.name}: ${method} ${path}: ${status}`);
+    return performance.now() - begun;
+  }
+
+  docker(...args: string[]): string {
+    const { status, stdout, stderr } = spawnSync("docker", args, {
+      env: { ...process.env, DOCKER_HOST: `unix://${this.socket}` },
+      encoding: "utf8",
+    });
+    if (status !== 0) throw new Error(`${this.name}: docker ${args.join(" ")}: ${stderr}`);
+    return stdout.trim();
+  }
+
+  /** Ends what it left running, and removes its directory. */
+  async clean(): Promise<void> {
+    const ids = this.docker("ps", "-aq")
+      .split("\n")
+      .filter((id) => id !== "");
+    for (let at = 0; at < ids.length; at += 50) this.docker("rm", "-f", ...ids.slice(at, at + 50));
+    await this.stop();
+    for (const file of ["exec/logger.pid", "exec/containerd/containerd.pid"]) {
+      try {
+        process.kill(Number(readFileSync(join(this.directory, file), "utf8")), "SIGTERM");
+      } catch {
+        // dockerd ends its own containerd
+      }
+    }
+    await sleep(1000);
+    for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n").toReversed()) {
+      const path = line.split(" ")[1] ?? "";
+      if (path.startsWith(`${this.directory}/`)) spawnSync("umount", ["-l", path]);
+    }
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
