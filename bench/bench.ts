@@ -210,9 +210,10 @@ async function restart(): Promise<void> {
   });
   let said = "";
   ping.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const over = once(ping, "close");
   await ours.stop();
   const milliseconds = await ours.start();
-  await once(ping, "close");
+  await over;
   const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? [];
   report("restart with 200 containers", milliseconds / 1000, 3, "low", "until it answers", " s");
   report("packets of a 10 ms ping lost meanwhile", Number(sent) - Number(received), 0, "low", `of ${sent}`);
