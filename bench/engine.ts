@@ -65,7 +65,7 @@ export class Engine {
       ...(body && { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) }),
     };
     return new Promise((resolve, reject) => {
-      const sent = request({ socketPath: this.socket, method, path, headers }, (response) => {
+      const sent = request({ socketPath: this.socket, method, path, headers, agent: false }, (response) => {
         response.resume().on("end", () => resolve(response.statusCode ?? 0));
       });
       sent.on("error", reject).end(text);
@@ -90,9 +90,8 @@ export class Engine {
 
   /** Ends what it left running, and removes its directory. */
   async clean(): Promise<void> {
-    const ids = this.docker("ps", "-aq")
-      .split("\n")
-      .filter((id) => id !== "");
+    const answers = (await this.call("GET", "/_ping").catch(() => 0)) === 200;
+    const ids = (answers ? this.docker("ps", "-aq") : "").split("\n").filter((id) => id !== "");
     for (let at = 0; at < ids.length; at += 50) this.docker("rm", "-f", ...ids.slice(at, at + 50));
     await this.stop();
     for (const file of ["exec/logger.pid", "exec/containerd/containerd.pid"]) {

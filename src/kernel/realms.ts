@@ -18,6 +18,8 @@ export interface Realm {
   close(): void;
 }
 
+const idle = 1000; // milliseconds after which a sandbox's libnftables is let go: right after a transaction it would wait
+
 export interface Realms {
   readonly namespaces: Namespaces;
   /** undefined when the namespace does not exist. */
@@ -62,6 +64,11 @@ export function createRealms(namespaces: Namespaces): Realms {
 function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   const route = namespaces.inside(namespace, () => new RouteSocket());
   let nft: Nft | undefined;
+  let resting: NodeJS.Timeout | undefined;
+  const closeNft = () => {
+    nft?.close();
+    nft = undefined;
+  };
   const link: Realm["link"] = (by) => {
     try {
       const reply = route.exchange(getLink(by))[0];
@@ -73,7 +80,13 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   };
   return {
     route,
-    nft: () => (nft ??= namespaces.inside(namespace, () => new Nft())),
+    nft() {
+      nft ??= namespaces.inside(namespace, () => new Nft());
+      clearTimeout(resting);
+      // A context is about a megabyte, and a sandbox needs its rules once.
+      if (namespace !== "host") resting = setTimeout(closeNft, idle).unref();
+      return nft;
+    },
     link,
     links: () => route.dump(dumpLinks).map((reply) => readLink(reply.body)),
     indexOf(name) {
@@ -82,8 +95,9 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
       return found.index;
     },
     close() {
+      clearTimeout(resting);
       route.close();
-      nft?.close();
+      closeNft();
     },
   };
 }
