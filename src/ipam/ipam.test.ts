@@ -291,13 +291,4 @@ describe("addresses", () => {
     await store.update((tx) => releaseAddresses(tx, "e1"));
     assert.equal((await claim("e5")).result, "10.0.0.128");
   });
-
-  it("of a /31 are both given", async () => {
-    const store = createMemoryStore();
-    const { pools } = await open(store, "a", [subnet("10.0.0.0/31")]);
-    const pool = pools[0];
-    assert.ok(pool);
-    assert.equal(pool.gateway, "10.0.0.0");
-    assert.equal((await store.update((tx) => claimAddress(tx, pool, undefined, "e"))).result, "10.0.0.1");
-  });
 });
