@@ -37,7 +37,9 @@ export class Engine {
   /** @returns milliseconds until it answers */
   async start(): Promise<number> {
     const begun = performance.now();
-    this.#child = spawn("nsenter", [`--net=${this.namespace}`, ...this.#command], { stdio: "ignore" });
+    this.#child = spawn("nsenter", [`--net=${this.namespace}`, ...this.#command], {
+      stdio: ["ignore", "ignore", process.env.BENCH_LOG ? "inherit" : "ignore"],
+    });
     for (;;) {
       if ((await this.call("GET", "/_ping").catch(() => 0)) === 200) return performance.now() - begun;
       if (this.#child.exitCode !== null) throw new Error(`${this.name} ended with ${this.#child.exitCode}`);

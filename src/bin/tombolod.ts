@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { pino } from "pino";
 import { ConfigError, readConfig } from "../daemon/config.ts";
 import { startDaemon } from "../daemon/daemon.ts";
+import { EngineError } from "../lib/errors.ts";
 import { StoreError } from "../store/store.ts";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -10,7 +11,7 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 
 /** Mistakes that the user can mend are said in one line; others with their stack. */
 function fail(error: unknown): never {
-  const known = error instanceof ConfigError || error instanceof StoreError;
+  const known = error instanceof ConfigError || error instanceof StoreError || error instanceof EngineError;
   console.error(known ? `tombolod: ${error.message}` : error);
   process.exit(1);
 }

@@ -38,7 +38,7 @@ export function createHost(kernel: Kernel): Host {
     firewallWarnings: () =>
       kernel.foreignDrops().map(({ family, table, chain }) => {
         const place = `${family} ${table} ${chain}`;
-        return `WARNING: another firewall drops what containers forward: nftables chain "${place}" has policy drop. To let them through: nft insert rule ${place} meta iifkind bridge accept; nft insert rule ${place} meta oifkind bridge accept`;
+        return `WARNING: another firewall drops what containers forward: nftables chain "${place}" has policy drop. To let them through: nft 'insert rule ${place} meta iifkind "bridge" accept; insert rule ${place} meta oifkind "bridge" accept'`;
       }),
   };
 }

@@ -66,12 +66,12 @@ ${guard[family]}
 /** What the owner `host` wants. IPv6 forwarding only when a network needs it: it ends router discovery on the uplinks. */
 export function planHost(wish: {
   readonly ipv6: boolean;
-  readonly raised: Readonly<Record<string, string>>;
+  readonly fitting: Readonly<Record<string, string>>;
 }): PlanObject[] {
   const values: Record<string, string> = {
     "net.ipv4.ip_forward": "1",
     ...(wish.ipv6 && { "net.ipv6.conf.all.forwarding": "1", "net.ipv6.conf.default.forwarding": "1" }),
-    ...wish.raised,
+    ...wish.fitting,
   };
   return Object.entries(values).map(([key, value]) => ({ kind: "sysctl", namespace: "host", key, value }));
 }
@@ -90,17 +90,26 @@ export const neighbourLimits: Readonly<Record<string, number>> = {
 };
 
 /**
- * The limits of this host's first namespace that are below ours; other namespaces do not have them. They are only ever raised.
- * @param read gives a sysctl's value, and throws when the kernel does not know it
+ * Only kernels with br_netfilter have these. Switched on, as they are by default, a bridge translates published ports
+ * itself and hands the packet from port to port: back to its sender, or past `isolated`, it then never arrives.
  */
-export function tooLow(read: (key: string) => string): Record<string, string> {
-  const low: Record<string, string> = {};
-  for (const [key, limit] of Object.entries(neighbourLimits)) {
+const bridgeFilters = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+
+/**
+ * Sysctls that not every kernel and namespace has: limits of this host's first namespace that are below ours (they are
+ * only ever raised), and what bridges must not do.
+ * @param read gives a sysctl's value, and throws when the kernel does not know it
+ * @param alone false where dockerd works on the same bridges' kernel: its isolation needs the filters
+ */
+export function fittingSysctls(read: (key: string) => string, alone: boolean): Record<string, string> {
+  const known = (key: string) => {
     try {
-      if (Number(read(key)) < limit) low[key] = String(limit);
+      return read(key);
     } catch {
-      // Not the first namespace: the limits are somebody else's.
+      return undefined;
     }
-  }
-  return low;
+  };
+  const low = Object.entries(neighbourLimits).filter(([key, limit]) => Number(known(key) ?? limit) < limit);
+  const there = alone ? bridgeFilters.filter((key) => known(key) !== undefined) : [];
+  return Object.fromEntries([...low.map(([key, limit]) => [key, String(limit)]), ...there.map((key) => [key, "0"])]);
 }

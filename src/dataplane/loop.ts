@@ -3,7 +3,7 @@ import { KernelError } from "../kernel/kernel.ts";
 import type { Owner, Plan, PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
-import { baseText, tooLow } from "./base.ts";
+import { baseText, fittingSysctls } from "./base.ts";
 import { Believed, type ReadKind, readKinds } from "./believed.ts";
 import type { DataplaneParts } from "./create-dataplane.ts";
 import type { Dataplane, Difference } from "./dataplane.ts";
@@ -29,7 +29,7 @@ export class Loop implements Dataplane {
   readonly #repairs: RepairTimer;
   readonly #end = new AbortController();
   #rows: Snapshot;
-  #raised: Readonly<Record<string, string>> = {};
+  #fitting: Readonly<Record<string, string>> = {};
   #following: Promise<void> | undefined;
   #unlisten = () => {};
 
@@ -45,7 +45,9 @@ export class Loop implements Dataplane {
 
   async start(): Promise<void> {
     const { kernel, store } = this.#parts;
-    this.#raised = tooLow((key) => kernel.sysctl("host", key));
+    const dockerd = kernel.link("host", "docker0");
+    const alone = dockerd === undefined || dockerd.owner !== undefined;
+    this.#fitting = fittingSysctls((key) => kernel.sysctl("host", key), alone);
     kernel.ensureBase(baseText);
     this.#unlisten = kernel.events((event) => this.#hear(event));
     this.#believed.readAll(kernel);
@@ -97,7 +99,7 @@ export class Loop implements Dataplane {
     for (const owner of owners) {
       let objects: readonly PlanObject[];
       try {
-        objects = planOf(rows, owner, this.#parts.driverFor, this.#raised);
+        objects = planOf(rows, owner, this.#parts.driverFor, this.#fitting);
       } catch (error) {
         failed.set(owner, error as Error);
         continue;

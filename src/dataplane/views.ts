@@ -35,16 +35,16 @@ export function allOwners(rows: Snapshot): Owner[] {
 
 /**
  * What one owner wants, from rows alone; nothing when its row is gone.
- * @param raised sysctls that the daemon found too low at start
+ * @param fitting sysctls of the host that this kernel has and that have to be set
  * @throws {EngineError} what the driver says to the network's options
  */
 export function planOf(
   rows: Snapshot,
   owner: Owner,
   driverFor: DriverFor,
-  raised: Readonly<Record<string, string>>,
+  fitting: Readonly<Record<string, string>>,
 ): readonly PlanObject[] {
-  if (owner === "host") return planHost({ ipv6: rows.list("networks").some((n) => n.spec.ipv6), raised });
+  if (owner === "host") return planHost({ ipv6: rows.list("networks").some((n) => n.spec.ipv6), fitting });
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
   switch (owner.slice(0, at)) {

@@ -3,7 +3,7 @@ import { KernelError } from "./kernel.ts";
 import type { Namespaces } from "./namespaces.ts";
 import { dumpLinks, getLink, type LinkInfo, readLink } from "./netlink/links.ts";
 import { RouteSocket } from "./netlink/socket.ts";
-import { Nft } from "./nft/nft.ts";
+import { contextsLeft, Nft } from "./nft/nft.ts";
 
 /** What is kept open for one namespace. Open sockets keep the namespace alive, so `forget` closes them before it goes. */
 export interface Realm {
@@ -61,11 +61,20 @@ export function createRealms(namespaces: Namespaces): Realms {
   };
 }
 
+/** How to close each sandbox's context, the oldest first. */
+const restingContexts = new Set<() => void>();
+function closeOldest(): void {
+  const [oldest] = restingContexts;
+  oldest?.();
+}
+
 function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   const route = namespaces.inside(namespace, () => new RouteSocket());
   let nft: Nft | undefined;
   let resting: NodeJS.Timeout | undefined;
   const closeNft = () => {
+    clearTimeout(resting);
+    restingContexts.delete(closeNft);
     nft?.close();
     nft = undefined;
   };
@@ -81,10 +90,14 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   return {
     route,
     nft() {
+      if (nft === undefined && contextsLeft() === 0) closeOldest();
       nft ??= namespaces.inside(namespace, () => new Nft());
       clearTimeout(resting);
       // A context is about a megabyte, and a sandbox needs its rules once.
-      if (namespace !== "host") resting = setTimeout(closeNft, idle).unref();
+      if (namespace !== "host") {
+        restingContexts.add(closeNft);
+        resting = setTimeout(closeNft, idle).unref();
+      }
       return nft;
     },
     link,
@@ -95,7 +108,6 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
       return found.index;
     },
     close() {
-      clearTimeout(resting);
       route.close();
       closeNft();
     },

@@ -129,16 +129,8 @@ export class ContainerProcesses implements Processes {
 
   /** Kills every process of a container and deletes its task. */
   async #endTask(id: ContainerId): Promise<void> {
-    for (let tries = 0; tries < 1000; tries += 1) {
-      await unlessMissing(this.#parts.client.tasks.kill({ containerId: id, signal: 9, all: true })).catch(ended);
-      try {
-        return await this.reap(id);
-      } catch (error) {
-        if (!stillRuns(error)) throw error;
-      }
-      await sleep(10);
-    }
-    throw system(`container ${id} did not end after SIGKILL`);
+    await unlessMissing(this.#parts.client.tasks.kill({ containerId: id, signal: 9, all: true })).catch(ended);
+    await this.reap(id);
   }
 
   /** The exit's follow-up and a removal may both want it: the shim is told once. */
@@ -150,10 +142,22 @@ export class ContainerProcesses implements Processes {
 
   async #reap(id: ContainerId): Promise<void> {
     // Only the deletion waits until the shim has passed on the last output.
-    const deleted = await unlessMissing(this.#parts.client.tasks.delete({ containerId: id }));
+    const deleted = await this.#deleteTask(id);
     this.#running.delete(id);
     // Without a task nothing came from it, and who attached before the start is waiting for what will come.
-    if (deleted !== undefined) await this.#letGo(id);
+    if (deleted) await this.#letGo(id);
+  }
+
+  async #deleteTask(id: ContainerId): Promise<boolean> {
+    for (let tries = 0; tries < 1000; tries += 1) {
+      try {
+        return (await unlessMissing(this.#parts.client.tasks.delete({ containerId: id }))) !== undefined;
+      } catch (error) {
+        if (!stillRuns(error)) throw error;
+      }
+      await sleep(10);
+    }
+    throw system(`container ${id} did not end`);
   }
 
   async #letGo(id: ContainerId): Promise<void> {

@@ -53,15 +53,23 @@ for (const signal of ["SIGTERM", "SIGINT"] as const)
 
 /**
  * A host for the tests of one file or suite, with busybox loaded. Each test must leave the audit at zero, and the last
- * one nothing on the machine.
+ * one nothing on the machine. With `clear`, each test begins without containers and networks.
  */
-export function useHost(options: HostOptions = {}): () => TestHost {
+export function useHost(options: HostOptions & { readonly clear?: boolean } = {}): () => TestHost {
   let host: TestHost | undefined;
   before(async () => {
     host = await TestHost.start(options);
     await host.loadBusybox();
   });
-  afterEach(() => host?.auditIsZero());
+  afterEach(async () => {
+    if (host === undefined) return;
+    if (host.ended) await host.startDaemon(options.env);
+    try {
+      await host.auditIsZero();
+    } finally {
+      if (options.clear === true) await host.clear();
+    }
+  });
   after(() => host?.stop());
   return () => {
     assert.ok(host, "the host did not start");

@@ -2,6 +2,7 @@ import koffi from "koffi";
 import { KernelError } from "../kernel.ts";
 import { errnoOfText } from "../libc.ts";
 import { RouteSocket } from "../netlink/socket.ts";
+import { LowDescriptors } from "./descriptors.ts";
 
 /** The library is loaded when the first context is made, so that what needs no nftables runs without it. */
 function load() {
@@ -18,6 +19,9 @@ function load() {
   };
 }
 let library: ReturnType<typeof load> | undefined;
+let descriptors: LowDescriptors | undefined;
+/** How many more contexts may be made before others are closed. */
+export const contextsLeft = () => descriptors?.left ?? Number.POSITIVE_INFINITY;
 
 /** How a listing is written (NFT_CTX_OUTPUT_* in nftables/libnftables.h). */
 export const output = { stateless: 1 << 2, json: 1 << 4, terse: 1 << 11 } as const;
@@ -35,7 +39,8 @@ export class Nft {
     this.#lib = library ??= load();
     // Without a free descriptor libnftables ends the process: have an error instead.
     new RouteSocket().close();
-    const context: unknown = this.#lib.make(0);
+    descriptors ??= new LowDescriptors();
+    const context = descriptors.lend((): unknown => this.#lib.make(0));
     if (context === null) throw new KernelError("ENOMEM", "nftables: no context");
     this.#lib.bufferOutput(context);
     this.#lib.bufferError(context);
@@ -58,6 +63,7 @@ export class Nft {
 
   close(): void {
     this.#lib.free(this.#context);
+    descriptors?.giveBack();
   }
 }
 

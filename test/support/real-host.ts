@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import { execFile, spawnSync } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { createDataplane } from "../../src/dataplane/create-dataplane.ts";
+import type { Dataplane } from "../../src/dataplane/dataplane.ts";
+import { drivers } from "../../src/drivers/index.ts";
+import type { Kernel, Step } from "../../src/kernel/kernel.ts";
+import { calls } from "../../src/kernel/libc.ts";
+import { createKernel } from "../../src/kernel/linux-kernel.ts";
+import type { NamespaceName, PlanObject } from "../../src/model/plan.ts";
+import { createMemoryStore } from "../../src/store/memory-store.ts";
+import type { Store, Transaction } from "../../src/store/store.ts";
+import { idOf } from "./rows.ts";
+
+const newNet = 0x40000000; // CLONE_NEWNET
+/** Where a command runs or a server stands: on the host, in the sandbox of container N, or beyond the uplink. */
+export type Place = "host" | "outside" | number;
+
+/** The host's addresses on its uplink, and those of the machine behind it, which has routes to all containers. */
+export const addresses = {
+  host: "192.0.2.1",
+  host6: "2001:db8::1",
+  outside: "192.0.2.2",
+  outside6: "2001:db8::2",
+} as const;
+
+/** A host of its own: a fresh network namespace with the real kernel, a data plane, and another machine behind `uplink`. */
+export class RealHost implements AsyncDisposable {
+  readonly store: Store = createMemoryStore();
+  readonly logged: string[] = [];
+  /** Steps that went to the kernel since the last `restart`. */
+  steps: Step[] = [];
+  kernel: Kernel;
+  dataplane: Dataplane;
+  readonly #directory = mkdtempSync(join(tmpdir(), "tombolo-host-"));
+  readonly #outside: Kernel;
+  readonly #closers: (() => void)[] = [];
+
+  private constructor() {
+    assert.equal(calls.unshare(newNet), 0, "needs root");
+    run("ip", "link", "set", "lo", "up");
+    this.#outside = createKernel({ netnsDir: join(this.#directory, "outside"), engine: "outside" });
+    this.#outside.apply(beyond.map((object) => ({ verb: "create", object, owner: "host" })));
+    [this.kernel, this.dataplane] = this.#open();
+  }
+
+  static async open(): Promise<RealHost> {
+    const host = new RealHost();
+    await host.dataplane.start();
+    return host;
+  }
+
+  #open(): [Kernel, Dataplane] {
+    const real = createKernel({ netnsDir: join(this.#directory, "netns"), engine: "test" });
+    const apply = (steps: readonly Step[]) => {
+      this.steps.push(...steps);
+      real.apply(steps);
+    };
+    const kernel: Kernel = { ...real, apply };
+    const note = (_: object, message: string) => void this.logged.push(message);
+    const log = { info: note, warn: note };
+    return [kernel, createDataplane({ store: this.store, kernel, driverFor: (name) => drivers[name], log })];
+  }
+
+  /** Ends the data plane and its kernel, and starts others that know nothing. */
+  async restart(meanwhile = (_: Transaction) => {}): Promise<void> {
+    await this.dataplane.stop();
+    this.kernel.close();
+    await this.store.update(meanwhile);
+    this.steps = [];
+    [this.kernel, this.dataplane] = this.#open();
+    await this.dataplane.start();
+  }
+
+  /** Commits, and waits until all that has a row is in the kernel. */
+  async commit(change: (tx: Transaction) => void): Promise<void> {
+    const { revision } = await this.store.update(change);
+    const rows = this.store.snapshot();
+    await this.dataplane.settled("host", revision);
+    for (const { id } of rows.list("networks")) await this.dataplane.settled(`network:${id}`, revision);
+    for (const { id } of rows.list("endpoints")) await this.dataplane.settled(`endpoint:${id}`, revision);
+  }
+
+  async assertClean(): Promise<void> {
+    assert.deepEqual(await this.dataplane.audit(), []);
+  }
+
+  /** @returns milliseconds until the audit is at zero; at most 1,000 */
+  async repaired(what: string): Promise<number> {
+    const start = performance.now();
+    for (;;) {
+      const differences = await this.dataplane.audit();
+      const took = performance.now() - start;
+      if (differences.length === 0) return took;
+      assert.ok(took < 1000, `${what}: ${JSON.stringify(differences)}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  /** Runs a command. @returns what it printed; undefined when it failed */
+  async try(place: Place, command: string, ...args: string[]): Promise<string | undefined> {
+    const [first = "", ...rest] = [...this.#enter(place), command, ...args];
+    try {
+      return (await promisify(execFile)(first, rest, { encoding: "utf8" })).stdout;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Runs a command and waits for it. @throws when it fails */
+  run(place: Place, command: string, ...args: string[]): string {
+    const [first = "", ...rest] = [...this.#enter(place), command, ...args];
+    return run(first, ...rest);
+  }
+
+  #enter(place: Place): string[] {
+    if (place === "host") return [];
+    const path =
+      place === "outside" ? this.#outside.namespacePath(theOutside) : this.kernel.namespacePath(sandboxOf(place));
+    return ["nsenter", `--net=${path}`];
+  }
+
+  /** Answers HTTP with the address of whoever asks, on all addresses of the place. */
+  serve(place: Place, port: number): void {
+    this.#inside(place, () => {
+      const server = createServer((request, response) => {
+        response.setHeader("connection", "close");
+        response.end((request.socket.remoteAddress ?? "").replace(/^::ffff:/, ""));
+      });
+      server.listen(port);
+      this.#closers.push(() => server.close());
+    });
+  }
+
+  /** Answers each datagram with the address of its sender. @returns the port */
+  serveUdp(place: Place, address: string): number {
+    const kernel = place === "outside" ? this.#outside : this.kernel;
+    const namespace = place === "outside" ? theOutside : place === "host" ? "host" : sandboxOf(place);
+    const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+    socket.on("message", (_, from) => socket.send(from.address, from.port, from.address));
+    this.#closers.push(() => socket.close());
+    socket.bind({ fd: kernel.socket(namespace, { protocol: "udp", address }) });
+    return socket.address().port;
+  }
+
+  #inside(place: Place, body: () => void): void {
+    if (place === "outside") this.#outside.inside(theOutside, body);
+    else this.kernel.inside(place === "host" ? "host" : sandboxOf(place), body);
+  }
+
+  /**
+   * Asks the server at an address and port.
+   * @returns the address that the server saw; "" when no answer came
+   */
+  async ask(from: Place, address: string, port: number): Promise<string> {
+    const at = address.includes(":") ? `[${address}]` : address;
+    const curl = ["-s", "-g", "--noproxy", "*", "--connect-timeout", "0.6", "--max-time", "2", `http://${at}:${port}/`];
+    return (await this.try(from, "curl", ...curl)) ?? "";
+  }
+
+  async askUdp(from: Place, address: string, port: number): Promise<string> {
+    const script = `echo hello | busybox nc -u -w 1 ${address} ${port}`;
+    return ((await this.try(from, "sh", "-c", script)) ?? "").trim();
+  }
+
+  async pings(from: Place, address: string): Promise<boolean> {
+    const family = address.includes(":") ? "ping6" : "ping";
+    return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", address)) !== undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const close of this.#closers) close();
+    await this.dataplane.stop();
+    for (const kernel of [this.kernel, this.#outside]) {
+      for (const namespace of kernel.namespaces())
+        kernel.apply([{ verb: "remove", object: { kind: "namespace", namespace } }]);
+      kernel.close();
+    }
+    await this.store.close();
+    for (const name of ["netns", "outside"]) calls.umount2(join(this.#directory, name), 2);
+    rmSync(this.#directory, { recursive: true });
+  }
+}
+
+const theOutside: NamespaceName = "sandbox:outside";
+const sandboxOf = (container: number): NamespaceName => `sandbox:${idOf("5", container)}`;
+const peer = { namespace: theOutside, name: "eth0", mac: "02:00:00:00:00:02" } as const;
+const on = (namespace: NamespaceName, link: string, address: string): PlanObject => ({
+  kind: "address",
+  namespace,
+  link,
+  address,
+});
+const through = (to: string, via: string): PlanObject => ({
+  kind: "route",
+  namespace: theOutside,
+  to,
+  link: "eth0",
+  via,
+});
+/** The other machine and the cable to it. */
+const beyond: readonly PlanObject[] = [
+  { kind: "namespace", namespace: theOutside },
+  { kind: "link", type: "veth", namespace: "host", name: "uplink", mac: "02:00:00:00:00:01", peer },
+  on("host", "uplink", `${addresses.host}/24`),
+  on("host", "uplink", `${addresses.host6}/64`),
+  on(theOutside, "eth0", `${addresses.outside}/24`),
+  on(theOutside, "eth0", `${addresses.outside6}/64`),
+  through("10.0.0.0/8", addresses.host),
+  through("fd00::/16", addresses.host6),
+];
+
+function run(command: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
+  assert.equal(status, 0, `${command} ${args.join(" ")}: ${stderr}`);
+  return stdout;
+}
