@@ -7,6 +7,14 @@ const guard: Readonly<Record<Family, string>> = {
   ip6: `    iifname != "lo" ip6 daddr ::1 drop`,
 };
 
+/** A host's program that asks 127.0.0.1 for a published port. */
+const fromLoopback: Readonly<Record<Family, string>> = {
+  ip: `    oifname != "lo" ip saddr 127.0.0.0/8 masquerade\n`,
+  ip6: "",
+};
+/** Linux takes no answer for ::1 from a bridge, whatever its source: better refused at once, so that programs go on to 127.0.0.1. */
+const loopback: Readonly<Record<Family, string>> = { ip: "", ip6: " ip6 daddr != ::1" };
+
 /**
  * The part of the table `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
@@ -46,7 +54,7 @@ ${guard[family]}
   }
   chain output {
     type nat hook output priority -100; policy accept;
-    meta l4proto { tcp, udp, sctp } fib daddr type local jump translate
+    meta l4proto { tcp, udp, sctp }${loopback[family]} fib daddr type local jump translate
   }
   chain forward {
     type filter hook forward priority filter; policy accept;
@@ -57,8 +65,7 @@ ${guard[family]}
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
-    oifname != "lo" ${family} saddr ${family === "ip" ? "127.0.0.0/8" : "::1"} masquerade
-    ${family} saddr vmap @leaving
+${fromLoopback[family]}    ${family} saddr vmap @leaving
   }
 `;
 }

@@ -163,9 +163,15 @@ export class RealHost implements AsyncDisposable {
     return (await this.try(from, "curl", ...curl)) ?? "";
   }
 
+  /** As `ask`, with one datagram. */
   async askUdp(from: Place, address: string, port: number): Promise<string> {
-    const script = `echo hello | busybox nc -u -w 1 ${address} ${port}`;
-    return ((await this.try(from, "sh", "-c", script)) ?? "").trim();
+    const type = address.includes(":") ? "udp6" : "udp4";
+    const program = `
+      const socket = require("node:dgram").createSocket("${type}");
+      socket.on("message", (answer) => { process.stdout.write(answer); socket.close(); });
+      socket.send("hello", ${port}, "${address}");
+      setTimeout(() => process.exit(), 1000).unref();`;
+    return (await this.try(from, process.execPath, "-e", program)) ?? "";
   }
 
   async pings(from: Place, address: string): Promise<boolean> {
