@@ -46,6 +46,7 @@ export class RealHost implements AsyncDisposable {
     run("ip", "link", "set", "lo", "up");
     this.#outside = createKernel({ netnsDir: join(this.#directory, "outside"), engine: "outside" });
     this.#outside.apply(beyond.map((object) => ({ verb: "create", object, owner: "host" })));
+    this.#outside.sysctl("host", probes, "1");
     [this.kernel, this.dataplane] = this.#open();
   }
 
@@ -84,6 +85,10 @@ export class RealHost implements AsyncDisposable {
     await this.dataplane.settled("host", revision);
     for (const { id } of rows.list("networks")) await this.dataplane.settled(`network:${id}`, revision);
     for (const { id } of rows.list("endpoints")) await this.dataplane.settled(`endpoint:${id}`, revision);
+  }
+
+  audit(): ReturnType<Dataplane["audit"]> {
+    return this.dataplane.audit();
   }
 
   async assertClean(): Promise<void> {
@@ -209,9 +214,12 @@ const through = (to: string, via: string): PlanObject => ({
   link: "eth0",
   via,
 });
-/** The other machine and the cable to it. */
+const probes = "net.ipv6.conf.default.dad_transmits";
+/** The other machine and the cable to it, which has been there for so long that its addresses need no more probing. */
 const beyond: readonly PlanObject[] = [
   { kind: "namespace", namespace: theOutside },
+  { kind: "sysctl", namespace: theOutside, key: probes, value: "0" },
+  { kind: "sysctl", namespace: "host", key: probes, value: "0" },
   { kind: "link", type: "veth", namespace: "host", name: "uplink", mac: "02:00:00:00:00:01", peer },
   on("host", "uplink", `${addresses.host}/24`),
   on("host", "uplink", `${addresses.host6}/64`),
