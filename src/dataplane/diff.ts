@@ -55,10 +55,26 @@ export function diff(plans: ReadonlyMap<Owner, readonly PlanObject[]>, there: Ho
         steps.push({ verb: "change", object, was: was.object, owner });
       else if (was.owner !== owner) taken.push({ owner, object });
     }
-  for (const owner of plans.keys())
+  for (const owner of plans.keys()) {
     for (const key of there.of(owner)) {
       const held = there.get(key);
       if (held !== undefined && !wished.has(key)) steps.push({ verb: "remove", object: held.object, owner });
     }
-  return { steps, taken };
+  }
+  return { steps: [...steps, ...lostRoutes(plans, steps)], taken };
+}
+
+/** With the last IPv4 address of a link Linux drops the routes over it (net/ipv4/fib_frontend.c), so those are written again. */
+function lostRoutes(plans: ReadonlyMap<Owner, readonly PlanObject[]>, steps: readonly OwnedStep[]): OwnedStep[] {
+  const place = ({ namespace, link }: { readonly namespace: string; readonly link: string }) => `${namespace}|${link}`;
+  const losing = new Set(
+    steps.flatMap(({ verb, object }) => (verb === "remove" && object.kind === "address" ? place(object) : [])),
+  );
+  if (losing.size === 0) return [];
+  const written = new Set(steps.map(({ object }) => keyOf(object)));
+  return [...plans].flatMap(([owner, objects]) =>
+    objects
+      .filter((o) => o.kind === "route" && losing.has(place(o)) && !written.has(keyOf(o)))
+      .map((object): OwnedStep => ({ verb: "create", object, owner })),
+  );
 }
