@@ -278,7 +278,7 @@ const disturbances: Readonly<Record<string, (kernel: FakeKernel) => void>> = {
   "an altered chain": (k) => k.disturb({ kind: "chain", namespace: "host", family: "ip", name: toChain, rules: [] }),
   "forwarding switched off": (k) => {
     k.sysctl("host", "net.ipv4.ip_forward", "0");
-    k.emit({ kind: "sysctl", namespace: "host", name: "net.ipv4.ip_forward" });
+    k.emit({ kind: "sysctl", namespace: "host", name: "net.ipv4.conf.all.forwarding" });
   },
 };
 

@@ -17,6 +17,8 @@ import { Waiters } from "./waiters.ts";
 
 /** Milliseconds between full readings, for what the kernel sends no event of. */
 const fullReading = 60_000;
+/** Milliseconds between readings of the host's own sysctls: a handful, and most of them tell nobody when they change. */
+const sysctlReading = 900;
 const ruleKinds: readonly ReadKind[] = ["chain", "element"];
 
 /** Rows in, kernel out. One round at a time, and none of it waits: plan, compare, apply. */
@@ -60,8 +62,11 @@ export class Loop implements Dataplane {
     this.#round(owners);
     this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     this.#following = this.#follow(commits);
-    const timer = setInterval(() => this.#repairs.note(readKinds, false), fullReading);
-    this.#end.signal.addEventListener("abort", () => clearInterval(timer));
+    const timers = [
+      setInterval(() => this.#repairs.note(readKinds, false), fullReading),
+      setInterval(() => this.#putRight(this.#readSysctls(["host"])), sysctlReading),
+    ];
+    this.#end.signal.addEventListener("abort", () => timers.forEach(clearInterval));
   }
 
   async #follow(commits: AsyncIterator<Commit>): Promise<void> {
@@ -165,18 +170,21 @@ export class Loop implements Dataplane {
 
   /** Reads what events were about, and puts right what differs. @returns true when something did */
   #repair(kinds: ReadonlySet<ReadKind>): boolean {
-    const { log } = this.#parts;
     try {
-      const differing = this.#readAgain(kinds);
-      if (differing.size === 0) return false;
-      log.info({ owners: differing.size }, "something of ours was changed in the kernel: it is put right");
-      this.#round(differing);
-      return true;
+      return this.#putRight(this.#readAgain(kinds));
     } catch (error) {
-      log.warn({ err: error as Error }, "the kernel could not be read: it is tried again");
+      this.#parts.log.warn({ err: error as Error }, "the kernel could not be read: it is tried again");
       this.#repairs.note(kinds, false);
       return true;
     }
+  }
+
+  #putRight(differing: ReadonlySet<Owner>): boolean {
+    if (differing.size === 0) return false;
+    const owners = differing.size;
+    this.#parts.log.info({ owners }, "something of ours was changed in the kernel: it is put right");
+    this.#round(differing);
+    return true;
   }
 
   /** Reads kinds of the host's namespace. @returns for whom something is not as believed */

@@ -19,7 +19,8 @@ export function eventName(object: PlanObject): string {
     case "namespace":
       return object.namespace;
     case "sysctl":
-      return object.key;
+      // Two names of one switch, of which events have the other (net/ipv4/devinet.c).
+      return object.key === "net.ipv4.ip_forward" ? "net.ipv4.conf.all.forwarding" : object.key;
     case "element":
       return object.set;
     default:

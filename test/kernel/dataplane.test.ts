@@ -43,6 +43,8 @@ const disturbances: Readonly<Record<string, readonly string[]>> = {
     "nft flush map ip tombolo published",
     "nft add element ip tombolo published { tcp . 9 : 10.1.0.2 . 9 }",
     "sysctl -qw net.ipv4.ip_forward=0",
+    "sysctl -qw net.ipv6.conf.all.forwarding=0",
+    "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
   ],
   "a bridge": [
     `ip link del ${bridge}`,
