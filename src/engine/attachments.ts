@@ -187,7 +187,8 @@ function nameInterface(network: Network, wish: Attachment, others: readonly Endp
 }
 
 /**
- * `net.ipv4.conf.IFNAME.log_martians=1,…`, with IFNAME replaced by the interface's name.
+ * `net.ipv4.conf.IFNAME.log_martians=1,…`, with IFNAME replaced by the interface's name. The client writes what is typed
+ * in the long form of `--network` in lower case (docker/cli opts/network.go).
  * @throws {EngineError} invalid, with Docker's text
  */
 export function readEndpointSysctls(
@@ -199,7 +200,7 @@ export function readEndpointSysctls(
       throw invalid(`unknown endpoint option "${key}": known are ${interfaceKey} and ${sysctlsKey}`);
   const sysctls: Record<string, string> = {};
   for (const text of (options[sysctlsKey] ?? "").split(",").filter((t) => t !== "")) {
-    const match = /^(net\.(?:ipv4|ipv6|mpls)\.[a-z0-9_-]+)\.IFNAME\.([a-z0-9_.-]+)=(.*)$/.exec(text);
+    const match = /^(net\.(?:ipv4|ipv6|mpls)\.[a-z0-9_-]+)\.(?:IFNAME|ifname)\.([a-z0-9_.-]+)=(.*)$/.exec(text);
     if (match === null)
       throw invalid(
         `unrecognised network interface sysctl '${text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'`,

@@ -1,6 +1,6 @@
-import { invalid, system } from "../lib/errors.ts";
+import { type EngineError, invalid, system } from "../lib/errors.ts";
 import type { Container, PortWish } from "../model/container.ts";
-import type { PortBinding } from "../model/endpoint.ts";
+import type { Endpoint, PortBinding } from "../model/endpoint.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
@@ -11,10 +11,10 @@ export interface PortChoice {
   readonly protocol: PortBinding["protocol"];
   readonly containerPort: number;
   readonly hostIp: IpAddress;
-  /** Free host ports in order of preference; 0 stands for "no host port" (gateway mode `routed`). */
+  /** Host ports that no process has, in order of preference; 0 stands for "no host port" (gateway mode `routed`). */
   readonly candidates: readonly number[];
-  /** True when the user named one port, for the error's text. */
-  readonly fixed: boolean;
+  /** The one port that the user named. */
+  readonly fixed?: number;
 }
 
 /** What the user's `-p` and `-P` ask for, before any port is chosen. */
@@ -37,7 +37,7 @@ let cursor = 0;
 
 /**
  * Asks the host which ports are free. Nothing is claimed yet.
- * @throws {EngineError} system when a port that the user named is held by a process; invalid for a bad range
+ * @throws {EngineError} invalid for a bad range
  */
 export async function choosePorts(
   wishes: readonly PortWish[],
@@ -50,7 +50,7 @@ export async function choosePorts(
     for (const [family, hostIp] of bindAddresses(wish, defaults)) {
       const network = defaults[family]?.network;
       if (network?.spec.options[`com.docker.network.bridge.gateway_mode_ipv${family}`] === "routed") {
-        choices.push({ ...wish, hostIp, candidates: [0], fixed: false });
+        choices.push({ ...wish, hostIp, candidates: [0] });
         continue;
       }
       choices.push(await freePorts(wish, hostIp, rows, host));
@@ -88,16 +88,11 @@ async function freePorts(
   const candidates: number[] = [];
   for (let step = 0; step < span && candidates.length < ephemeralTried; step += 1) {
     const port = first + ((from + step) % span);
-    if (!fixed && holderOf(rows, wish.protocol, hostIp, port) !== undefined) continue;
-    if (fixed && holderOf(rows, wish.protocol, hostIp, port) !== undefined)
-      candidates.push(port); // placePorts says whose it is
-    else if (await host.portFree(wish.protocol, hostIp, port)) candidates.push(port);
-    else if (fixed)
-      throw system(
-        `failed to bind host port for ${text(hostIp, port)}:${wish.containerPort}/${wish.protocol}: address already in use`,
-      );
+    const held = holderOf(rows, wish.protocol, hostIp, port) !== undefined;
+    // A named port that a container has stays a candidate: placePorts says whose it is.
+    if (held ? fixed : await host.portFree(wish.protocol, hostIp, port)) candidates.push(port);
   }
-  return { ...base, candidates, fixed };
+  return { ...base, candidates, ...(fixed && { fixed: first }) };
 }
 
 function readRange(hostPort: string, host: Pick<Host, "ephemeralPorts">): readonly [number, number] {
@@ -150,16 +145,32 @@ export function placePorts(
     const hostPort = choice.candidates.find(
       (port) => port === 0 || holderOf(tx, choice.protocol, choice.hostIp, port) === undefined,
     );
-    if (hostPort === undefined)
-      throw system(
-        choice.fixed
-          ? `Bind for ${text(choice.hostIp, choice.candidates[0] ?? 0)} failed: port is already allocated`
-          : `no free host port for ${choice.containerPort}/${choice.protocol} on ${choice.hostIp}`,
+    if (hostPort === undefined) {
+      const owner = gateways[choice.hostIp.includes(":") ? 6 : 4];
+      throw unplaced(
+        choice,
+        endpoints.find((e) => e.id === owner),
       );
+    }
     give({ protocol: choice.protocol, containerPort: choice.containerPort, hostIp: choice.hostIp, hostPort });
   }
   for (const endpoint of endpoints) {
     const own = ports.get(endpoint.id) ?? [];
     if (JSON.stringify(own) !== JSON.stringify(endpoint.ports)) tx.put("endpoints", { ...endpoint, ports: own });
   }
+}
+
+/** Docker's words (moby libnetwork/drivers/bridge/port_mapping_linux.go, libnetwork/portallocator). */
+function unplaced({ protocol, containerPort, hostIp, candidates, fixed }: PortChoice, owner?: Endpoint): EngineError {
+  const isOfFamily = (address: IpAddress) => address.includes(":") === hostIp.includes(":");
+  const own = owner?.addresses.find(({ address }) => isOfFamily(address))?.address ?? "";
+  const why =
+    fixed === undefined
+      ? `no free host port for ${containerPort}/${protocol} on ${hostIp}`
+      : candidates.length === 0
+        ? `failed to bind host port for ${text(hostIp, fixed)}:${text(own, containerPort)}/${protocol}: address already in use`
+        : `Bind for ${text(hostIp, fixed)} failed: port is already allocated`;
+  return system(
+    `driver failed programming external connectivity on endpoint ${owner?.containerName ?? ""} (${owner?.id ?? ""}): ${why}`,
+  );
 }
