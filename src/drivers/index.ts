@@ -4,8 +4,4 @@ import { host } from "./host/index.ts";
 import { none } from "./none/index.ts";
 
 /** Every driver, by the name of its folder, which is what rows say. A new driver is one word here. */
-export const drivers: Readonly<Record<string, NetworkDriver>> = {
-  bridge: bridge as NetworkDriver,
-  host: host as NetworkDriver,
-  none: none as NetworkDriver,
-};
+export const drivers: Readonly<Record<string, NetworkDriver>> = { bridge, host, none };
