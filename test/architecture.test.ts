@@ -32,7 +32,7 @@ const imports = (file: string) =>
     normalize(join(dirname(file), path)),
   );
 const folderOf = (path: string) => path.split("/")[1] ?? "";
-const isTest = (file: string) => /\.test\.ts$|\/testing\.ts$/.test(file);
+const isTest = (file: string) => /\.test\.ts$|[/-]testing\.ts$/.test(file);
 
 describe("who imports whom", () => {
   for (const [folder, { imports: allowed, reason }] of Object.entries(may))
@@ -50,6 +50,12 @@ describe("who imports whom", () => {
         const other = /^src\/drivers\/([^/]+)\//.exec(path)?.[1];
         assert.ok(other === undefined || file.startsWith(`src/drivers/${other}/`), `${file} imports ${path}`);
       }
+  });
+
+  it("only tests import tests: what runs must not need test/, *.test.ts or testing.ts", () => {
+    for (const file of files.filter((f) => !isTest(f)))
+      for (const path of imports(file))
+        assert.ok(!path.startsWith("test/") && !isTest(path), `${file} imports ${path}`);
   });
 
   it("nobody imports daemon or bin: they stand above everything", () => {

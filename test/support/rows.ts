@@ -19,9 +19,9 @@ export interface NetworkRows {
   readonly pools: readonly AddressPool[];
 }
 
-/** An id as the engine makes them: 64 digits, told apart by the first ones. @param first one hex digit for the kind of row */
+/** An id as the engine makes them: 64 digits, told apart by the first ten, of which drivers derive MACs. @param first one hex digit for the kind of row */
 export const idOf = (first: string, number: number): string =>
-  `${first}${number.toString(16).padStart(10, "0")}`.padEnd(64, "7");
+  `${first}${number.toString(16).padStart(9, "0")}`.padEnd(64, "7");
 
 export function networkRows(wish: NetworkWish): NetworkRows {
   const id = idOf("a", wish.number);
@@ -86,7 +86,7 @@ export interface EndpointWish {
 /** An endpoint of a network of `networkRows`. */
 export function endpointRow({ network, pools }: NetworkRows, wish: EndpointWish): Endpoint {
   const { member, container = member } = wish;
-  const number = Number.parseInt(network.id.slice(1, 11), 16);
+  const number = Number.parseInt(network.id.slice(1, 10), 16);
   const addresses = pools.map(({ subnet, gateway }): EndpointAddress => {
     const six = subnet.includes(":");
     const address = six ? `fd00:${number}::${member.toString(16)}` : `10.${number}.${member >> 8}.${member & 0xff}`;

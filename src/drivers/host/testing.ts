@@ -1,0 +1,7 @@
+import type { DriverFixture } from "../../../test/contract/driver.ts";
+
+export const fixture: DriverFixture = {
+  optionKeys: [],
+  cases: [{ title: "the host's own namespace", network: {}, endpoints: [] }],
+  refused: [],
+};

@@ -1,0 +1,62 @@
+import type { EndpointView, NetworkDriver, NetworkView } from "../../src/drivers/driver.ts";
+import type { LinkObject, Owner, PlanObject } from "../../src/model/plan.ts";
+import { endpointRow, type EndpointWish, networkRows, type NetworkWish, sandboxRow } from "../support/rows.ts";
+
+/** What a user asks of a driver; its name and its number are the suite's. */
+export type DriverWish = Omit<NetworkWish, "number" | "driver">;
+
+/** One network with its containers, as the suite plans it. */
+export interface DriverCase {
+  /** Its heading in `plan.golden`. */
+  readonly title: string;
+  readonly network: DriverWish;
+  readonly endpoints: readonly EndpointWish[];
+  /** Links of the host that somebody else made: those that the options name. */
+  readonly there?: readonly LinkObject[];
+}
+
+/** What a driver is tried with: `export const fixture` of the `testing.ts` in its folder. */
+export interface DriverFixture {
+  /** Every key of `-o` that it honours: each must be in a case, or in what is refused. */
+  readonly optionKeys: readonly string[];
+  /** The first is the plainest with everything in it: the golden shows the others by what they change of it. */
+  readonly cases: readonly DriverCase[];
+  /** What `readOptions` refuses, with its exact text. */
+  readonly refused: readonly (readonly [wish: DriverWish, message: string])[];
+}
+
+export interface Views {
+  readonly network: NetworkView;
+  readonly endpoints: readonly EndpointView[];
+}
+
+/**
+ * The rows of a case, as a driver is shown them. Each container has its default routes through this network.
+ * @param number of the network, 1 to 99: two numbers are two networks with other containers, of which the first publishes
+ */
+export function viewsOf(driver: NetworkDriver, { network, endpoints }: DriverCase, number = 1): Views {
+  const all = networkRows({ ...network, number, driver: driver.name });
+  const rows = driver.hasPools ? all : { network: { ...all.network, pools: [] }, pools: [] };
+  const views = endpoints.map((wish) => {
+    // A published port belongs to one container of the host: the engine refuses a second one.
+    const other = number === 1 ? {} : { container: number * 100 + wish.member, ports: [] };
+    const endpoint = endpointRow(rows, { ...wish, ...other });
+    const container = other.container ?? wish.container ?? wish.member;
+    return { ...rows, endpoint, sandbox: sandboxRow(container, endpoint) };
+  });
+  return { network: rows, endpoints: views };
+}
+
+/** Everything that the driver wants for a case, by owner: the network first. */
+export function plansOf(driver: NetworkDriver, one: DriverCase, number = 1): Map<Owner, readonly PlanObject[]> {
+  const { network, endpoints } = viewsOf(driver, one, number);
+  const options = driver.readOptions(network.network.spec);
+  return new Map<Owner, readonly PlanObject[]>([
+    [`network:${network.network.id}`, driver.planNetwork(network, options)],
+    ...endpoints.map((view) => [`endpoint:${view.endpoint.id}`, driver.planEndpoint(view, options)] as const),
+  ]);
+}
+
+/** The same without owners. */
+export const objectsOf = (driver: NetworkDriver, one: DriverCase, number = 1): PlanObject[] =>
+  [...plansOf(driver, one, number).values()].flat();
