@@ -228,13 +228,18 @@ export class TestHost {
     return stdout.replace(/\n$/, "");
   }
 
-  /** Runs a shell line as a user would, `docker` meaning this host. @returns both outputs as a terminal mixes them */
+  /** Runs a shell line as a user of this host would. @returns both outputs, as a terminal mixes them, in `stdout` */
   shell(line: string): Outcome {
-    const { status, stdout, stderr } = spawnSync("sh", ["-c", line], {
-      env: this.#clientEnv(),
-      encoding: "utf8",
-      cwd: root,
-    });
+    const { status, stdout, stderr } = spawnSync(
+      "nsenter",
+      [`--net=${this.namespace}`, "sh", "-c", `exec 2>&1; ${line}`],
+      {
+        env: this.#clientEnv(),
+        encoding: "utf8",
+        cwd: root,
+        timeout: 60_000,
+      },
+    );
     return { status: status ?? -1, stdout, stderr };
   }
 
