@@ -111,9 +111,10 @@ function endsOf(object: PlanObject): { readonly name: string; readonly mac?: str
 }
 
 /** Names of links that the user chose: two networks may well have them, and share what is on them. */
-function chosenNames({ network }: DriverCase, objects: readonly PlanObject[]): string[] {
-  const values = Object.values(network.options ?? {});
-  const names = objects.flatMap((o) => (o.kind === "link" && values.includes(o.name) ? o.name : []));
+function chosenNames({ network, there = [] }: DriverCase, objects: readonly PlanObject[]): string[] {
+  const values = [...Object.values(network.options ?? {}), ...there.map(({ name }) => name)];
+  const used = objects.flatMap((o) => (o.kind === "link" ? [o.name] : "link" in o ? [o.link] : []));
+  const names = [...new Set(used)].filter((name) => values.includes(name));
   return names.flatMap((name) => [`|${name}`, `"${name}"`, `.${name.replaceAll(".", "/")}.`]);
 }
 
