@@ -7,6 +7,7 @@ import { onLink, placesOf } from "./places.ts";
 /** Kinds that can be read back, links first. Sysctls have no mark: they are compared by value. */
 export const readKinds = [
   "link",
+  "parent",
   "address",
   "route",
   "neighbour",

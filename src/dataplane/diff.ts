@@ -15,12 +15,12 @@ export interface Holdings {
 }
 
 /** Kinds that carry their owner's mark in the kernel; the others stand on something that does. */
-const marked: ReadonlySet<PlanKind> = new Set(["link", "chain", "element"]);
+const marked: ReadonlySet<PlanKind> = new Set(["link", "parent", "chain", "element"]);
 export const isMarked = (kind: PlanKind) => marked.has(kind);
 
 const defaultMtu = 1500; // of bridges and veths (include/uapi/linux/if_ether.h, ETH_DATA_LEN)
 
-/** True when the kernel has what is wished. A link's MAC may be left open; a left out MTU is the default. */
+/** True when the kernel has what is wished. A link's MAC may be left open; a left out MTU is the default, or the parent's. */
 export function matches(wish: PlanObject, found: PlanObject): boolean {
   if (wish.kind !== "link" || found.kind !== "link") return isDeepStrictEqual(wish, found);
   return isDeepStrictEqual(comparable(wish, wish), comparable(found, wish));
@@ -28,7 +28,8 @@ export function matches(wish: PlanObject, found: PlanObject): boolean {
 
 function comparable(found: LinkObject, wish: LinkObject): object {
   const { adopt: _, ...link } = found;
-  return { ...link, mtu: link.mtu ?? defaultMtu, mac: wish.mac === undefined ? undefined : link.mac };
+  const mtu = "parent" in wish && wish.mtu === undefined ? undefined : (link.mtu ?? defaultMtu);
+  return { ...link, mtu, mac: wish.mac === undefined ? undefined : link.mac };
 }
 
 /** What has to be done, and what only gets another owner in the books. */

@@ -7,6 +7,10 @@ export const applyOrder = [
   "sandbox sysctl", // `--sysctl net.*` and forwarding are for every interface to come
   "bridge", // cables become its ports
   "veth", // has everything that follows on it
+  "vlan",
+  "parent", // up before anything stands on it
+  "macvlan",
+  "ipvlan",
   "link sysctl", // before addresses: one of them switches IPv6 on
   "address", // routes go by it
   "route",
@@ -25,7 +29,11 @@ type Place = (typeof applyOrder)[number];
 export const removeOrder = [
   "element",
   "chain",
+  "ipvlan",
+  "macvlan",
   "veth",
+  "parent",
+  "vlan",
   "bridge",
   "namespace", // after cables, whose near ends would vanish some time later
   "route",
@@ -43,6 +51,7 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   namespace: () => "namespace",
   sysctl: (_, owner) => (owner === "host" || owner.startsWith("sandbox:") ? "sandbox sysctl" : "link sysctl"),
   link: (object) => object.type,
+  parent: () => "parent",
   address: () => "address",
   route: () => "route",
   neighbour: () => "neighbour",

@@ -8,6 +8,7 @@ export function placesOf(object: PlanObject): string[] {
   const { kind, namespace } = object;
   const places = [namespace, `${namespace}|${kind}`, `${namespace}|${kind}|${eventName(object)}`];
   if (object.kind === "link" && object.type === "veth") places.push(object.peer.namespace);
+  if (object.kind === "link" && "parent" in object) places.push(onLink("host", object.parent));
   if ("link" in object) places.push(onLink(namespace, object.link));
   if (object.kind === "sysctl") places.push(onLink(namespace, linkOfSysctl(object.key)));
   return [...new Set(places)];

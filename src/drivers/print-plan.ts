@@ -1,4 +1,4 @@
-import type { BridgePort, LinkObject, NamespaceName, PlanObject } from "../model/plan.ts";
+import type { BridgePort, ChildLink, LinkObject, NamespaceName, PlanObject, VlanLink } from "../model/plan.ts";
 
 /**
  * A plan as the commands of ip(8), bridge(8), sysctl(8) and nft(8) that would do the same by hand: for goldens and
@@ -20,6 +20,8 @@ function print(o: PlanObject): string[] {
       return [`ip netns add ${netns(o.namespace)}`, `${ip(o.namespace)} link set lo up`];
     case "link":
       return printLink(o);
+    case "parent":
+      return [`ip link set ${o.link} up${o.promiscuous ? " promisc on" : ""}`];
     case "address":
       return [`${ip(o.namespace)} address add ${o.address} dev ${o.link}${o.address.includes(":") ? " nodad" : ""}`];
     case "route":
@@ -46,12 +48,35 @@ function printLink(o: LinkObject): string[] {
   const extra = `${o.mac === undefined ? "" : ` address ${o.mac}`}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}`;
   const unless = o.adopt === true ? " # unless it is there" : "";
   if (o.type === "bridge") return [`${ip(o.namespace)} link add ${o.name}${extra} up type bridge${unless}`];
+  if (o.type !== "veth") return printChild(o, extra, unless);
   const there = o.peer.namespace === "host" ? "" : ` netns ${netns(o.peer.namespace)}`;
   const peer = `peer name ${o.peer.name} address ${o.peer.mac}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}${there}`;
   return [
     `${ip(o.namespace)} link add ${o.name}${extra} up type veth ${peer}`,
     `${ip(o.peer.namespace)} link set ${o.peer.name} up`,
     ...(o.port === undefined ? [] : printPort(o, o.port)),
+  ];
+}
+
+function typeWords(o: ChildLink | VlanLink): string {
+  switch (o.type) {
+    case "vlan":
+      return `vlan id ${o.vlan}`;
+    case "macvlan":
+      return `macvlan mode ${o.mode}`;
+    case "ipvlan":
+      return `ipvlan mode ${o.mode} ${o.flag}`;
+  }
+}
+
+/** Made beside its parent, under a name that nobody has, and then moved. */
+function printChild(o: ChildLink | VlanLink, extra: string, unless: string): string[] {
+  const made = (name: string) => `ip link add ${name} link ${o.parent}${extra} type ${typeWords(o)}`;
+  if (o.namespace === "host") return [`${made(o.name)}${unless}`, `ip link set ${o.name} up`];
+  return [
+    made("moving0"),
+    `ip link set moving0 netns ${netns(o.namespace)} name ${o.name}`,
+    `${ip(o.namespace)} link set ${o.name} up`,
   ];
 }
 

@@ -30,6 +30,19 @@ export type KernelEvent =
   | { readonly kind: Exclude<PlanKind, "namespace">; readonly namespace: NamespaceName; readonly name: string }
   | { readonly kind: "lost" };
 
+/** A link as it is, whoever made it. */
+export interface LinkState {
+  readonly name: string;
+  /** `bridge`, `vlan` …; `""` for hardware. */
+  readonly type: string;
+  readonly owner?: string;
+  readonly up: boolean;
+  /** False when the cable is out, or what it stands on is down. */
+  readonly carrier: boolean;
+  readonly mtu: number;
+  readonly mac: string;
+}
+
 /** A route or an address of the host that is not ours, for overlap checks. */
 export interface HostRoute {
   readonly to: string;
@@ -53,18 +66,7 @@ export interface Kernel {
   /** Sandboxes whose namespace file exists, by name. */
   namespaces(): NamespaceName[];
   /** One link by name, ours or not; undefined when there is none. */
-  link(
-    namespace: NamespaceName,
-    name: string,
-  ):
-    | {
-        readonly name: string;
-        readonly type: string;
-        readonly owner?: string;
-        readonly up: boolean;
-        readonly mtu: number;
-      }
-    | undefined;
+  link(namespace: NamespaceName, name: string): LinkState | undefined;
   /** Routes and addresses of the host, those of our own links left out. */
   hostRoutes(): HostRoute[];
   /** The whole of the table `tombolo` of both families exists with its base chains, sets and maps; makes what is missing. */

@@ -5,6 +5,7 @@ import type { Handler } from "./kinds/handler.ts";
 import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler } from "./kinds/on-link.ts";
+import { parentHandler } from "./kinds/parent.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { readMark } from "./mark.ts";
 import { createNamespaces } from "./namespaces.ts";
@@ -67,6 +68,7 @@ function createHandlers(realms: Realms, engine: string): Handlers {
   return {
     namespace: namespaceHandler(realms),
     link: new LinkHandler(realms, engine),
+    parent: parentHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
     neighbour: neighbourHandler(realms, engine),
@@ -125,8 +127,8 @@ function describeLink(realm: Realm | undefined, engine: string, name: string): R
   const link = realm?.link({ name });
   if (link === undefined) return undefined;
   const mark = readMark(link.alias);
-  const { type, up, mtu } = link;
-  return { name: link.name, type, up, mtu, ...(mark?.engine === engine && { owner: mark.owner }) };
+  const { type, up, carrier, mtu, mac } = link;
+  return { name: link.name, type, up, carrier, mtu, mac, ...(mark?.engine === engine && { owner: mark.owner }) };
 }
 
 function watchHost(realms: Realms, watches: Set<() => void>, onEvent: (event: KernelEvent) => void): () => void {

@@ -4,7 +4,13 @@ import type { Cidr, IpAddress, MacAddress } from "./ids.ts";
  * Who wants an object in the kernel. It is written into the object's mark (link alias, table comment …),
  * so that a restarted daemon knows what is ours.
  */
-export type Owner = "host" | `network:${string}` | `endpoint:${string}` | `sandbox:${string}`;
+export type Owner =
+  | "host"
+  /** A link of somebody else's that networks of ours stand on. */
+  | `parent:${string}`
+  | `network:${string}`
+  | `endpoint:${string}`
+  | `sandbox:${string}`;
 
 /** Network namespaces by role: the daemon's own, or a sandbox's. */
 export type NamespaceName = "host" | `sandbox:${string}`;
@@ -46,7 +52,45 @@ export interface BridgePort {
    */
   readonly proxyArp: boolean;
 }
-export type LinkObject = BridgeLink | VethLink;
+/** An 802.1Q interface: the frames of one VLAN of `parent`, without their tags. */
+export interface VlanLink extends LinkBase {
+  readonly type: "vlan";
+  /** A link of the same namespace. */
+  readonly parent: string;
+  /** 1 to 4094. */
+  readonly vlan: number;
+}
+/** An interface with a MAC of its own on `parent`, a link of the host's namespace (drivers/net/macvlan.c). */
+export interface MacvlanLink extends LinkBase {
+  readonly type: "macvlan";
+  readonly parent: string;
+  readonly mode: MacvlanMode;
+}
+export type MacvlanMode = "bridge" | "private" | "vepa" | "passthru";
+/** An interface that shares the MAC of `parent`, a link of the host's namespace (drivers/net/ipvlan). */
+export interface IpvlanLink extends LinkBase {
+  readonly type: "ipvlan";
+  readonly parent: string;
+  readonly mode: IpvlanMode;
+  readonly flag: IpvlanFlag;
+}
+export type IpvlanMode = "l2" | "l3" | "l3s";
+export type IpvlanFlag = "bridge" | "private" | "vepa";
+export type LinkObject = BridgeLink | VethLink | VlanLink | MacvlanLink | IpvlanLink;
+/** Links that stand on one of the host's, wherever they are themselves. */
+export type ChildLink = MacvlanLink | IpvlanLink;
+
+/**
+ * What a link that is not ours must be like while networks stand on it. Made, it is brought up too; gone, it is put back
+ * as it was, except that it stays up.
+ */
+export interface ParentObject {
+  readonly kind: "parent";
+  readonly namespace: "host";
+  readonly link: string;
+  /** True: it takes in frames for every MAC. */
+  readonly promiscuous: boolean;
+}
 
 export interface AddressObject {
   readonly kind: "address";
@@ -108,6 +152,7 @@ export interface ElementObject {
 export type PlanObject =
   | NamespaceObject
   | LinkObject
+  | ParentObject
   | AddressObject
   | RouteObject
   | NeighbourObject
@@ -130,6 +175,8 @@ export function keyOf(o: PlanObject): string {
       return `namespace|${o.namespace}`;
     case "link":
       return `link|${o.namespace}|${o.name}`;
+    case "parent":
+      return `parent|${o.namespace}|${o.link}`;
     case "address":
       return `address|${o.namespace}|${o.link}|${o.address}`;
     case "route":

@@ -25,6 +25,7 @@ export interface OpenKernel {
 const kinds: readonly PlanKind[] = [
   "namespace",
   "link",
+  "parent",
   "address",
   "route",
   "neighbour",

@@ -13,9 +13,12 @@ export const endsOf = (link: LinkObject): readonly End[] => (link.type === "veth
 export function leftWithout(gone: PlanObject, object: PlanObject): PlanObject | undefined {
   if (gone.kind === "namespace") return isIn(gone.namespace, object) ? undefined : object;
   if (gone.kind !== "link") return object;
-  if (endsOf(gone).some((end) => standsOn(end, object))) return undefined;
+  if (endsOf(gone).some((end) => standsOn(end, object) || isParent(end, object))) return undefined;
   return leftWithoutBridge(gone, object);
 }
+
+const isParent = (end: End, object: PlanObject) =>
+  object.kind === "link" && "parent" in object && end.namespace === "host" && object.parent === end.name;
 
 const isIn = (namespace: NamespaceName, object: PlanObject) =>
   object.namespace === namespace ||

@@ -129,7 +129,8 @@ function describeLink(world: World, namespace: NamespaceName, name: string): Ret
   const found = world.linkAt(namespace, name);
   if (found === undefined) return undefined;
   const owner = world.state.get(keyOf(found))?.owner;
-  return { name, type: found.type, up: true, mtu: found.mtu ?? 1500, ...(owner !== undefined && { owner }) };
+  const { type, mtu = 1500, mac = "02:00:00:00:00:00" } = found;
+  return { name, type, up: true, carrier: true, mtu, mac, ...(owner !== undefined && { owner }) };
 }
 
 function printOne({ object, owner }: Found): string {

@@ -32,6 +32,11 @@ function refuseLink(world: World, object: LinkObject): void {
   )
     throw new KernelError("EEXIST", `link ${object.name} exists and is not ours`);
   if (object.type === "bridge") return;
+  if (object.type !== "veth") {
+    if (world.linkAt("host", object.parent) === undefined)
+      throw new KernelError("ENODEV", `no link ${object.parent} in host`);
+    return;
+  }
   const { namespace, name } = object.peer;
   if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
   if (object.port !== undefined && world.linkAt(object.namespace, object.port.bridge) === undefined)

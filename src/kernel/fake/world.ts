@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Family, keyOf, type LinkObject, type NamespaceName, type PlanObject } from "../../model/plan.ts";
+import {
+  type Family,
+  keyOf,
+  type LinkObject,
+  type NamespaceName,
+  type PlanObject,
+  type VethLink,
+} from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { endsOf, leftWithout, standsOn } from "./dependents.ts";
 import { refuse } from "./refusals.ts";
@@ -108,7 +115,12 @@ function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   return "name" in object ? object.name : object.link;
 }
 
+const placeOf = ({ peer: { namespace, name } }: VethLink) => ({ namespace, name });
+
 function isSameThing(before: LinkObject, after: LinkObject): boolean {
-  if (before.type === "bridge" || after.type === "bridge") return before.type === after.type;
-  return before.peer.namespace === after.peer.namespace && before.peer.name === after.peer.name;
+  if (before.type === "veth" && after.type === "veth") return isDeepStrictEqual(placeOf(before), placeOf(after));
+  if (!("parent" in before) || !("parent" in after)) return before.type === after.type;
+  // What can be changed on a link that is there; everything else makes it a new one.
+  const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
+  return isDeepStrictEqual(fixed(before), fixed(after));
 }

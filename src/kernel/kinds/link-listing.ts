@@ -6,7 +6,7 @@ import type { LinkInfo } from "../netlink/links.ts";
 import type { Realms } from "../realms.ts";
 import { type Peer, peerReader } from "./veth-peer.ts";
 
-/** The MTU that Linux gives bridges and veths (ETH_DATA_LEN). */
+/** The MTU that Linux gives bridges and veths (ETH_DATA_LEN); a link on a parent has the parent's. */
 export const defaultMtu = 1500;
 
 /** Links with the engine's mark, and those without one that a wish uses. Far ends of veths are part of the near one. */
@@ -20,12 +20,17 @@ export function listLinks(
   if (realm === undefined) return [];
   const links = realm.links();
   const names = new Map(links.map((link) => [link.index, link.name]));
-  const peerOf = peerReader(realms, namespace, realm);
+  const words: Words = {
+    namespace,
+    names,
+    peerOf: peerReader(realms, namespace, realm),
+    parentOf: parentReader(realms, names),
+  };
   return links.flatMap((link) => {
     const mark = readMark(link.alias);
     if (mark === undefined) return adopted(link, wishOf(`link|${namespace}|${link.name}`));
-    if (mark.engine !== engine || mark.peer || (link.type !== "bridge" && link.type !== "veth")) return [];
-    const object = describe(namespace, link, names, peerOf);
+    const object = mark.engine === engine && !mark.peer ? describe(link, words) : undefined;
+    if (object === undefined) return [];
     const wish = wishOf(keyOf(object))?.object;
     return [
       { object: wish !== undefined && satisfies(wish, object, link) ? wish : shown(object, link), owner: mark.owner },
@@ -35,27 +40,54 @@ export function listLinks(
 
 /** A link that was there before us and that a plan of this process uses: it carries no mark, but its user is known. */
 const adopted = (link: LinkInfo, wish: ReturnType<Parameters<typeof listLinks>[3]>): Found[] =>
-  wish?.object.adopt === true && wish.object.type === link.type ? [wish] : [];
+  wish?.object.adopt === true && mayAdopt(wish.object, link) ? [wish] : [];
 
-/** Everything that the kernel says of the link, in the words of a plan. */
-function describe(
-  namespace: NamespaceName,
-  link: LinkInfo,
-  names: ReadonlyMap<number, string>,
-  peerOf: (link: LinkInfo) => Peer,
-): LinkObject {
+/** A parent may be of any type: `eth0.50` is what its name says, whoever made it. */
+export const mayAdopt = (wish: LinkObject, link: LinkInfo) => wish.type === "vlan" || wish.type === link.type;
+
+interface Words {
+  readonly namespace: NamespaceName;
+  /** Links of that namespace by index. */
+  readonly names: ReadonlyMap<number, string>;
+  readonly peerOf: (link: LinkInfo) => Peer;
+  readonly parentOf: (link: LinkInfo) => string;
+}
+
+/** Everything that the kernel says of the link, in the words of a plan; undefined for a type that no plan has. */
+function describe(link: LinkInfo, { namespace, names, peerOf, parentOf }: Words): LinkObject | undefined {
   const base = { kind: "link", namespace, name: link.name, mac: link.mac, mtu: link.mtu } as const;
   if (link.type === "bridge") return { ...base, type: "bridge" };
+  if (link.child !== undefined) return { ...base, ...link.child, parent: parentOf(link) };
+  if (link.type !== "veth") return undefined;
   const bridge = link.master === undefined ? undefined : names.get(link.master);
   const port: BridgePort | undefined =
     bridge === undefined || link.port === undefined ? undefined : { bridge, ...link.port };
   return { ...base, type: "veth", peer: peerOf(link), ...(port !== undefined && { port }) };
 }
 
+/** The parent's name: in the link's own namespace, or in the host's. */
+export function parentReader(realms: Realms, names: ReadonlyMap<number, string>): (link: LinkInfo) => string {
+  let ofHost: ReadonlyMap<number, string> | undefined;
+  return ({ peer }) => {
+    if (peer === undefined) return "";
+    if (peer.namespaceId === undefined) return names.get(peer.index) ?? "";
+    ofHost ??= new Map(
+      realms
+        .get("host")
+        .links()
+        .map((link) => [link.index, link.name]),
+    );
+    return ofHost.get(peer.index) ?? "";
+  };
+}
+
 function satisfies(wish: LinkObject, found: LinkObject, link: LinkInfo): boolean {
   const { adopt: _, ...wished } = wish;
-  return link.up && isDeepStrictEqual({ ...wished, mac: wish.mac ?? found.mac, mtu: wish.mtu ?? defaultMtu }, found);
+  const left = { mac: wish.mac ?? found.mac, mtu: wish.mtu ?? mtuLeftOpen(found) };
+  return link.up && isDeepStrictEqual({ ...wished, ...left }, found);
 }
+
+const mtuLeftOpen = (found: LinkObject) => (found.type === "bridge" || found.type === "veth" ? defaultMtu : found.mtu);
 
 /** As a plan would most likely put it. A link that is down is listed without its MAC: so it differs from every plan that has one. */
 function shown(object: LinkObject, link: LinkInfo): PlanObject {

@@ -14,8 +14,9 @@ import {
 import type { Message } from "../netlink/message.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
+import { isSameChild, makeChild } from "./child-link.ts";
 import type { Handler } from "./handler.ts";
-import { defaultMtu, listLinks } from "./link-listing.ts";
+import { defaultMtu, listLinks, mayAdopt } from "./link-listing.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
 
 /** Links that go together wait for one another in this group ("tomb"). */
@@ -23,7 +24,7 @@ const leavingGroup = 0x746f6d62;
 /** As many acknowledgements as a socket's receive buffer surely holds. */
 const batch = 64;
 
-/** Bridges and veths. Their mark is the alias. */
+/** Links of our own. Their mark is the alias. */
 export class LinkHandler implements Handler<LinkObject> {
   readonly #realms: Realms;
   readonly #engine: string;
@@ -39,7 +40,7 @@ export class LinkHandler implements Handler<LinkObject> {
     const link = realm.link({ name: object.name });
     if (link === undefined) this.#create(realm, object, owner);
     else if (!this.#isOurs(link)) checkAdoption(object, link);
-    else if (isSameThing(this.#realms, object, link)) this.#change(realm, object, link, owner);
+    else if (isSameThing(this.#realms, realm, object, link)) this.#change(realm, object, link, owner);
     else {
       realm.route.exchange(deleteLink(link.index));
       this.#create(realm, object, owner);
@@ -87,6 +88,7 @@ export class LinkHandler implements Handler<LinkObject> {
   #create(realm: Realm, object: LinkObject, owner: string): void {
     try {
       if (object.type === "veth") this.#createVeth(realm, object, owner);
+      else if (object.type !== "bridge") makeChild(this.#realms, object, this.#mark(owner));
       else
         realm.route.exchange(
           createBridge(object),
@@ -116,8 +118,12 @@ export class LinkHandler implements Handler<LinkObject> {
 
   #change(realm: Realm, object: LinkObject, link: LinkInfo, owner: string): void {
     const by = { index: link.index };
-    const mtu = object.mtu ?? defaultMtu;
     const mac = object.mac === undefined || object.mac === link.mac ? {} : { mac: object.mac };
+    if (object.type !== "bridge" && object.type !== "veth") {
+      realm.route.exchange(setLink(by, { alias: this.#mark(owner), ...mtuOf(object), ...mac }));
+      return;
+    }
+    const mtu = object.mtu ?? defaultMtu;
     const port = object.type === "veth" ? object.port : undefined;
     const master = object.type === "bridge" ? {} : { master: port === undefined ? 0 : realm.indexOf(port.bridge) };
     realm.route.exchange(
@@ -135,12 +141,14 @@ const mtuOf = ({ mtu }: LinkObject) => (mtu === undefined ? {} : { mtu });
 /** @throws {KernelError} EEXIST when the plan does not want to share, or wants something else */
 function checkAdoption(object: LinkObject, link: LinkInfo): void {
   if (object.adopt !== true) throw new KernelError("EEXIST", `link ${object.name} exists and is not ours`);
-  if (link.type !== object.type)
+  if (!mayAdopt(object, link))
     throw new KernelError("EEXIST", `link ${object.name} is a ${link.type || "device"}, not a ${object.type}`);
 }
 
 /** Type and the place of the other end cannot be changed: such a link is made anew. */
-function isSameThing(realms: Realms, object: LinkObject, link: LinkInfo): boolean {
+function isSameThing(realms: Realms, realm: Realm, object: LinkObject, link: LinkInfo): boolean {
   if (link.type !== object.type) return false;
-  return object.type === "bridge" || hasPeer(realms, object.namespace, link, object.peer);
+  if (object.type === "bridge") return true;
+  if (object.type === "veth") return hasPeer(realms, object.namespace, link, object.peer);
+  return isSameChild(realms, object, link, realm);
 }

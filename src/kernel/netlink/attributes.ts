@@ -34,6 +34,11 @@ export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
 }
 
 export const u8 = (value: number): Buffer => Buffer.from([value & 0xff]);
+export function u16(value: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16LE(value & 0xffff);
+  return bytes;
+}
 export function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value >>> 0);

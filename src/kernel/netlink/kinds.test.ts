@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { ChildLink, VlanLink } from "../../model/plan.ts";
 import { deleteAddress, putAddress, readAddress } from "./addresses.ts";
-import { type Attribute, encodeAttributes, text, u32, u8 } from "./attributes.ts";
+import { type Attribute, decodeAttributes, encodeAttributes, text, u32, u8 } from "./attributes.ts";
+import { createChild } from "./child-links.ts";
 import { readNftEvents, readRouteEvents } from "./events.ts";
+import { addName, readNames } from "./link-names.ts";
 import { createVeth, readLink, setPort } from "./links.ts";
 import { encodeMessage, type Message } from "./message.ts";
 import { putForwarding, putNeighbour, readForwarding, readNeighbour } from "./neighbours.ts";
@@ -46,13 +49,39 @@ describe("netlink words for links", () => {
       name: "veth1",
       type: "",
       up: true,
+      carrier: false,
+      promiscuous: false,
       mtu: 1400,
       mac: "",
+      names: [],
       alias: "tombolo:e:x",
       master: 5,
       port,
       peer: { index: 2, namespaceId: 3 },
     });
+  });
+});
+
+describe("netlink words for links on a parent", () => {
+  const base = { kind: "link", namespace: "host", name: "eth0", parent: "lan0" } as const;
+  const links: readonly (ChildLink | VlanLink)[] = [
+    { ...base, type: "vlan", vlan: 4094 },
+    ...(["bridge", "private", "vepa", "passthru"] as const).map(
+      (mode) => ({ ...base, type: "macvlan", mode }) as const,
+    ),
+    ...(["l2", "l3", "l3s"] as const).map((mode) => ({ ...base, type: "ipvlan", mode, flag: "vepa" }) as const),
+  ];
+  for (const link of links)
+    it(`writes and reads ${link.type} ${"mode" in link ? link.mode : link.vlan}`, () => {
+      const { kind: _kind, namespace: _namespace, name: _name, parent: _parent, ...child } = link;
+      const found = readLink(told(createChild(link, { name: "moving0", parent: 7 })));
+      assert.deepEqual([found.name, found.peer, found.up, found.child], ["moving0", { index: 7 }, false, child]);
+    });
+
+  it("writes and reads more names of a link", () => {
+    const attributes = decodeAttributes(told(addName(7, "tombolo-1")).subarray(16));
+    assert.deepEqual(readNames(attributes.get(52)), ["tombolo-1"]);
+    assert.deepEqual(readNames(Buffer.from("0300", "hex")), []);
   });
 });
 

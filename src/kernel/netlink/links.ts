@@ -11,33 +11,18 @@ import {
   u8,
   u32,
 } from "./attributes.ts";
+import { type ChildInfo, readChild } from "./child-links.ts";
+import { readNames } from "./link-names.ts";
+import { attribute, bodyLength, info, linkBody, linkTypes } from "./link-words.ts";
 import { flags, type Message } from "./message.ts";
 
-/** Message types of links and of namespaces' numbers (include/uapi/linux/rtnetlink.h). */
-export const linkTypes = { new: 16, del: 17, get: 18, getNamespaceId: 90 } as const;
-
-/** IFLA_* (include/uapi/linux/if_link.h). */
-const attribute = {
-  mac: 1,
-  name: 3,
-  mtu: 4,
-  link: 5,
-  master: 10,
-  info: 18,
-  alias: 20,
-  group: 27,
-  namespaceFd: 28,
-  filter: 29,
-  linkNamespace: 37,
-  targetNamespace: 46,
-} as const;
-const info = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const; // IFLA_INFO_*
 const peerInfo = 1; // VETH_INFO_PEER
 const stpState = 5; // IFLA_BR_STP_STATE
 const portFlags = { hairpin: 4, learning: 8, proxyArp: 12, isolated: 33 } as const; // IFLA_BRPORT_*, proxyArp: PROXYARP_WIFI
 const withoutStatistics = 8; // RTEXT_FILTER_SKIP_STATS
 const up = 1; // IFF_UP
-const bodyLength = 16; // struct ifinfomsg
+const promiscuous = 0x100; // IFF_PROMISC
+const lowerUp = 0x10000; // IFF_LOWER_UP: the cable, or what stands for it
 
 /** A link as the kernel describes it. */
 export interface LinkInfo {
@@ -46,24 +31,24 @@ export interface LinkInfo {
   /** `bridge`, `veth` …; `""` for hardware and loopback. */
   readonly type: string;
   readonly up: boolean;
+  /** False when the cable is out, or what the link stands on is down. */
+  readonly carrier: boolean;
+  /** True when somebody asked for it; not when the kernel only needs it for what stands on the link. */
+  readonly promiscuous: boolean;
   readonly mtu: number;
   readonly mac: string;
   readonly alias?: string;
+  /** More names of the same link. */
+  readonly names: readonly string[];
   /** Index of the bridge whose port it is. */
   readonly master?: number;
   readonly port?: Omit<BridgePort, "bridge">;
-  /** Index of the other end of a veth, and the number of its namespace when it is another one. */
+  /** Index of the other end of a veth, or of the parent, and the number of its namespace when it is another one. */
   readonly peer?: { readonly index: number; readonly namespaceId?: number };
+  readonly child?: ChildInfo;
 }
 
-function body(index: number, flag: number, family = 0): Buffer {
-  const bytes = Buffer.alloc(bodyLength);
-  bytes.writeUInt8(family, 0);
-  bytes.writeInt32LE(index, 4);
-  bytes.writeUInt32LE(flag, 8);
-  bytes.writeUInt32LE(flag, 12);
-  return bytes;
-}
+const body = (index: number, flag: number) => linkBody(index, flag, flag);
 
 /** @param target number of another namespace in which the link is */
 export const getLink = (by: { readonly name: string } | { readonly index: number }, target?: number): Message => ({
@@ -160,8 +145,18 @@ export function createVeth(link: NewLink, peer: NewLink & { readonly namespaceFd
   };
 }
 
+/** Brings a link up, and switches whether it takes in frames for every MAC. */
+export const setPromiscuous = (index: number, on: boolean): Message => ({
+  type: linkTypes.new,
+  flags: 0,
+  body: linkBody(index, on ? up | promiscuous : up, up | promiscuous),
+  attributes: [],
+});
+
 /** What `setLink` changes; what is absent stays. The link is up afterwards. */
 export interface LinkChange {
+  /** A new name; only with a link that is down, on older kernels. */
+  readonly rename?: string;
   readonly alias?: string;
   readonly mac?: string;
   readonly mtu?: number;
@@ -170,8 +165,9 @@ export interface LinkChange {
 }
 
 export function setLink(by: { readonly name: string } | { readonly index: number }, change: LinkChange): Message {
-  const { alias, mac, mtu, master } = change;
+  const { rename, alias, mac, mtu, master } = change;
   const list: Attribute[] = "name" in by ? [[attribute.name, text(by.name)]] : [];
+  if (rename !== undefined) list.push([attribute.name, text(rename)]);
   if (alias !== undefined) list.push([attribute.alias, Buffer.from(alias)]);
   if (mac !== undefined) list.push([attribute.mac, macBytes(mac)]);
   if (mtu !== undefined) list.push([attribute.mtu, u32(mtu)]);
@@ -214,16 +210,22 @@ export function readLink(bytes: Buffer): LinkInfo {
   const alias = readText(a.get(attribute.alias));
   const master = readU32(a.get(attribute.master));
   const slave = readText(kinds.get(info.slaveKind)) === "bridge" ? kinds.get(info.slaveData) : undefined;
+  const flag = bytes.readUInt32LE(8);
+  const child = readChild(kinds);
   const peer = readU32(a.get(attribute.link));
   const namespaceId = a.get(attribute.linkNamespace)?.readInt32LE(0);
   return {
     index: bytes.readInt32LE(4),
     name: readText(a.get(attribute.name)) ?? "",
     type: readText(kinds.get(info.kind)) ?? "",
-    up: (bytes.readUInt32LE(8) & up) !== 0,
+    up: (flag & up) !== 0,
+    carrier: (flag & lowerUp) !== 0,
+    promiscuous: (flag & promiscuous) !== 0,
     mtu: readU32(a.get(attribute.mtu)) ?? 0,
     mac: macText(a.get(attribute.mac) ?? Buffer.alloc(0)),
+    names: readNames(a.get(attribute.properties)),
     ...(alias !== undefined && { alias }),
+    ...(child !== undefined && { child }),
     ...(master !== undefined && { master }),
     ...(slave !== undefined && { port: readPort(slave) }),
     ...(peer !== undefined && { peer: { index: peer, ...(namespaceId !== undefined && { namespaceId }) } }),
