@@ -1,50 +1,81 @@
 import { addressText, parseAddress } from "../lib/net.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { IpAddress, SandboxId } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
 
 /** A network as one sandbox sees it: only these are searched, so that nobody learns of networks he is not on. */
 interface Reachable {
-  readonly name: string;
-  readonly endpoints: readonly Endpoint[];
+  readonly network: Network;
+  readonly directory: Directory;
 }
 
+/** The sandbox's networks with name resolution; the one that is searched first has the highest gateway priority. */
 function reachable(rows: Snapshot, sandbox: SandboxId): Reachable[] {
-  return rows.where("endpoints", "sandbox", sandbox).flatMap((own) => {
-    const network = rows.get("networks", own.networkId);
-    if (network === undefined || network.predefined) return [];
-    return [{ name: network.spec.name, endpoints: rows.where("endpoints", "network", network.id) }];
-  });
+  return rows
+    .where("endpoints", "sandbox", sandbox)
+    .flatMap(({ networkId, gatewayPriority }) => {
+      const network = rows.get("networks", networkId);
+      return network === undefined || network.predefined ? [] : [{ network, gatewayPriority }];
+    })
+    .toSorted((a, b) => b.gatewayPriority - a.gatewayPriority || (a.network.spec.name < b.network.spec.name ? -1 : 1))
+    .map(({ network }) => ({ network, directory: directoryOf(rows.where("endpoints", "network", network.id)) }));
+}
+
+interface Directory {
+  /** By name in lower case. */
+  readonly names: ReadonlyMap<string, readonly Endpoint[]>;
+  readonly addresses: ReadonlyMap<IpAddress, Endpoint>;
+}
+
+/** Made once for each state of a network's endpoints: the store hands out the same array until one changes. */
+const directories = new WeakMap<readonly Endpoint[], Directory>();
+
+function directoryOf(endpoints: readonly Endpoint[]): Directory {
+  const known = directories.get(endpoints);
+  if (known !== undefined) return known;
+  const pairs = endpoints.flatMap((endpoint) =>
+    [...new Set(endpoint.names.map((n) => n.toLowerCase()))].map((name) => ({ name, endpoint })),
+  );
+  const grouped = Map.groupBy(pairs, ({ name }) => name);
+  const made: Directory = {
+    names: new Map([...grouped].map(([name, group]) => [name, group.map(({ endpoint }) => endpoint)])),
+    addresses: new Map(endpoints.flatMap((e) => e.addresses.map(({ address }) => [address, e] as const))),
+  };
+  directories.set(endpoints, made);
+  return made;
 }
 
 /**
- * Addresses of a name, for one sandbox: container names, aliases and short ids of its own networks, alone or followed by
- * the network's name. Case does not matter (RFC 4343).
+ * Addresses of a name, for one sandbox: container names, aliases, links and short ids of the first of its networks that
+ * knows the name, alone or followed by the network's name. Case does not matter (RFC 4343).
  * @returns undefined when nobody has that name
  */
 export function addressesOf(rows: Snapshot, sandbox: SandboxId, asked: string): IpAddress[] | undefined {
-  const name = linked(rows, sandbox, asked.toLowerCase());
-  const found = reachable(rows, sandbox).flatMap((network) => {
-    const suffix = `.${network.name.toLowerCase()}`;
-    const short = name.endsWith(suffix) ? name.slice(0, -suffix.length) : undefined;
-    return network.endpoints.filter((e) => e.names.some((n) => n.toLowerCase() === name || n.toLowerCase() === short));
-  });
-  return found.length === 0 ? undefined : found.flatMap((e) => e.addresses.map((a) => a.address));
+  for (const { network, directory } of reachable(rows, sandbox)) {
+    const name = linked(rows, sandbox, network, asked.toLowerCase());
+    const suffix = `.${network.spec.name.toLowerCase()}`;
+    const found =
+      directory.names.get(name) ??
+      (name.endsWith(suffix) ? directory.names.get(name.slice(0, -suffix.length)) : undefined);
+    if (found !== undefined) return found.flatMap((e) => e.addresses.map((a) => a.address));
+  }
+  return undefined;
 }
 
-/** `--link target:alias` gives the target another name, for this container alone. */
-function linked(rows: Snapshot, sandbox: SandboxId, name: string): string {
+/** `--link target:alias` gives the target another name on that network, for this container alone. */
+function linked(rows: Snapshot, sandbox: SandboxId, network: Network, name: string): string {
   const container = rows.get("containers", rows.get("sandboxes", sandbox)?.containerId ?? "");
-  const links = container?.attachments.flatMap((a) => a.links) ?? [];
-  const link = links.map((l) => l.split(":", 2)).find(([, alias]) => alias?.toLowerCase() === name);
-  return link?.[0]?.toLowerCase() ?? name;
+  const attachment = container?.attachments.find((a) => a.network === network.id || a.network === network.spec.name);
+  const links = (attachment?.links ?? []).map((l) => l.split(":", 2));
+  return links.find(([, alias]) => alias?.toLowerCase() === name)?.[0]?.toLowerCase() ?? name;
 }
 
 /** `name.network` of an address on one of the sandbox's own networks. */
 export function nameOf(rows: Snapshot, sandbox: SandboxId, address: IpAddress): string | undefined {
-  for (const network of reachable(rows, sandbox)) {
-    const endpoint = network.endpoints.find((e) => e.addresses.some((a) => a.address === address));
-    if (endpoint !== undefined) return `${endpoint.containerName}.${network.name}`;
+  for (const { network, directory } of reachable(rows, sandbox)) {
+    const endpoint = directory.addresses.get(address);
+    if (endpoint !== undefined) return `${endpoint.containerName}.${network.spec.name}`;
   }
   return undefined;
 }
