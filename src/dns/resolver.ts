@@ -1,26 +1,21 @@
-import type { Answer as DnsRecord } from "dns-packet";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { IpAddress, SandboxId } from "../model/ids.ts";
+import type { SandboxId } from "../model/ids.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
-import type { NamespaceName } from "../model/plan.ts";
-import type { Snapshot, Store } from "../store/store.ts";
-import { forward } from "./forward.ts";
-import { addressesOf, nameOf, reverseAddress } from "./names.ts";
-import { SandboxServer } from "./server.ts";
-import { type Query, responseCode, writeAnswer } from "./wire.ts";
-
-const lifetime = 600; // seconds that clients may keep an answer (as dockerd says)
-const mostForwards = 1024; // queries under way to other servers, of all sandboxes
+import type { Store } from "../store/store.ts";
+import { answerForwarded, answerName, answerReverse, answerShort, bounded, type Handler } from "./answer.ts";
+import { createExchange } from "./exchange.ts";
+import { type Answer, openServer, type SandboxServer } from "./server.ts";
+import { responseCode, writeAnswer } from "./wire.ts";
 
 export interface ResolverParts {
-  readonly store: Store;
-  readonly kernel: Kernel;
+  readonly store: Pick<Store, "snapshot">;
+  readonly kernel: Pick<Kernel, "socket" | "nft">;
   readonly log: { warn(fields: object, message: string): void };
   /** The host's own resolver configuration, for sandboxes that name no server. */
   readonly upstream: () => DnsConfig;
 }
 export interface Resolver {
-  /** Begins to answer inside a sandbox; no more than once. */
+  /** Begins to answer inside a sandbox; no more than once. @throws {KernelError} when the namespace is not there */
   open(id: SandboxId): Promise<void>;
   close(id: SandboxId): void;
   /** Sandboxes in which it answers. */
@@ -31,30 +26,25 @@ export interface Resolver {
 /** The name server of every sandbox: names of its own networks from the store, the rest forwarded. */
 export function createResolver({ store, kernel, log, upstream }: ResolverParts): Resolver {
   const servers = new Map<SandboxId, Promise<SandboxServer>>();
-  let forwards = 0;
+  const refused = (sandbox: SandboxId) =>
+    log.warn({ sandbox }, "too many DNS queries are waiting for other servers: more are refused");
+  const handlers: readonly Handler[] = [
+    answerName,
+    answerReverse,
+    answerShort,
+    bounded(answerForwarded(createExchange(kernel), upstream), refused),
+  ];
 
-  async function answer(id: SandboxId, query: Query, transport: "udp" | "tcp", signal: AbortSignal): Promise<Buffer> {
-    const rows = store.snapshot();
-    const own = answerOwn(rows, id, query);
-    if (own !== undefined) return own;
-    if (forwards >= mostForwards) {
-      log.warn(
-        { sandbox: id },
-        `more than ${mostForwards} DNS queries are waiting for other servers: this one is refused`,
-      );
+  const answerTo =
+    (sandbox: SandboxId): Answer =>
+    async (query, transport, signal) => {
+      const asked = { rows: store.snapshot(), sandbox, query, transport, signal };
+      for (const handler of handlers) {
+        const answer = await handler(asked);
+        if (answer !== undefined) return answer;
+      }
       return writeAnswer(query, [], responseCode.serverFailure);
-    }
-    const configured = rows.get("sandboxes", id)?.dns.servers ?? [];
-    const targets: readonly IpAddress[] = configured.length > 0 ? configured : upstream().servers;
-    const namespace: NamespaceName = `sandbox:${id}`;
-    forwards += 1;
-    try {
-      const found = await forward(kernel, namespace, targets, query, transport, signal);
-      return found ?? writeAnswer(query, [], responseCode.serverFailure);
-    } finally {
-      forwards -= 1;
-    }
-  }
+    };
 
   const close = (id: SandboxId) => {
     const server = servers.get(id);
@@ -65,14 +55,12 @@ export function createResolver({ store, kernel, log, upstream }: ResolverParts):
     async open(id) {
       const known = servers.get(id);
       if (known !== undefined) return void (await known);
-      const opening = SandboxServer.open(kernel, `sandbox:${id}`, (query, transport, signal) =>
-        answer(id, query, transport, signal),
-      );
+      const opening = openServer(kernel, `sandbox:${id}`, answerTo(id));
       servers.set(id, opening);
       try {
         await opening;
       } catch (error) {
-        servers.delete(id);
+        if (servers.get(id) === opening) servers.delete(id);
         throw error;
       }
     },
@@ -80,30 +68,4 @@ export function createResolver({ store, kernel, log, upstream }: ResolverParts):
     listening: () => [...servers.keys()],
     stop: () => [...servers.keys()].forEach(close),
   };
-}
-
-/** The answer when the question is about the sandbox's own networks; undefined when others must be asked. */
-export function answerOwn(rows: Snapshot, id: SandboxId, query: Query): Buffer | undefined {
-  const { name, type } = query.question;
-  if (type === "PTR") {
-    const address = reverseAddress(name);
-    const found = address === undefined ? undefined : nameOf(rows, id, address);
-    return found === undefined ? undefined : writeAnswer(query, [{ type, name, ttl: lifetime, data: found }]);
-  }
-  const addresses = addressesOf(rows, id, name);
-  if (addresses === undefined) return undefined;
-  const wanted = addresses.filter((a) => a.includes(":") === (type === "AAAA"));
-  if (type !== "A" && type !== "AAAA") return writeAnswer(query, []);
-  return writeAnswer(
-    query,
-    shuffled(wanted).map((data): DnsRecord => ({ type, name, ttl: lifetime, data })),
-  );
-}
-
-/** Every server of one name gets its share of clients that take the first address. */
-function shuffled<T>(items: readonly T[]): T[] {
-  return items
-    .map((item) => ({ item, at: Math.random() }))
-    .toSorted((a, b) => a.at - b.at)
-    .map(({ item }) => item);
 }

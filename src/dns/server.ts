@@ -1,83 +1,118 @@
+import { once } from "node:events";
+import { closeSync } from "node:fs";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { pipeline } from "node:stream/promises";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { NamespaceName } from "../model/plan.ts";
-import { frame, frameReader } from "./forward.ts";
-import { fitUdp, type Query, readQuery } from "./wire.ts";
+import type { Transport } from "./exchange.ts";
+import { fit, frame, framesOf, type Query, readQuery, responseCode, writeAnswer } from "./wire.ts";
 
-export type Answer = (query: Query, transport: "udp" | "tcp", signal: AbortSignal) => Promise<Buffer>;
+export type Answer = (query: Query, transport: Transport, signal: AbortSignal) => Promise<Buffer>;
+export interface SandboxServer {
+  close(): void;
+}
+
 const address = "127.0.0.11";
-const idle = 10_000; // milliseconds until a silent TCP client is let go
+const idle = 15_000; // milliseconds until a silent TCP client is let go: more than three silent servers take
 const mostClients = 64; // TCP clients of one sandbox at a time
 
 /**
  * Answers at 127.0.0.11 port 53 inside one namespace, over UDP and TCP. The sockets have ports of their own, and rules in
  * the namespace lead port 53 to them, so that a container can still have a name server of its own on all addresses.
+ * @throws {KernelError} when the namespace is not there, or cannot have the rules
  */
-export class SandboxServer {
-  readonly #end = new AbortController();
-  readonly #udp: UdpSocket;
-  readonly #tcp: Server;
-  readonly #clients = new Set<Socket>();
-  readonly #answer: Answer;
-
-  private constructor(answer: Answer) {
-    this.#answer = answer;
-    this.#udp = createSocket("udp4");
-    this.#tcp = createServer((client) => this.#serve(client));
-    this.#tcp.maxConnections = mostClients;
+export async function openServer(
+  kernel: Pick<Kernel, "socket" | "nft">,
+  namespace: NamespaceName,
+  answer: Answer,
+): Promise<SandboxServer> {
+  const fds = openSockets(kernel, namespace);
+  const end = new AbortController();
+  const udp = createSocket("udp4");
+  const tcp = createServer({ allowHalfOpen: true }, (client) => serveTcp(client, answer, end.signal));
+  tcp.maxConnections = mostClients;
+  const close = () => {
+    end.abort();
+    udp.close();
+    tcp.close();
+  };
+  try {
+    const listening = [once(udp, "listening"), once(tcp, "listening")];
+    udp.bind({ fd: fds.udp });
+    tcp.listen({ fd: fds.tcp });
+    await Promise.all(listening);
+    tcp.on("error", ignore); // no descriptor left for a client: it may try again
+    serveUdp(udp, answer, end.signal);
+    const ports = { udp: udp.address().port, tcp: (tcp.address() as AddressInfo).port };
+    kernel.nft(namespace, redirect(ports));
+  } catch (error) {
+    close();
+    throw error;
   }
+  return { close };
+}
 
-  static async open(kernel: Kernel, namespace: NamespaceName, answer: Answer): Promise<SandboxServer> {
-    const server = new SandboxServer(answer);
-    const udp = kernel.socket(namespace, { protocol: "udp", address });
-    const tcp = kernel.socket(namespace, { protocol: "tcp", address, listen: true });
-    await new Promise<void>((resolve) => server.#udp.bind({ fd: udp }, resolve));
-    await new Promise<void>((resolve) => server.#tcp.listen({ fd: tcp }, resolve));
-    server.#udp.on("message", (bytes, from) => void server.#datagram(bytes, from.port, from.address));
-    server.#udp.on("error", () => {}); // an answer to a client that is gone
-    const ports = { udp: server.#udp.address().port, tcp: (server.#tcp.address() as AddressInfo).port };
-    try {
-      kernel.nft(namespace, redirect(ports));
-    } catch (error) {
-      server.close();
-      throw error;
+function openSockets(kernel: Pick<Kernel, "socket">, namespace: NamespaceName): { udp: number; tcp: number } {
+  const udp = kernel.socket(namespace, { protocol: "udp", address });
+  try {
+    return { udp, tcp: kernel.socket(namespace, { protocol: "tcp", address, listen: true }) };
+  } catch (error) {
+    closeSync(udp);
+    throw error;
+  }
+}
+
+/** What goes back for what came; undefined for what deserves no answer. */
+async function respond(
+  bytes: Buffer,
+  transport: Transport,
+  answer: Answer,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const query = readQuery(bytes);
+  if (query === undefined || "answer" in query) return query?.answer;
+  try {
+    const whole = await answer(query, transport, signal);
+    return fit(query, whole, transport);
+  } catch {
+    return failure(query); // one question must not end the service of all
+  }
+}
+
+function failure(query: Query): Buffer | undefined {
+  try {
+    return writeAnswer(query, [], responseCode.serverFailure);
+  } catch {
+    return undefined; // a name that can be read but not written
+  }
+}
+
+const ignore = () => {};
+
+function serveUdp(udp: UdpSocket, answer: Answer, signal: AbortSignal): void {
+  udp.on("error", ignore); // an answer to a client that is gone
+  const onMessage = async (bytes: Buffer, port: number, client: string) => {
+    const response = await respond(bytes, "udp", answer, signal);
+    if (response !== undefined && !signal.aborted) udp.send(response, port, client, ignore);
+  };
+  udp.on("message", (bytes, from) => {
+    if (from.port !== 0) void onMessage(bytes, from.port, from.address); // 0: made by hand, and no place to answer to
+  });
+}
+
+/** One question after the other, as the client takes the answers: one that never reads cannot fill our memory. */
+function serveTcp(client: Socket, answer: Answer, signal: AbortSignal): void {
+  const answers = async function* (chunks: AsyncIterable<Buffer>) {
+    for await (const bytes of framesOf(chunks)) {
+      const response = await respond(bytes, "tcp", answer, signal);
+      if (response === undefined) throw new Error("not a question");
+      yield frame(response);
     }
-    return server;
-  }
-
-  async #datagram(bytes: Buffer, port: number, from: string): Promise<void> {
-    const query = readQuery(bytes);
-    if (query === undefined) return;
-    const answer = "answer" in query ? query.answer : await this.#answer(query, "udp", this.#end.signal);
-    if (this.#end.signal.aborted) return;
-    this.#udp.send("answer" in query ? answer : fitUdp(query, answer), port, from);
-  }
-
-  #serve(client: Socket): void {
-    this.#clients.add(client);
-    client.on("close", () => this.#clients.delete(client));
-    client.on("error", () => client.destroy());
-    client.setTimeout(idle, () => client.destroy());
-    client.on(
-      "data",
-      frameReader((bytes) => void this.#message(client, Buffer.from(bytes))),
-    );
-  }
-
-  async #message(client: Socket, bytes: Buffer): Promise<void> {
-    const query = readQuery(bytes);
-    if (query === undefined) return void client.destroy();
-    const answer = "answer" in query ? query.answer : await this.#answer(query, "tcp", this.#end.signal);
-    if (!client.destroyed) client.write(frame(answer));
-  }
-
-  close(): void {
-    this.#end.abort();
-    this.#udp.close();
-    this.#tcp.close();
-    for (const client of this.#clients) client.destroy();
-  }
+  };
+  client.on("error", ignore);
+  client.setTimeout(idle, () => client.destroy());
+  pipeline(client, answers, client, { signal }).catch(() => client.destroy());
 }
 
 /** A table of the sandbox's own namespace; it goes with the namespace. */
