@@ -13,6 +13,8 @@ export interface DriverCase {
   readonly endpoints: readonly EndpointWish[];
   /** Links of the host that somebody else made: those that the options name. */
   readonly there?: readonly LinkObject[];
+  /** A kind of link that not every kernel has, as `vlan`: Linux gets the case where `TOMBOLO_KERNEL_HAS` names it. */
+  readonly needs?: string;
 }
 
 /** What a driver is tried with: `export const fixture` of the `testing.ts` in its folder. */
