@@ -297,7 +297,11 @@ describe("forwarding", async () => {
 const noFlags = { flags: 0, flag_do: false, options: [] };
 
 describe("packets", () => {
-  const good = packet.encode({ type: "query", id: 7, flags: 256, questions: [{ name: "web.net", type: "A" }] });
+  const web = { name: "web.net", type: "A" } as const;
+  const good = packet.encode({ type: "query", id: 7, flags: 256, questions: [web] });
+
+  const records = (count: number, name: string) =>
+    Array.from({ length: count }, () => ({ type: "A" as const, name, ttl: 1, data: "10.0.0.1" }));
 
   it("that are mutated never throw, and get an answer with their id or none", () => {
     let seed = 1;
@@ -325,10 +329,24 @@ describe("packets", () => {
     assert.equal(code(packet.encode({ type: "query", id: 1, questions: [] })), 1);
     assert.equal(code(packet.encode({ type: "query", id: 1, flags: 4 << 11, questions: [] })), 4, "a notify");
     assert.equal(code(good.subarray(0, good.length - 2)), 1);
+    assert.equal(code(packet.encode({ type: "query", id: 1, questions: [web, web] })), 1);
+    assert.equal(code(Buffer.concat([good, Buffer.alloc(4096)])), 1, "too long");
+    for (const section of ["answers", "authorities", "additionals"] as const)
+      assert.equal(
+        code(packet.encode({ type: "query", id: 1, questions: [web], [section]: records(3, "a") })),
+        1,
+        section,
+      );
   });
 
-  const records = (count: number, name: string) =>
-    Array.from({ length: count }, () => ({ type: "A" as const, name, ttl: 1, data: "10.0.0.1" }));
+  it("are answered with their question byte for byte", () => {
+    const odd = Buffer.concat([good.subarray(0, 12), Buffer.from([4, 0x77, 0xe9, 0x2e, 0x62, 0, 0, 65, 0, 77])]);
+    const query = readQuery(odd);
+    assert.ok(query !== undefined && "question" in query);
+    const answer = writeAnswer(query, [], responseCode.serverFailure);
+    assert.deepEqual([answer.subarray(12), codeOf(answer)], [odd.subarray(12), responseCode.serverFailure]);
+    assert.ok(packet.decode(writeAnswer(query, records(2, "b"))).answers?.every((a) => a.name === "b"));
+  });
 
   it("too long for the client have the records that fit, and say so over UDP", () => {
     const plain = ask("pool", "A");

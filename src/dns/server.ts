@@ -76,15 +76,7 @@ async function respond(
     const whole = await answer(query, transport, signal);
     return fit(query, whole, transport);
   } catch {
-    return failure(query); // one question must not end the service of all
-  }
-}
-
-function failure(query: Query): Buffer | undefined {
-  try {
-    return writeAnswer(query, [], responseCode.serverFailure);
-  } catch {
-    return undefined; // a name that can be read but not written
+    return writeAnswer(query, [], responseCode.serverFailure); // one question must not end the service of all
   }
 }
 

@@ -20,6 +20,9 @@ const headerSize = 12;
 const plainLimit = 512; // bytes of a UDP answer to a client without EDNS (RFC 1035 section 4.2.1)
 const largestLimit = 4096;
 const largestMessage = 0xffff; // over TCP: the length before it has two bytes
+const largestQuery = 4096; // bytes; a name has 255, a signature some hundreds
+/** Records that a query may have (as miekg/dns, dockerd's library, has it): IXFR has an authority, EDNS and signatures are additional. */
+const mostRecords = { answers: 1, authorities: 1, additionals: 2 } as const;
 
 export interface Query {
   readonly bytes: Buffer;
@@ -39,17 +42,28 @@ export function readQuery(bytes: Buffer): Query | { readonly answer: Buffer } | 
     answer: packet.encode({ type: "response", id, flags: recursionAvailable | code }),
   });
   if (((bytes[2] ?? 0) & opcodes) !== 0) return refusal(responseCode.notImplemented);
+  if (bytes.length > largestQuery || !hasCountsOfQuery(bytes)) return refusal(responseCode.formatError);
   let decoded: DecodedPacket;
   try {
     decoded = packet.decode(bytes);
   } catch {
     return refusal(responseCode.formatError);
   }
-  const [question, ...more] = decoded.questions ?? [];
-  if (question === undefined || more.length > 0) return refusal(responseCode.formatError);
+  const question = decoded.questions?.[0];
+  if (question === undefined) return refusal(responseCode.formatError);
   const edns = decoded.additionals?.find((a): a is OptAnswer => a.type === "OPT");
   const limit = Math.min(Math.max(edns?.udpPayloadSize ?? plainLimit, plainLimit), largestLimit);
   return { bytes, id, question, limit, edns: edns !== undefined };
+}
+
+/** Looked at before anything is decoded: thousands of records that point to one long name take the daemon's time. */
+function hasCountsOfQuery(bytes: Buffer): boolean {
+  return (
+    bytes.readUInt16BE(4) === 1 &&
+    bytes.readUInt16BE(6) <= mostRecords.answers &&
+    bytes.readUInt16BE(8) <= mostRecords.authorities &&
+    bytes.readUInt16BE(10) <= mostRecords.additionals
+  );
 }
 
 const ownEdns: OptAnswer = {
@@ -63,12 +77,18 @@ const ownEdns: OptAnswer = {
   options: [],
 };
 
-/** An answer of our own to `query`. No records with code 0 means: the name is there, the type is not. */
+/**
+ * An answer of our own to `query`. No records with code 0 means: the name is there, the type is not. The question in it is
+ * the client's byte for byte: a name in no UTF-8, or a class without a word, would not survive being written anew.
+ */
 export function writeAnswer(query: Query, answers: Answer[], code: number = responseCode.noError): Buffer {
   const desired = ((query.bytes[2] ?? 0) & 1) === 1 ? recursionDesired : 0;
   const flags = recursionAvailable | desired | (code === responseCode.noError ? authoritative : 0) | code;
   const additionals = query.edns ? [ownEdns] : [];
-  return packet.encode({ type: "response", id: query.id, flags, questions: [query.question], answers, additionals });
+  const rest = packet.encode({ type: "response", id: query.id, flags, answers, additionals });
+  rest.writeUInt16BE(1, 4);
+  const question = query.bytes.subarray(headerSize, questionEnd(query.bytes));
+  return Buffer.concat([rest.subarray(0, headerSize), question, rest.subarray(headerSize)]);
 }
 
 const ownRecord = packet.encode({ type: "response", additionals: [ownEdns] }).subarray(headerSize);
