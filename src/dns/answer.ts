@@ -52,7 +52,7 @@ export const answerReverse: Handler = ({ rows, sandbox, query }) => {
 
 /**
  * With an own `ndots`, a name without a dot is for the search list: it is not asked of others (as dockerd does).
- * Otherwise it is, as resolv.conf says `ndots:0`. dockerd's answer is empty without an error; musl would stop searching.
+ * Otherwise it is, as resolv.conf says `ndots:0`. dockerd's answer is empty, as if the name were there.
  */
 export const answerShort: Handler = ({ rows, sandbox, query: { question }, query }) => {
   const options = rows.get("sandboxes", sandbox)?.dns.options ?? [];
