@@ -1,7 +1,8 @@
 import type { HostRoute } from "./kernel.ts";
 import { readMark } from "./mark.ts";
 import { dumpAddresses, readAddress } from "./netlink/addresses.ts";
-import { addressText, maskBits, splitCidr } from "./netlink/attributes.ts";
+import { addressText } from "../lib/address-bytes.ts";
+import { maskBits, splitCidr } from "./netlink/attributes.ts";
 import { dumpRoutes, readRoute } from "./netlink/routes.ts";
 import type { Realm } from "./realms.ts";
 

@@ -43,6 +43,18 @@ export interface LinkState {
   readonly mac: string;
 }
 
+/** Which frames a socket hears: all of ARP, UDP to the DHCP client's port, or answers to neighbour solicitations. */
+export type FrameFilter = "arp" | "dhcp" | "neighbour-advertisement";
+
+/** Ethernet frames on one link, header and all, past the host's own protocols. */
+export interface FrameSocket {
+  /** @throws {KernelError} ENETDOWN, ENXIO … */
+  send(frame: Buffer): void;
+  /** True when the link went, too. */
+  readonly closed: boolean;
+  close(): void;
+}
+
 /** A route or an address of the host that is not ours, for overlap checks. */
 export interface HostRoute {
   readonly to: string;
@@ -69,6 +81,8 @@ export interface Kernel {
   link(namespace: NamespaceName, name: string): LinkState | undefined;
   /** Routes and addresses of the host, those of our own links left out. */
   hostRoutes(): HostRoute[];
+  /** True for an address of one of the host's links, ours or not. */
+  hasAddress(address: IpAddress): boolean;
   /** The whole of the table `tombolo` of both families exists with its base chains, sets and maps; makes what is missing. */
   ensureBase(text: Readonly<Record<Family, string>>): void;
   /** Runs text of our own in the nft of a namespace (the resolver's redirect). One transaction. */
@@ -87,6 +101,8 @@ export interface Kernel {
     namespace: NamespaceName,
     options: { readonly protocol: "udp" | "tcp"; readonly address: IpAddress; readonly listen?: boolean },
   ): number;
+  /** Hears and sends frames on a link of the host. @throws {KernelError} ENODEV, EPERM … */
+  frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void): FrameSocket;
   /** Chains of others that drop what they are not told to forward. */
   foreignDrops(): { readonly family: string; readonly table: string; readonly chain: string }[];
   /** Kernel events of the host's namespace, from now on. @returns a function that ends them. */

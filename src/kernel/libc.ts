@@ -4,6 +4,8 @@ import { KernelError } from "./kernel.ts";
 
 const libc = koffi.load("libc.so.6");
 
+const socketFilter = koffi.struct("sock_fprog", { len: "uint16", filter: "void*" });
+
 /** System calls that Node does not have. All of them are synchronous; -1 means that `errno` says why. */
 export const calls = {
   socket: libc.func("int socket(int, int, int)"),
@@ -12,6 +14,8 @@ export const calls = {
   send: libc.func("long send(int, void*, size_t, int)"),
   recv: libc.func("long recv(int, void*, size_t, int)"),
   setsockopt: libc.func("int setsockopt(int, int, int, void*, uint)"),
+  /** SO_ATTACH_FILTER takes a structure with a pointer in it. */
+  attachFilter: libc.func("setsockopt", "int", ["int", "int", "int", koffi.pointer(socketFilter), "uint"]),
   socketpair: libc.func("int socketpair(int, int, int, void*)"),
   dup2: libc.func("int dup2(int, int)"),
   close: libc.func("int close(int)"),

@@ -9,11 +9,13 @@ import { parentHandler } from "./kinds/parent.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { readMark } from "./mark.ts";
 import { createNamespaces } from "./namespaces.ts";
+import { dumpAddresses, readAddress } from "./netlink/addresses.ts";
 import { nftGroups, readNftEvents, readRouteEvents, routeGroups } from "./netlink/events.ts";
 import { watch } from "./netlink/watch.ts";
 import { createBase } from "./nft/base.ts";
 import { foreignDrops } from "./nft/foreign.ts";
 import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
+import { openFrames } from "./packets.ts";
 import { openSocket } from "./sockets.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
@@ -48,12 +50,18 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     namespaces: () => namespaces.names(),
     link: (namespace, name) => describeLink(realms.find(namespace), engine, name),
     hostRoutes: () => hostRoutes(host(), engine),
+    hasAddress: (address) =>
+      host()
+        .route.dump(dumpAddresses)
+        .some((reply) => readAddress(reply.body).address.split("/")[0] === address),
     ensureBase: (text) => base.ensure(text),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
     socket: (namespace, options) => namespaces.inside(namespace, () => openSocket(options)),
+    frames: (link, filter, onFrame) =>
+      namespaces.inside("host", () => openFrames(host().indexOf(link), filter, onFrame)),
     foreignDrops: () => foreignDrops(host().nft()),
     events: (onEvent) => watchHost(realms, watches, onEvent),
     close() {

@@ -8,6 +8,8 @@ export interface AddressPool {
   /** Where addresses without a wish come from. */
   readonly range: Cidr;
   readonly gateway: IpAddress;
+  /** The link of the host whose LAN the subnet is on; absent: the subnet is ours. */
+  readonly segment?: string;
   /** True when the user named the subnet: only then may `--ip` choose an address (Docker's rule). */
   readonly userSubnet: boolean;
 }

@@ -105,6 +105,11 @@ export interface RouteObject {
   readonly to: Cidr;
   readonly link: string;
   readonly via?: IpAddress;
+  /**
+   * The host speaks with an address of this link, of the subnet of `to` if there is one: `link` has none of its own.
+   * Looked up when the route is written, and not compared.
+   */
+  readonly sourceOf?: string;
 }
 /** A permanent neighbour: `address` is at `mac` on `link`. */
 export interface NeighbourObject {

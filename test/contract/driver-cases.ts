@@ -1,4 +1,5 @@
 import type { EndpointView, NetworkDriver, NetworkView } from "../../src/drivers/driver.ts";
+import { planParent } from "../../src/drivers/parent.ts";
 import type { LinkObject, Owner, PlanObject } from "../../src/model/plan.ts";
 import { endpointRow, type EndpointWish, networkRows, type NetworkWish, sandboxRow } from "../support/rows.ts";
 
@@ -49,11 +50,13 @@ export function viewsOf(driver: NetworkDriver, { network, endpoints }: DriverCas
   return { network: rows, endpoints: views };
 }
 
-/** Everything that the driver wants for a case, by owner: the network first. */
+/** Everything that is wanted for a case, by owner: what the network stands on first. */
 export function plansOf(driver: NetworkDriver, one: DriverCase, number = 1): Map<Owner, readonly PlanObject[]> {
   const { network, endpoints } = viewsOf(driver, one, number);
   const options = driver.readOptions(network.network.spec);
+  const parent = driver.lan?.parentOf(options);
   return new Map<Owner, readonly PlanObject[]>([
+    ...(parent === undefined ? [] : [[`parent:${parent.link}`, planParent(parent.link, [parent])] as const]),
     [`network:${network.network.id}`, driver.planNetwork(network, options)],
     ...endpoints.map((view) => [`endpoint:${view.endpoint.id}`, driver.planEndpoint(view, options)] as const),
   ]);

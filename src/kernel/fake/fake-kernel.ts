@@ -1,5 +1,13 @@
 import { keyOf, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
-import { type Found, type HostRoute, type Kernel, KernelError, type KernelEvent, type Step } from "../kernel.ts";
+import {
+  type Found,
+  type FrameSocket,
+  type HostRoute,
+  type Kernel,
+  KernelError,
+  type KernelEvent,
+  type Step,
+} from "../kernel.ts";
 import { blockNames } from "../nft/base.ts";
 import { openSocket } from "../sockets.ts";
 import { readSysctl } from "./refusals.ts";
@@ -13,6 +21,8 @@ export interface FakeKernel extends Kernel {
   readonly foreignRoutes: HostRoute[];
   /** What `foreignDrops` answers. */
   readonly foreignChains: ReturnType<Kernel["foreignDrops"]>;
+  /** What was sent on links, in order. */
+  readonly sent: { readonly link: string; readonly frame: Buffer }[];
   /** Texts that `nft` ran, in order. */
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
   /** The next step of this verb and kind is refused with this errno's name. */
@@ -37,6 +47,7 @@ export function createFakeKernel(): FakeKernel {
   const foreignRoutes: HostRoute[] = [];
   const foreignChains: FakeKernel["foreignChains"] = [];
   const texts: FakeKernel["texts"] = [];
+  const sent: FakeKernel["sent"] = [];
   const mustExist = (namespace: NamespaceName) => {
     if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
   };
@@ -45,6 +56,7 @@ export function createFakeKernel(): FakeKernel {
     foreignRoutes,
     foreignChains,
     texts,
+    sent,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
     disturb(object) {
@@ -66,6 +78,10 @@ export function createFakeKernel(): FakeKernel {
         .toSorted(),
     link: (namespace, name) => describeLink(world, namespace, name),
     hostRoutes: () => [...foreignRoutes],
+    hasAddress: (address) =>
+      world
+        .objects()
+        .some((o) => o.kind === "address" && o.namespace === "host" && o.address.startsWith(`${address}/`)),
     ensureBase(text) {
       for (const family of ["ip", "ip6"] as const) world.base.set(family, new Set(blockNames(text[family])));
     },
@@ -88,12 +104,26 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return openSocket(options);
     },
+    frames: (link) => openFrames(world, sent, link),
     foreignDrops: () => [...foreignChains],
     events(onEvent) {
       listeners.add(onEvent);
       return () => void listeners.delete(onEvent);
     },
     close: () => listeners.clear(),
+  };
+}
+
+/** A socket on a link that is there: it hears nothing. */
+function openFrames(world: World, sent: FakeKernel["sent"], link: string): FrameSocket {
+  if (world.linkAt("host", link) === undefined) throw new KernelError("ENODEV", `no link ${link} in host`);
+  let closed = false;
+  return {
+    send: (frame) => void sent.push({ link, frame }),
+    get closed() {
+      return closed;
+    },
+    close: () => void (closed = true),
   };
 }
 

@@ -7,7 +7,8 @@ import {
   type RouteObject,
 } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
-import { addressBytes, maskBits, splitCidr } from "../netlink/attributes.ts";
+import { addressBytes } from "../../lib/address-bytes.ts";
+import { maskBits, splitCidr } from "../netlink/attributes.ts";
 import type { World } from "./world.ts";
 
 /** @throws {KernelError} when something that the object needs is not there, or its place is taken */

@@ -6,6 +6,7 @@ import {
   type NeighbourObject,
   type RouteObject,
 } from "../../model/plan.ts";
+import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import type { Found } from "../kernel.ts";
 import { deleteAddress, dumpAddresses, putAddress, readAddress } from "../netlink/addresses.ts";
 import type { Message } from "../netlink/message.ts";
@@ -37,7 +38,7 @@ type Held<O extends OnLink> = {
 
 /** What differs between the kinds of objects that stand on a link. */
 interface Words<O extends OnLink> {
-  put(index: number, object: O): Message;
+  put(index: number, object: O, realm: Realm): Message;
   remove(index: number, object: O): Message;
   /** Refusals of a removal that mean that the object is gone. */
   readonly gone: readonly string[];
@@ -57,7 +58,7 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
   return {
     put(object, owner) {
       const realm = realms.get(object.namespace);
-      realm.route.exchange(words.put(realm.indexOf(object.link), object));
+      realm.route.exchange(words.put(realm.indexOf(object.link), object, realm));
       wishes.remember(object, owner);
     },
     remove(object) {
@@ -92,8 +93,24 @@ const addressWords: Words<AddressObject> = {
       .map(({ index, address }) => ({ index, object: { kind: "address", address } })),
 };
 
+/** An address of `link` in the family of `to`: one in whose subnet that is, else any. */
+function sourceFor(realm: Realm, link: string, to: string): string | undefined {
+  const index = realm.link({ name: link })?.index;
+  const target = parseCidr(to);
+  const found = realm.route
+    .dump(dumpAddresses)
+    .map((reply) => readAddress(reply.body))
+    .flatMap((one) => (one.index === index ? (parseCidr(one.address) ?? []) : []))
+    .filter(({ family }) => family === target?.family);
+  const near = found.find((own) => target !== undefined && contains(own, target)) ?? found[0];
+  return near && addressText(near);
+}
+
 const routeWords: Words<RouteObject> = {
-  put: putRoute,
+  put(index, { to, via, sourceOf }, realm) {
+    const source = sourceOf === undefined ? undefined : sourceFor(realm, sourceOf, to);
+    return putRoute(index, { to, ...(via !== undefined && { via }), ...(source !== undefined && { source }) });
+  },
   remove: deleteRoute,
   gone: ["ESRCH"],
   read: (realm) =>

@@ -1,4 +1,5 @@
-import { type Attribute, addressText, decodeAttributes, familyNumber, maskBits, splitCidr, u8 } from "./attributes.ts";
+import { addressText } from "../../lib/address-bytes.ts";
+import { type Attribute, decodeAttributes, familyNumber, maskBits, splitCidr, u8 } from "./attributes.ts";
 import { flags, type Message } from "./message.ts";
 import { ourProtocol } from "./protocol.ts";
 

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { addressBytes, addressText } from "../../lib/address-bytes.ts";
 import {
-  addressBytes,
-  addressText,
   decodeAttributes,
   encodeAttributes,
   macBytes,

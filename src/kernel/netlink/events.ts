@@ -31,7 +31,7 @@ function readOne(type: number, body: Buffer, names: Map<number, string>): Kernel
   switch (type) {
     case linkTypes.new:
     case linkTypes.del:
-      return [readLinkEvent(type, body, names)];
+      return readLinkEvent(type, body, names);
     case addressTypes.new:
     case addressTypes.del:
       return on("address", readAddress(body).index);
@@ -48,13 +48,15 @@ function readOne(type: number, body: Buffer, names: Map<number, string>): Kernel
   }
 }
 
-function readLinkEvent(type: number, body: Buffer, names: Map<number, string>): KernelEvent {
+/** A link that got another name is told under both. */
+function readLinkEvent(type: number, body: Buffer, names: Map<number, string>): KernelEvent[] {
   const { index, name } = readLink(body);
   const before = names.get(index);
   // A port that leaves its bridge is told as a deletion of family AF_BRIDGE: the link itself stays.
   if (type === linkTypes.new) names.set(index, name);
   else if (body.readUInt8(0) === 0) names.delete(index);
-  return host("link", name === "" ? (before ?? "") : name);
+  const both = new Set([before, name].filter((one) => one !== undefined && one !== ""));
+  return [...both].map((one) => host("link", one ?? ""));
 }
 
 /** Others come and go with every ARP answer. */

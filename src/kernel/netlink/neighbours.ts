@@ -1,13 +1,5 @@
-import {
-  addressBytes,
-  addressText,
-  decodeAttributes,
-  familyNumber,
-  macBytes,
-  macText,
-  readU32,
-  u8,
-} from "./attributes.ts";
+import { addressBytes, addressText } from "../../lib/address-bytes.ts";
+import { decodeAttributes, familyNumber, macBytes, macText, readU32, u8 } from "./attributes.ts";
 import { flags, type Message } from "./message.ts";
 import { ourProtocol } from "./protocol.ts";
 

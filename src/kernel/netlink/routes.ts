@@ -1,18 +1,10 @@
-import {
-  type Attribute,
-  addressBytes,
-  addressText,
-  decodeAttributes,
-  familyNumber,
-  readU32,
-  splitCidr,
-  u32,
-} from "./attributes.ts";
+import { addressBytes, addressText } from "../../lib/address-bytes.ts";
+import { type Attribute, decodeAttributes, familyNumber, readU32, splitCidr, u32 } from "./attributes.ts";
 import { flags, type Message } from "./message.ts";
 import { ourProtocol } from "./protocol.ts";
 
 export const routeTypes = { new: 24, del: 25, get: 26 } as const;
-const attribute = { destination: 1, link: 4, gateway: 5, table: 15 } as const; // RTA_*
+const attribute = { destination: 1, link: 4, gateway: 5, source: 7, table: 15 } as const; // RTA_*
 const mainTable = 254; // RT_TABLE_MAIN
 const unicast = 1; // RTN_UNICAST
 const scope = { universe: 0, link: 253, nowhere: 255 } as const; // RT_SCOPE_*
@@ -21,6 +13,8 @@ const bodyLength = 12; // struct rtmsg
 export interface RouteWish {
   readonly to: string;
   readonly via?: string;
+  /** With which address of this host one speaks over the route. */
+  readonly source?: string;
 }
 export interface RouteInfo extends RouteWish {
   /** Index of the link; 0 for a route with several next hops. */
@@ -34,6 +28,7 @@ function message(type: number, flag: number, index: number, route: RouteWish, re
   const list: Attribute[] = [[attribute.link, u32(index)]];
   if (prefix > 0) list.push([attribute.destination, address]);
   if (route.via !== undefined) list.push([attribute.gateway, addressBytes(route.via)]);
+  if (route.source !== undefined) list.push([attribute.source, addressBytes(route.source)]);
   const body = Buffer.from([familyNumber(address), prefix, 0, 0, mainTable, ourProtocol, reach, unicast, 0, 0, 0, 0]);
   return { type, flags: flag, body, attributes: list };
 }

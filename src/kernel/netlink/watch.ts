@@ -1,10 +1,10 @@
-import { Socket, type SocketConstructorOpts } from "node:net";
+import type { Socket } from "node:net";
 import { calls, check } from "../libc.ts";
+import { wrapSocket } from "../wrap-socket.ts";
 import { u32 } from "./attributes.ts";
 
 const afNetlink = 16;
 const rawNonBlocking = 3 | 0o2004000; // SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC
-const unixStream = [1, 1 | 0o2000000] as const;
 const solNetlink = 270;
 const addMembership = 1; // NETLINK_ADD_MEMBERSHIP
 const solSocket = 1;
@@ -13,8 +13,7 @@ const bufferBytes = 8 << 20;
 const bodyOfAny = Buffer.from([afNetlink, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // struct sockaddr_nl
 
 /**
- * Reads multicast groups in Node's own loop, without a thread: the netlink socket takes the place of one end of a
- * socket pair that Node has wrapped. `onLost` comes when the kernel had to drop messages; the watch goes on after it.
+ * Reads multicast groups in Node's own loop, without a thread. `onLost` comes when the kernel had to drop messages; the watch goes on after it.
  * @param protocol NETLINK_ROUTE (0) or NETLINK_NETFILTER (12) @returns a function that ends it
  */
 export function watch(
@@ -26,7 +25,7 @@ export function watch(
   let ended = false;
   let socket: Socket;
   function start(): void {
-    socket = wrap(open(protocol, groups));
+    socket = wrapSocket(open(protocol, groups));
     socket.on("data", onBytes);
     socket.on("error", () => {
       // ENOBUFS: messages were dropped. Whatever else it is, a new socket and a full reading are the cure.
@@ -55,22 +54,4 @@ function open(protocol: number, groups: readonly number[]): number {
     calls.close(fd);
     throw error;
   }
-}
-
-/** The fd must change hands before the first read registers it with epoll. */
-function wrap(fd: number): Socket {
-  const pair = Buffer.alloc(8);
-  check("socketpair", calls.socketpair(unixStream[0], unixStream[1], 0, pair));
-  const own = pair.readInt32LE(0);
-  const options: SocketConstructorOpts & { manualStart: boolean } = {
-    fd: own,
-    readable: true,
-    writable: false,
-    manualStart: true,
-  };
-  const socket = new Socket(options);
-  check("dup2", calls.dup2(fd, own));
-  calls.close(fd);
-  calls.close(pair.readInt32LE(4));
-  return socket;
 }
