@@ -16,6 +16,7 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
     reason: "it makes the kernel match and decides nothing else",
   },
   dns: { imports: ["store", "kernel", "model", "lib"], reason: "it answers from rows, inside a namespace" },
+  lan: { imports: ["kernel", "model", "lib"], reason: "it speaks on the wire and keeps no rows" },
   runtime: { imports: ["kernel/files.ts", "model", "lib"], reason: "containerd's part knows nothing of networks" },
   engine: {
     imports: ["store", "ipam", "drivers", "runtime", "dataplane/dataplane.ts", "model", "lib"],

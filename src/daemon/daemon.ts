@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
+import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import { drivers } from "../drivers/index.ts";
 import { createEngine } from "../engine/create-engine.ts";
@@ -9,6 +10,7 @@ import { EventBus } from "../engine/events.ts";
 import type { Log, Settings } from "../engine/parts.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
+import { createLan } from "../lan/lan.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
@@ -39,7 +41,19 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   checkBridge(kernel, config.bridge);
   const host = createHost(kernel);
   const registry = new Map(Object.entries(drivers));
-  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log });
+  const bus = new EventBus();
+  const onParent: OnParent = (link, state, networks) => {
+    log.warn({ link, state }, "a link on which networks stand has changed");
+    for (const { id, spec } of networks)
+      bus.publish({
+        type: "network",
+        action: "parent",
+        id,
+        attributes: { name: spec.name, type: spec.driver, parent: link, state },
+      });
+  };
+  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log, onParent });
+  const lan = parts.adopt(createLan(kernel), (l) => l.stop());
   const runtime = createRuntime({
     dataRoot: config.dataRoot,
     execRoot: config.execRoot,
@@ -60,8 +74,9 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     resolver,
     drivers: registry,
     host,
+    lan,
     settings,
-    bus: new EventBus(),
+    bus,
     locks: new KeyedLock(),
     log,
   });

@@ -2,6 +2,7 @@ import { createSocket } from "node:dgram";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer, isIPv6 } from "node:net";
 import { cpus, hostname, release, totalmem } from "node:os";
+import { parentState } from "../dataplane/parents.ts";
 import type { Host } from "../engine/parts.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
@@ -18,6 +19,8 @@ export function createHost(kernel: Kernel): Host {
     osVersion: system.VERSION_ID ?? "",
     cgroupVersion: existsSync("/sys/fs/cgroup/cgroup.controllers") ? "2" : "1",
     routes: () => kernel.hostRoutes(),
+    linkState: (name) => parentState(kernel, name),
+    hasAddress: (address) => kernel.hasAddress(address),
     linkOwner(name) {
       const link = kernel.link("host", name);
       return link === undefined || link.owner !== undefined

@@ -2,6 +2,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import type { Store } from "../store/store.ts";
 import type { Dataplane } from "./dataplane.ts";
 import { Loop } from "./loop.ts";
+import type { OnParent } from "./parents.ts";
 import type { DriverFor } from "./views.ts";
 
 export interface Log {
@@ -14,6 +15,8 @@ export interface DataplaneParts {
   /** The driver that a network's row names; rows of unknown drivers want nothing. */
   readonly driverFor: DriverFor;
   readonly log: Log;
+  /** Is told when a link changes on which networks stand. */
+  readonly onParent?: OnParent;
 }
 
 /** The loop that makes the kernel match the plans, over a store, a kernel and the drivers. It does nothing until `start`. */

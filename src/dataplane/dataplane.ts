@@ -9,6 +9,9 @@ export interface Difference {
   readonly object: PlanObject;
 }
 
+/** `no carrier`: it is up, but its cable is out. */
+export type ParentState = "up" | "down" | "no carrier" | "gone";
+
 /** Makes the kernel match the plans of all owners, and keeps it so. */
 export interface Dataplane {
   /** Reads the store, repairs what differs, then sweeps what nobody owns. Resolves when the first round is done. */

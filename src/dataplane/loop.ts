@@ -10,6 +10,7 @@ import type { Dataplane, Difference } from "./dataplane.ts";
 import { diff } from "./diff.ts";
 import { execute } from "./execute.ts";
 import type { OwnedStep } from "./order.ts";
+import { Parents } from "./parents.ts";
 import { Echo, RepairTimer } from "./repairs.ts";
 import { Retries } from "./retries.ts";
 import { allOwners, ownersOf, planOf } from "./views.ts";
@@ -29,6 +30,7 @@ export class Loop implements Dataplane {
   readonly #retries = new Retries((owner) => this.#round([owner]));
   readonly #echo = new Echo();
   readonly #repairs: RepairTimer;
+  readonly #parents: Parents;
   readonly #end = new AbortController();
   #rows: Snapshot;
   #fitting: Readonly<Record<string, string>> = {};
@@ -38,6 +40,7 @@ export class Loop implements Dataplane {
   constructor(parts: DataplaneParts) {
     this.#parts = parts;
     this.#rows = parts.store.snapshot();
+    this.#parents = new Parents(parts.kernel, parts.driverFor, parts.onParent ?? (() => {}));
     const slower = "another program keeps changing what is ours in the kernel: it is put right more slowly now";
     this.#repairs = new RepairTimer(
       (kinds) => this.#repair(kinds),
@@ -57,7 +60,8 @@ export class Loop implements Dataplane {
     const first = await commits.next();
     if (first.done) return;
     this.#rows = first.value.snapshot;
-    const owners = new Set([...allOwners(this.#rows), ...this.#believed.owners()]);
+    const owners = new Set([...allOwners(this.#rows, this.#parts.driverFor), ...this.#believed.owners()]);
+    this.#parents.follow(this.#rows);
     this.#readSysctls(owners);
     this.#round(owners);
     this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
@@ -71,8 +75,11 @@ export class Loop implements Dataplane {
 
   async #follow(commits: AsyncIterator<Commit>): Promise<void> {
     for (let next = await commits.next(); next.done !== true; next = await commits.next()) {
-      this.#rows = next.value.snapshot;
-      this.#round(ownersOf(this.#rows, next.value.changed));
+      const { snapshot, changed } = next.value;
+      const owners = ownersOf(this.#rows, snapshot, changed, this.#parts.driverFor);
+      this.#rows = snapshot;
+      if (changed.some(({ table }) => table === "networks")) this.#parents.follow(snapshot);
+      this.#round(owners);
       this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     }
   }
@@ -96,7 +103,7 @@ export class Loop implements Dataplane {
 
   async audit(): Promise<Difference[]> {
     const rows = this.#parts.store.snapshot();
-    return audit(this.#parts.kernel, this.#plans(allOwners(rows), rows));
+    return audit(this.#parts.kernel, this.#plans(allOwners(rows, this.#parts.driverFor), rows));
   }
 
   /** The plans that can be made. @param failed gets the others */
@@ -157,7 +164,8 @@ export class Loop implements Dataplane {
     if (event.kind === "lost") return this.#repairs.note(readKinds, true);
     const { kind, name } = event;
     const isRule = kind === "chain" || kind === "element";
-    if (!isRule && !this.#believed.has(kind, name) && !(kind === "link" && this.#isOurs(name))) return;
+    const isParent = kind === "link" && this.#parents.touch(name);
+    if (!isRule && !isParent && !this.#believed.has(kind, name) && !(kind === "link" && this.#isOurs(name))) return;
     // Sysctls are not read by kind: any reading of the links looks at them too.
     const kinds = isRule ? ruleKinds : kind === "sysctl" || kind === "link" ? readKinds : [kind];
     this.#repairs.note(kinds, !this.#echo.has(name));
@@ -171,7 +179,9 @@ export class Loop implements Dataplane {
   /** Reads what events were about, and puts right what differs. @returns true when something did */
   #repair(kinds: ReadonlySet<ReadKind>): boolean {
     try {
-      return this.#putRight(this.#readAgain(kinds));
+      const differing = this.#readAgain(kinds);
+      for (const owner of this.#readParents()) differing.add(owner);
+      return this.#putRight(differing);
     } catch (error) {
       this.#parts.log.warn({ err: error as Error }, "the kernel could not be read: it is tried again");
       this.#repairs.note(kinds, false);
@@ -197,6 +207,23 @@ export class Loop implements Dataplane {
       for (const owner of this.#believed.reread(kernel, "host", kind)) differing.add(owner);
     if (wanted.has("link"))
       for (const owner of this.#readSysctls(this.#believed.owners().filter(isOfHost))) differing.add(owner);
+    return differing;
+  }
+
+  /**
+   * Reads what stands on parents that were touched: with a parent goes all that stands on it, in every namespace, and
+   * only the parent's own going is told here. @returns for whom something is missing, and who was refused something
+   */
+  #readParents(): Set<Owner> {
+    const owners = this.#parents.look(this.#rows);
+    const differing = new Set<Owner>();
+    for (const owner of owners) {
+      if (this.errorOf(owner) !== undefined) differing.add(owner);
+      const sandbox = this.#rows.get("endpoints", owner.slice("endpoint:".length))?.sandboxId;
+      if (sandbox === undefined) continue;
+      for (const kind of ["link", "address", "route"] as const)
+        for (const other of this.#believed.reread(this.#parts.kernel, `sandbox:${sandbox}`, kind)) differing.add(other);
+    }
     return differing;
   }
 

@@ -1,4 +1,5 @@
 import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
+import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner, PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
@@ -6,12 +7,15 @@ import { planHost } from "./base.ts";
 
 export type DriverFor = (name: string) => NetworkDriver | undefined;
 
-/** The owners whose plan may be another after these rows changed. */
-export function ownersOf(rows: Snapshot, changed: readonly RowKey[]): Owner[] {
+/**
+ * The owners whose plan may be another after these rows changed.
+ * @param before the rows as they were: a network that is gone stood on a parent, too
+ */
+export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly RowKey[], driverFor: DriverFor): Owner[] {
   return changed.flatMap(({ table, key }): Owner[] => {
     switch (table) {
       case "networks":
-        return [`network:${key}`, "host"];
+        return [`network:${key}`, "host", ...parentsOf([before.get(table, key), rows.get(table, key)], driverFor)];
       case "endpoints":
         return [`endpoint:${key}`];
       case "sandboxes":
@@ -24,13 +28,30 @@ export function ownersOf(rows: Snapshot, changed: readonly RowKey[]): Owner[] {
 }
 
 /** Every owner that has rows. */
-export function allOwners(rows: Snapshot): Owner[] {
+export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
   return [
     "host",
+    ...parentsOf(rows.list("networks"), driverFor),
     ...rows.list("networks").map((n) => `network:${n.id}` as const),
     ...rows.list("sandboxes").map((s) => `sandbox:${s.id}` as const),
     ...rows.list("endpoints").map((e) => `endpoint:${e.id}` as const),
   ];
+}
+
+/** How a network stands on a link of the host; undefined for most, and for options that are refused by now. */
+export function parentUse(network: Network, driverFor: DriverFor): ParentUse | undefined {
+  const driver = network.spec.configOnly ? undefined : driverFor(network.spec.driver);
+  if (driver?.lan === undefined) return undefined;
+  try {
+    return driver.lan.parentOf(optionsOf(driver, network));
+  } catch {
+    return undefined;
+  }
+}
+
+function parentsOf(networks: readonly (Network | undefined)[], driverFor: DriverFor): Owner[] {
+  const links = networks.flatMap((network) => (network && parentUse(network, driverFor)?.link) ?? []);
+  return [...new Set(links)].map((link) => `parent:${link}` as const);
 }
 
 /**
@@ -48,6 +69,14 @@ export function planOf(
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
   switch (owner.slice(0, at)) {
+    case "parent":
+      return planParent(
+        id,
+        rows
+          .list("networks")
+          .flatMap((network) => parentUse(network, driverFor) ?? [])
+          .filter(({ link }) => link === id),
+      );
     case "network":
       return planNetwork(rows, id, driverFor);
     case "endpoint":

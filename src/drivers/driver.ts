@@ -2,7 +2,9 @@ import type { AddressPool } from "../model/address-pool.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
+import type { IpAddress } from "../model/ids.ts";
 import type { Sandbox } from "../model/sandbox.ts";
+import type { ParentUse } from "./parent.ts";
 
 /** What a driver sees of one network: rows only. */
 export interface NetworkView {
@@ -20,6 +22,20 @@ export interface DriverDefaults {
   readonly hostBinding: string;
 }
 
+/** What the others have to know of a driver whose containers are on a LAN that is not ours. */
+export interface OnLan<Options> {
+  /** Undefined for a network with a segment of its own. */
+  parentOf(options: Options): ParentUse | undefined;
+  /** True when an address is asked for on the LAN before a container gets it. */
+  addressProbe(options: Options): boolean;
+  /** Addresses that the host takes for itself. */
+  reserved(options: Options): readonly IpAddress[];
+  /** How many containers the network may have at a time; undefined: as many as it has addresses. */
+  mostEndpoints(options: Options): number | undefined;
+  /** True when each container has a MAC of its own, not the parent's: then the LAN's DHCP server can tell them apart, too. */
+  ownMacs(options: Options): boolean;
+}
+
 /** Three functions without I/O, clock or randomness: the same view gives the same plan. */
 export interface NetworkDriver<Options = unknown> {
   readonly name: string;
@@ -28,6 +44,8 @@ export interface NetworkDriver<Options = unknown> {
   readonly hasPools: boolean;
   /** True when several subnets of one family are allowed. */
   readonly severalSubnets: boolean;
+  /** Absent: the network is the host's own, and the way out leads through the host. */
+  readonly lan?: OnLan<Options>;
   /** Reads and checks `-o key=value`. @throws {EngineError} with Docker's text; an unknown key names the nearest known one. */
   readOptions(spec: NetworkSpec): Options;
   /** What the network itself needs, without any endpoint. */

@@ -54,12 +54,57 @@ export function readAddress(key: string, value: string, family?: 4 | 6): string 
   return value;
 }
 
+/** Reads one option if it is there. */
+export type OptionReader = <T>(key: string, reader: (key: string, value: string) => T) => T | undefined;
+export const optionReader =
+  (spec: NetworkSpec): OptionReader =>
+  (key, reader) => {
+    const value = Object.hasOwn(spec.options, key) ? spec.options[key] : undefined;
+    return value === undefined ? undefined : reader(key, value);
+  };
+
+export const familyKeys = {
+  enableIpv4: "com.docker.network.enable_ipv4",
+  enableIpv6: "com.docker.network.enable_ipv6",
+} as const;
+
+/**
+ * `enable_ipv4` and `enable_ipv6` are the label form of `--ipv4` and `--ipv6`: the engine has read them into the spec.
+ * @throws {EngineError} invalid
+ */
+export function checkFamilies(spec: NetworkSpec): void {
+  const read = optionReader(spec);
+  for (const [key, flag, has] of [
+    [familyKeys.enableIpv4, "--ipv4", spec.ipv4],
+    [familyKeys.enableIpv6, "--ipv6", spec.ipv6],
+  ] as const) {
+    const wished = read(key, (k, v) => {
+      try {
+        return readBool(k, v);
+      } catch {
+        throw invalid(`driver-opt "${k}" is not a valid bool`);
+      }
+    });
+    if (wished !== undefined && wished !== has) throw invalid(`driver-opt "${key}" and ${flag} contradict each other`);
+  }
+  if (!spec.ipv4 && !spec.ipv6) throw invalid("IPv4 or IPv6 must be enabled");
+}
+
+/** Beginning of interface names; it leaves room for a number of up to four digits. @throws {EngineError} invalid */
+export function readPrefix(key: string, value: string): string {
+  if (value.length > 11) throw badValue(key, value, "longer than 11 characters");
+  return readLinkName(key, value);
+}
+
 /** A name that Linux takes for an interface and that is safe in nft text. @throws {EngineError} invalid */
 export function readLinkName(key: string, value: string): string {
   if (!/^[A-Za-z0-9_.-]{1,15}$/.test(value) || value === "." || value === ".." || value === "lo")
     throw badValue(key, value, "an interface name has 1 to 15 letters, digits, '.', '_' or '-'");
   return value;
 }
+
+/** A link of the host's; which ones will not do is said later (drivers/parent.ts). @throws {EngineError} invalid */
+export const readParent = (key: string, value: string) => (value === "lo" ? value : readLinkName(key, value));
 
 /**
  * Refuses what nobody would honour: an unknown key, and a known one with a reason.

@@ -25,7 +25,9 @@ function print(o: PlanObject): string[] {
     case "address":
       return [`${ip(o.namespace)} address add ${o.address} dev ${o.link}${o.address.includes(":") ? " nodad" : ""}`];
     case "route":
-      return [`${ip(o.namespace)} route add ${o.to}${o.via === undefined ? "" : ` via ${o.via}`} dev ${o.link}`];
+      return [
+        `${ip(o.namespace)} route add ${o.to}${o.via === undefined ? "" : ` via ${o.via}`} dev ${o.link}${o.sourceOf === undefined ? "" : ` # src: an address of ${o.sourceOf}`}`,
+      ];
     case "neighbour":
       return [`${ip(o.namespace)} neigh replace ${o.address} lladdr ${o.mac} dev ${o.link} nud permanent`];
     case "forwarding":

@@ -8,15 +8,16 @@ import type { EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
+import type { Prepared } from "./lan-addresses.ts";
 import { networkNamed } from "./lookup.ts";
 import { placePorts, type PortChoice } from "./ports.ts";
 
 /**
- * A locally administered unicast address from an endpoint's id: never from its IP address, which is used again
- * while neighbours still remember the old owner.
+ * A locally administered unicast address from what is the container's alone: never from its IP address, which is used
+ * again while neighbours still remember the old owner.
  */
-export function macOf(id: EndpointId): MacAddress {
-  const bytes = createHash("sha256").update(id).digest().subarray(0, 6);
+export function macOf(identity: string): MacAddress {
+  const bytes = createHash("sha256").update(identity).digest().subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
   return [...bytes].map((b) => b.toString(16).padStart(2, "0")).join(":");
 }
@@ -53,15 +54,33 @@ export function newSandbox(container: Container, dns: Sandbox["dns"]): Sandbox {
 
 /**
  * Claims addresses for a running container on a network and adds its endpoint.
+ * @param prepared what was found out before
  * @throws {EngineError} forbidden when connected already or the address is taken; system when the pool is empty
  */
-export function addEndpoint(tx: Transaction, container: Container, attachment: Attachment, id: EndpointId): Endpoint {
+export function addEndpoint(
+  tx: Transaction,
+  container: Container,
+  attachment: Attachment,
+  id: EndpointId,
+  prepared: Prepared,
+): Endpoint {
   const network = networkNamed(tx, attachment.network);
   checkAttachment(tx, network, attachment);
   const others = tx.where("endpoints", "sandbox", container.id);
   if (others.some((e) => e.networkId === network.id))
     throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
-  const addresses = poolsOf(tx, network).map((choice) => claimed(tx, network, choice, attachment, id));
+  const { lease, mac, most } = prepared;
+  const there = tx.where("endpoints", "network", network.id);
+  if (most !== undefined && there.length >= most)
+    throw forbidden(
+      `network ${network.spec.name} has room for ${most} container in mode passthru: ${there[0]?.containerName} is on it`,
+    );
+  const wish = { ...attachment, ...prepared };
+  const addresses =
+    lease === undefined
+      ? poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id))
+      : [{ address: lease.address, prefix: lease.prefix, ...(lease.gateway && { gateway: lease.gateway }) }];
+  if (lease !== undefined) tx.put("leases", { ...lease, endpointId: id });
   const interfaceName = nameInterface(network, attachment, others);
   const endpoint: Endpoint = {
     id,
@@ -69,7 +88,7 @@ export function addEndpoint(tx: Transaction, container: Container, attachment: A
     sandboxId: container.id,
     containerId: container.id,
     containerName: container.name,
-    mac: attachment.mac ?? macOf(id),
+    mac,
     interfaceName,
     addresses,
     linkLocal: attachment.linkLocal,

@@ -60,7 +60,20 @@ export async function createContainer(
   }
   failpoint("container.create.after-store");
   publishContainer(parts, container, "create");
-  return { id: container.id, warnings: [] };
+  return { id: container.id, warnings: portWarnings(parts, container) };
+}
+
+/** On a LAN a container has all its ports at its own address: what `-p` says changes nothing. */
+function portWarnings(parts: Parts, { spec, attachments }: Container): string[] {
+  const rows = parts.store.snapshot();
+  if (spec.ports.length === 0 && !spec.publishAll) return [];
+  return attachments.flatMap(({ network }) => {
+    const row = rows.list("networks").find((n) => n.id === network || n.spec.name === network);
+    if (row === undefined || parts.drivers.get(row.spec.driver)?.lan === undefined) return [];
+    return [
+      `published ports have no effect on network ${row.spec.name}: its containers are reached at their own addresses`,
+    ];
+  });
 }
 
 /** Tells `docker events` what happened to a container. */

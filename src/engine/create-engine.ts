@@ -2,6 +2,8 @@ import { createContainers } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { createExecs } from "./execs.ts";
 import { createEngineImages } from "./images.ts";
+import { LanAddresses } from "./lan-addresses.ts";
+import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined } from "./predefined.ts";
@@ -14,12 +16,14 @@ export interface RunningEngine extends Engine {
   ensurePredefined(): Promise<void>;
   /** Puts right what broke off or happened while the daemon was away. Before the first call is served. */
   recover(): Promise<void>;
-  /** No restart is begun any more. */
-  stop(): void;
+  /** No restart is begun any more, and no lease renewed. */
+  stop(): Promise<void>;
 }
 
 /** Docker's verbs over the parts. */
-export function createEngine(parts: Parts): RunningEngine {
+export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
+  const parts: Parts = { ...given, addresses: new LanAddresses(given) };
+  const leases = new Leases(parts);
   const execs = createExecs(parts);
   const containers = createContainers(parts, (id) => execs.idsOf(id));
   return {
@@ -34,7 +38,11 @@ export function createEngine(parts: Parts): RunningEngine {
     async recover() {
       await containers.recover();
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
+      leases.start();
     },
-    stop: () => containers.stopAll(),
+    async stop() {
+      containers.stopAll();
+      await leases.stop();
+    },
   };
 }

@@ -1,3 +1,4 @@
+import type { ParentState } from "../dataplane/dataplane.ts";
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
@@ -23,6 +24,10 @@ export interface NetworkDetail {
   readonly pools: readonly AddressPool[];
   /** Endpoints of running containers, by container name. */
   readonly endpoints: readonly Endpoint[];
+  /** The link of the host on which it stands, if on one that is not ours. */
+  readonly parent?: { readonly link: string; readonly state: ParentState };
+  /** What it could not get from the kernel, if anything. */
+  readonly errors: readonly string[];
 }
 
 export interface Networks {

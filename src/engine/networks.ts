@@ -4,11 +4,13 @@ import { conflict, EngineError, forbidden, invalid, notFound, system } from "../
 import { failpoint } from "../lib/failpoint.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Owner } from "../model/plan.ts";
 import type { Snapshot } from "../store/store.ts";
 import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import { containerNamed, networkNamed } from "./lookup.ts";
+import { checkLeases, checkNeighbours, checkPlace, lanPlace, linkOf } from "./lan-networks.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles } from "./sandbox-files.ts";
 import { portChoices, removalSettled } from "./sandboxes.ts";
@@ -26,11 +28,11 @@ export function createNetworks(parts: Parts): Networks {
       return rows
         .list("networks")
         .filter((network) => passes(rows, network, filters))
-        .map((network) => detail(rows, network));
+        .map((network) => detail(parts, rows, network));
     },
     inspect(reference) {
       const rows = parts.store.snapshot();
-      return detail(rows, networkNamed(rows, reference));
+      return detail(parts, rows, networkNamed(rows, reference));
     },
     remove: (reference) => removeNetwork(parts, reference),
     connect: (reference, container, wish) => connect(parts, reference, container, wish),
@@ -48,13 +50,22 @@ export function createNetworks(parts: Parts): Networks {
   };
 }
 
-function detail(rows: Snapshot, network: Network): NetworkDetail {
+function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
   const byName = (a: { containerName: string }, b: { containerName: string }) =>
     a.containerName < b.containerName ? -1 : 1;
+  const endpoints = rows.where("endpoints", "network", network.id).toSorted(byName);
+  const link = linkOf(parts.drivers, network);
+  const owners: Owner[] = [
+    ...(link === undefined ? [] : [`parent:${link}` as const]),
+    `network:${network.id}`,
+    ...endpoints.map(({ id }) => `endpoint:${id}` as const),
+  ];
   return {
     network,
     pools: rows.where("pools", "network", network.id),
-    endpoints: rows.where("endpoints", "network", network.id).toSorted(byName),
+    endpoints,
+    ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
+    errors: [...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? []))],
   };
 }
 
@@ -96,15 +107,20 @@ export async function createNetwork(
   if (wish.name === "") throw invalid("invalid name: name is empty");
   if (!predefined && predefinedNames.includes(wish.name))
     throw forbidden(`operation is not permitted on predefined ${wish.name} network `);
-  const spec = withTemplate(parts.store.snapshot(), wish);
-  const driver = parts.drivers.get(spec.driver);
-  if (driver === undefined) throw notFound(`plugin "${spec.driver}" not found`);
-  if (!predefined && !driver.hasPools) throw forbidden(`only one instance of "${spec.driver}" network is allowed`);
-  if (spec.ipam.driver !== "default" && spec.ipam.driver !== "null")
-    throw notFound(`plugin "${spec.ipam.driver}" not found`);
-  if (spec.ingress) throw forbidden("Ingress network can only be global scope network");
-  if (!spec.ipv4 && !spec.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
-  driver.readOptions(spec);
+  const asked = withTemplate(parts.store.snapshot(), wish);
+  const driver = parts.drivers.get(asked.driver);
+  if (driver === undefined) throw notFound(`plugin "${asked.driver}" not found`);
+  if (!predefined && !driver.hasPools) throw forbidden(`only one instance of "${asked.driver}" network is allowed`);
+  if (!["default", "null", "dhcp"].includes(asked.ipam.driver))
+    throw notFound(`plugin "${asked.ipam.driver}" not found`);
+  if (asked.ingress) throw forbidden("Ingress network can only be global scope network");
+  if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
+  driver.readOptions(asked);
+  const place = lanPlace(driver, asked);
+  if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);
+  checkPlace(parts, place);
+  // Without a parent there is no way out, whatever the user said.
+  const spec = place !== undefined && place.use === undefined ? { ...asked, internal: true } : asked;
   const id = options.id ?? randomBytes(32).toString("hex");
   checkBridgeName(parts, id, spec);
   const createdAt = new Date().toISOString();
@@ -112,10 +128,12 @@ export async function createNetwork(
   const { revision } = await parts.store.update((tx) => {
     if (tx.get("names", `network|${spec.name}`) !== undefined)
       throw conflict(`network with name ${spec.name} already exists`);
+    checkNeighbours(tx, parts.drivers, place);
     const opened =
-      spec.configOnly || !driver.hasPools
+      spec.configOnly || !driver.hasPools || spec.ipam.driver === "dhcp"
         ? { pools: [], labels: {} }
         : openPools(tx, {
+            ...(place !== undefined && { segment: place.use?.link ?? id, reserved: place.reserved }),
             networkId: id,
             spec,
             severalSubnets: driver.severalSubnets,
@@ -256,17 +274,21 @@ async function connect(
       a.network === "none" || parts.store.snapshot().get("networks", a.network)?.spec.driver === "none";
     const attachments = [...container.attachments.filter((a) => !isNone(a)), attachment];
     const choices = await portChoices(parts, container, [attachment]);
-    failpoint("network.connect.before-store");
-    const { revision } = await parts.store.update((tx) => {
-      const row = tx.get("containers", id) ?? container;
-      tx.put("containers", { ...row, attachments });
-      if (tx.get("sandboxes", id) === undefined) return;
-      addEndpoint(tx, row, attachment, endpointId);
-      assignGateways(tx, row, choices);
+    const isRunning = parts.store.snapshot().get("sandboxes", id) !== undefined;
+    const { revision } = await parts.addresses.prepared(container, isRunning ? [attachment] : [], ([prepared]) => {
+      failpoint("network.connect.before-store");
+      return parts.store.update((tx) => {
+        const row = tx.get("containers", id) ?? container;
+        tx.put("containers", { ...row, attachments });
+        if (prepared === undefined) return;
+        addEndpoint(tx, row, attachment, endpointId, prepared);
+        assignGateways(tx, row, choices);
+      });
     });
     failpoint("network.connect.after-store");
     try {
       await settledHere(parts, id, revision);
+      parts.addresses.announce(id);
     } catch (error) {
       await takeOff(parts, container, container.attachments, network);
       throw error;

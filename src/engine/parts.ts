@@ -1,11 +1,13 @@
-import type { Dataplane } from "../dataplane/dataplane.ts";
+import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
-import type { Cidr, IpAddress, SandboxId } from "../model/ids.ts";
+import type { Cidr, IpAddress, MacAddress, SandboxId } from "../model/ids.ts";
+import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "./events.ts";
+import type { LanAddresses } from "./lan-addresses.ts";
 
 /** What the engine asks of the machine; `daemon.ts` supplies it. */
 export interface Host {
@@ -18,6 +20,10 @@ export interface Host {
   readonly cgroupVersion: "1" | "2";
   /** Routes and addresses that are not ours: no pool may overlap them unseen. */
   routes(): readonly { readonly to: Cidr; readonly link: string }[];
+  /** What a link of the host is like; a name that no link has is "gone". */
+  linkState(name: string): ParentState;
+  /** True for the host's own addresses. */
+  hasAddress(address: IpAddress): boolean;
   /** Why a bridge of this name cannot be ours, or undefined. */
   linkOwner(name: string): string | undefined;
   /** True when no process listens there. */
@@ -36,6 +42,19 @@ export interface Host {
 export interface Resolver {
   open(id: SandboxId): void | Promise<void>;
   close(id: SandboxId): void | Promise<void>;
+}
+
+/** What is asked and said on the LANs that containers are on. */
+export interface Lan {
+  /** @returns the MAC of who has the address on the link's LAN, or undefined */
+  probe(link: string, address: IpAddress): Promise<MacAddress | undefined>;
+  /** Tells where addresses are; `mac` is left out where it is the link's own. */
+  announce(link: string, mac: MacAddress | undefined, addresses: readonly IpAddress[]): void;
+  /** @throws {EngineError} system, with the reason, when the DHCP server gives no address */
+  obtain(request: LeaseRequest): Promise<GivenAddress>;
+  /** @returns undefined when the address is another's by now @throws {EngineError} system when nobody answers */
+  renew(request: LeaseRequest, address: IpAddress): Promise<GivenAddress | undefined>;
+  release(request: LeaseRequest, given: GivenAddress): void;
 }
 
 export interface Settings {
@@ -69,6 +88,8 @@ export interface Parts {
   readonly resolver: Resolver;
   readonly drivers: ReadonlyMap<string, NetworkDriver>;
   readonly host: Host;
+  readonly lan: Lan;
+  readonly addresses: LanAddresses;
   readonly settings: Settings;
   readonly bus: EventBus;
   /** One verb at a time for each container. */

@@ -32,10 +32,14 @@ export async function portChoices(
     .map((a) => networkNamed(rows, a.network))
     .filter((n) => !n.spec.internal);
   const of = (family: 4 | 6) => {
-    const network = networks.find((n) =>
-      rows.where("pools", "network", n.id).some((p) => p.subnet.includes(":") === (family === 6)),
+    const network = networks.find(
+      (n) =>
+        (family === 4 && n.spec.ipam.driver === "dhcp") ||
+        rows.where("pools", "network", n.id).some((p) => p.subnet.includes(":") === (family === 6)),
     );
-    return network && { network, hostIp: bindAddress(parts, network, family) };
+    // On a LAN a container is reached at its own address.
+    if (network === undefined || parts.drivers.get(network.spec.driver)?.lan !== undefined) return undefined;
+    return { network, hostIp: bindAddress(parts, network, family) };
   };
   const v4 = of(4);
   const v6 = of(6);
@@ -54,18 +58,7 @@ function bindAddress(parts: Parts, network: Network, family: 4 | 6): string {
  */
 export async function openSandbox(parts: Parts, container: Container): Promise<void> {
   try {
-    const choices = await portChoices(parts, container, container.attachments);
-    const ids = container.attachments.map(() => randomBytes(32).toString("hex"));
-    failpoint("sandbox.open.before-store");
-    const { revision } = await parts.store.update((tx) => {
-      tx.insert("sandboxes", newSandbox(container, dnsOf(parts, container)));
-      container.attachments.forEach((attachment, index) => {
-        const network = networkNamed(tx, attachment.network);
-        if (parts.drivers.get(network.spec.driver)?.hasPools) addEndpoint(tx, container, attachment, ids[index] ?? "");
-      });
-      assignGateways(tx, container, choices);
-      pinNetworks(tx, container);
-    });
+    const revision = await writeSandbox(parts, container);
     failpoint("sandbox.open.after-store");
     const rows = parts.store.snapshot();
     const owners: Owner[] = [
@@ -74,6 +67,7 @@ export async function openSandbox(parts: Parts, container: Container): Promise<v
     ];
     await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
     if (rows.get("sandboxes", container.id)?.resolver) await parts.resolver.open(container.id);
+    parts.addresses.announce(container.id);
     failpoint("sandbox.open.after-kernel");
   } catch (error) {
     await closeSandbox(parts, container.id);
@@ -84,6 +78,27 @@ export async function openSandbox(parts: Parts, container: Container): Promise<v
       { cause: error },
     );
   }
+}
+
+/** @returns the revision of the rows */
+async function writeSandbox(parts: Parts, container: Container): Promise<number> {
+  const choices = await portChoices(parts, container, container.attachments);
+  const ids = container.attachments.map(() => randomBytes(32).toString("hex"));
+  const { revision } = await parts.addresses.prepared(container, container.attachments, (prepared) => {
+    failpoint("sandbox.open.before-store");
+    return parts.store.update((tx) => {
+      tx.insert("sandboxes", newSandbox(container, dnsOf(parts, container)));
+      for (const [index, attachment] of container.attachments.entries()) {
+        const [id, own] = [ids[index], prepared[index]];
+        const { driver } = networkNamed(tx, attachment.network).spec;
+        if (id !== undefined && own !== undefined && parts.drivers.get(driver)?.hasPools)
+          addEndpoint(tx, container, attachment, id, own);
+      }
+      assignGateways(tx, container, choices);
+      pinNetworks(tx, container);
+    });
+  });
+  return revision;
 }
 
 /** From the first start on, a container's attachments mean networks by id: a new network of the old name is another one. */

@@ -111,6 +111,10 @@ function auditStore(parts: Parts): AuditLine[] {
       .filter((s) => !runs(parts, s.containerId))
       .map((s) => `sandboxes/${s.id}`),
     ...rows
+      .list("leases")
+      .filter((l) => rows.get("endpoints", l.endpointId) === undefined)
+      .map((l) => `leases/${l.endpointId}`),
+    ...rows
       .list("names")
       .filter((n) => rows.get(n.kind === "container" ? "containers" : "networks", n.id) === undefined)
       .map((n) => `names/${n.kind}|${n.name}`),

@@ -2,7 +2,7 @@ import { forbidden, invalid, system } from "../lib/errors.ts";
 import { addressText, contains, lastOf, masked, type ParsedCidr, parseAddress, parseCidr, sizeOf } from "../lib/net.ts";
 import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
-import type { Transaction } from "../store/store.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
 
 /**
  * Claims an address of `pool` for `owner`: the wished one, else the lowest free one of the pool's range.
@@ -15,7 +15,7 @@ export function claimAddress(
   owner: EndpointId | NetworkId,
   kind: AddressClaim["kind"] = "endpoint",
 ): IpAddress {
-  const address = wish === undefined ? lowestFree(tx, pool) : checkedWish(tx, pool, wish);
+  const address = wish === undefined ? nextFree(tx, pool) : checkedWish(tx, pool, wish);
   tx.insert("claims", { pool: pool.id, address, kind, owner });
   return address;
 }
@@ -49,7 +49,7 @@ function checkedWish(tx: Transaction, pool: AddressPool, wish: IpAddress): IpAdd
   if (parsed === undefined || !contains(subnet, parsed))
     throw invalid(`invalid endpoint settings:\nno configured subnet or ip-range contain the IP address ${wish}`);
   const address = addressText(parsed);
-  const holder = tx.get("claims", `${pool.id}|${address}`);
+  const holder = holderOf(tx, pool, address);
   if (holder !== undefined) throw forbidden(`Address already in use: ${address} is ${describe(tx, holder)}`);
   if (isReserved(subnet, address))
     throw forbidden(`Address already in use: ${address} is the network or broadcast address of ${pool.subnet}`);
@@ -65,8 +65,25 @@ function describe(tx: Transaction, { kind, owner }: AddressClaim): string {
 /** Below this number everything was taken when it was looked at last. A shortcut only: the claims decide. It goes with the pool's row. */
 const hints = new WeakMap<AddressPool, bigint>();
 
-/** As Docker chooses on one host: a container that comes back finds its address again (moby libnetwork/ipams/defaultipam). */
-function lowestFree(tx: Transaction, pool: AddressPool): IpAddress {
+/** Who has an address, in this pool or in another of the same subnet on the same LAN. */
+function holderOf(rows: Snapshot, pool: AddressPool, address: IpAddress): AddressClaim | undefined {
+  const own = rows.get("claims", `${pool.id}|${address}`);
+  if (own !== undefined || pool.segment === undefined) return own;
+  for (const other of rows.list("pools"))
+    if (other.segment === pool.segment && other.id !== pool.id) {
+      const claim = rows.get("claims", `${other.id}|${address}`);
+      // Networks of one LAN have one router.
+      if (claim !== undefined && claim.kind !== "gateway") return claim;
+    }
+  return undefined;
+}
+
+/**
+ * The lowest free address of the pool's range, as Docker chooses on one host: a container that comes back finds its
+ * address again (moby libnetwork/ipams/defaultipam).
+ * @param isTaken further addresses that are not free @throws {EngineError} system when the range is full
+ */
+export function nextFree(tx: Snapshot, pool: AddressPool, isTaken = (_: IpAddress) => false): IpAddress {
   const subnet = blockOf(pool.subnet);
   const range = masked(blockOf(pool.range));
   const from = hints.get(pool) ?? range.number;
@@ -76,8 +93,8 @@ function lowestFree(tx: Transaction, pool: AddressPool): IpAddress {
   ] as const)
     for (let number = begin; number <= end; number += 1n) {
       const address = addressText({ family: range.family, number });
-      if (tx.get("claims", `${pool.id}|${address}`) !== undefined || isReserved(subnet, address)) continue;
-      hints.set(pool, number + 1n);
+      if (isReserved(subnet, address) || holderOf(tx, pool, address) !== undefined || isTaken(address)) continue;
+      if (pool.segment === undefined) hints.set(pool, number + 1n);
       return address;
     }
   const network = tx.get("networks", pool.networkId);

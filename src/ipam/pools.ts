@@ -2,16 +2,19 @@ import { createHash } from "node:crypto";
 import { type EngineError, forbidden, invalid } from "../lib/errors.ts";
 import {
   type AddressFamily,
+  addressText,
   cidrText,
+  contains,
   lastOf,
   masked,
   overlaps,
   type ParsedCidr,
+  parseAddress,
   parseCidr,
   sizeOf,
 } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
-import type { Cidr, NetworkId } from "../model/ids.ts";
+import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
 import type { NetworkSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { claimAddress, isReserved } from "./claim.ts";
@@ -29,6 +32,13 @@ export interface OpenRequest {
   /** Routes and addresses of the host that are not ours. */
   readonly hostRoutes: readonly { readonly to: Cidr; readonly link: string }[];
   readonly lenientCidr: boolean;
+  /**
+   * The link on whose LAN the subnets are: the host has routes there, and networks on other links may have the same ones.
+   * Absent: they are the host's own.
+   */
+  readonly segment?: string;
+  /** Addresses that the host takes for itself. */
+  readonly reserved?: readonly IpAddress[];
 }
 
 /**
@@ -73,7 +83,7 @@ export function closePools(tx: Transaction, networkId: NetworkId): void {
 
 function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, userSubnet: boolean): AddressPool {
   const { networkId } = request;
-  const other = otherParty(tx, request, wish.subnet);
+  const other = otherParty(tx, request, wish, userSubnet);
   if (other !== undefined) throw overlap(wish.subnet, other);
   const subnet = cidrText(wish.subnet);
   const draft: AddressPool = {
@@ -82,6 +92,7 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
     subnet,
     range: cidrText(wish.range ?? wish.subnet),
     gateway: wish.gateway ?? "",
+    ...(request.segment !== undefined && { segment: request.segment }),
     userSubnet,
   };
   const claim = (address: string, kind: "gateway" | "auxiliary") =>
@@ -92,6 +103,11 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
       claim(address, "auxiliary");
     else if (!/^DefaultGatewayIPv[46]$/.test(name))
       throw forbidden(`auxiliary address ${name}: ${address} is named twice`);
+  }
+  for (const address of hostAddresses(request, wish.subnet)) {
+    if (address === wish.gateway || tx.get("claims", `${draft.id}|${address}`) !== undefined)
+      throw forbidden(`Address already in use: ${address} cannot be the host's, it is the gateway or reserved`);
+    claim(address, "auxiliary");
   }
   if (wish.gateway !== undefined && isReserved(wish.subnet, wish.gateway))
     throw invalid(
@@ -104,22 +120,59 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
   return pool;
 }
 
+/** Those of the host's own addresses that are in this subnet. */
+function hostAddresses({ reserved = [] }: OpenRequest, subnet: ParsedCidr): IpAddress[] {
+  return reserved.flatMap((text) => {
+    const address = parseAddress(text);
+    return address !== undefined && contains(subnet, address) ? [addressText(address)] : [];
+  });
+}
+
 interface OtherParty {
   readonly block: ParsedCidr;
   readonly name: string;
 }
 
-/** Who has an address of `subnet` already: a network of ours, or a route of the host. */
-function otherParty(rows: Snapshot, request: OpenRequest, subnet: ParsedCidr): OtherParty | undefined {
-  for (const party of parties(rows, request)) if (overlaps(party.block, subnet)) return party;
+/**
+ * Who has an address of `subnet` already: a network of ours, or a route of the host. On a LAN both are left out where
+ * they are not in the way: the host has routes there, and is not asked.
+ */
+function otherParty(
+  rows: Snapshot,
+  request: OpenRequest,
+  { subnet, range }: CheckedSubnet,
+  userSubnet: boolean,
+): OtherParty | undefined {
+  const besides = request.segment !== undefined && userSubnet ? { ...request, hostRoutes: [] } : request;
+  const own = { ...(request.segment !== undefined && { segment: request.segment }), subnet, range };
+  for (const party of parties(rows, besides))
+    if (overlaps(party.block, subnet) && !(party.pool !== undefined && mayShare(party.pool, own))) return party;
   return undefined;
 }
 
-function* parties(rows: Snapshot, { hostRoutes }: Pick<OpenRequest, "hostRoutes">): Iterable<OtherParty> {
+interface Claimant {
+  readonly segment?: string;
+  readonly subnet: ParsedCidr;
+  readonly range: ParsedCidr | undefined;
+}
+
+/** Subnets of two LANs, or of one, where both keep to a range of their own (moby libnetwork/ipams/defaultipam). */
+function mayShare(pool: AddressPool, own: Claimant): boolean {
+  if (pool.segment === undefined || own.segment === undefined) return false;
+  if (pool.segment !== own.segment) return true;
+  const range = parseCidr(pool.range);
+  const separate = range !== undefined && own.range !== undefined && !overlaps(range, own.range);
+  return separate && pool.range !== pool.subnet && pool.subnet === cidrText(own.subnet);
+}
+
+function* parties(
+  rows: Snapshot,
+  { hostRoutes }: Pick<OpenRequest, "hostRoutes">,
+): Iterable<OtherParty & { readonly pool?: AddressPool }> {
   for (const pool of rows.list("pools")) {
     const block = parseCidr(pool.subnet);
     const network = rows.get("networks", pool.networkId);
-    if (block) yield { block, name: `network ${network?.spec.name ?? pool.networkId} (${pool.subnet})` };
+    if (block) yield { block, pool, name: `network ${network?.spec.name ?? pool.networkId} (${pool.subnet})` };
   }
   for (const { to, link } of hostRoutes) {
     const block = parseCidr(to);

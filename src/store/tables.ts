@@ -1,6 +1,7 @@
 import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
 import type { Container, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
+import type { Lease } from "../model/lease.ts";
 import type { Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 
@@ -28,6 +29,7 @@ export interface Tables {
   volumes: Volume;
   ports: PortClaim;
   names: NameClaim;
+  leases: Lease;
 }
 export type TableName = keyof Tables;
 
@@ -42,6 +44,7 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   volumes: (r) => r.name,
   ports: (r) => `${r.protocol}|${r.hostIp}|${r.hostPort}`,
   names: (r) => `${r.kind}|${r.name}`,
+  leases: (r) => r.endpointId,
 };
 
 /** Fields by which rows are looked up, besides their key. */

@@ -155,6 +155,7 @@ const detail: NetworkDetail = {
     },
     { id: "p6", networkId: "ab12", subnet: "fd00::/64", range: "fd00::/64", gateway: "fd00::1", userSubnet: false },
   ],
+  errors: [],
   endpoints: [
     {
       id: "e1",
@@ -219,10 +220,16 @@ test("inspect shows a network with Docker's fields in Docker's order", () => {
   assert.equal(JSON.stringify(networkJson(detail, true)), JSON.stringify(expected));
 });
 
+test("a network says on what it stands, and what it could not get", () => {
+  const troubled = { ...detail, parent: { link: "eth0", state: "gone" }, errors: ["no link eth0"] } as const;
+  const { Status } = networkJson(troubled, true) as { Status: unknown };
+  assert.deepEqual(Status, { Parent: { Name: "eth0", State: "gone" }, Errors: ["no link eth0"] });
+});
+
 test("a configuration network shows what it was given, and none is called null", () => {
   const { network } = detail;
   const spec = { ...network.spec, driver: "none", configOnly: true };
-  const bare = { network: { ...network, spec }, pools: [], endpoints: [] };
+  const bare = { network: { ...network, spec }, pools: [], endpoints: [], errors: [] };
   const shown = networkJson(bare, true) as { Driver: string; IPAM: { Config: unknown } };
   assert.equal(shown.Driver, "null");
   assert.deepEqual(shown.IPAM.Config, [{ Subnet: "172.77.0.0/24", AuxiliaryAddresses: { host1: "172.77.0.9" } }]);

@@ -85,6 +85,18 @@ export function networkJson(detail: NetworkDetail, withContainers: boolean): obj
     Containers: withContainers ? containersJson(detail) : {},
     Options: spec.options,
     Labels: spec.labels,
+    ...statusJson(detail),
+  };
+}
+
+/** Members that Docker has not: only where there is something to say. */
+function statusJson({ parent, errors }: NetworkDetail): object {
+  if (parent === undefined && errors.length === 0) return {};
+  return {
+    Status: {
+      ...(parent !== undefined && { Parent: { Name: parent.link, State: parent.state } }),
+      ...(errors.length > 0 && { Errors: errors }),
+    },
   };
 }
 

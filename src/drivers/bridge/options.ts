@@ -1,6 +1,17 @@
-import { forbidden, invalid, system } from "../../lib/errors.ts";
+import { forbidden, system } from "../../lib/errors.ts";
 import type { NetworkSpec } from "../../model/network.ts";
-import { readAddress, readBool, readLinkName, readMode, readMtu, refuseUnknown } from "../option-values.ts";
+import {
+  checkFamilies,
+  familyKeys,
+  optionReader,
+  readAddress,
+  readBool,
+  readLinkName,
+  readMode,
+  readMtu,
+  readPrefix,
+  refuseUnknown,
+} from "../option-values.ts";
 
 /** How a network's addresses meet the world (Docker: `gateway_mode_ipv4`). */
 export const gatewayModes = ["nat", "nat-unprotected", "routed", "isolated"] as const;
@@ -42,8 +53,7 @@ export const optionKeys = {
   prefix: "com.docker.network.container_iface_prefix",
   hostIpv4: "com.docker.network.host_ipv4",
   hostIpv6: "com.docker.network.host_ipv6",
-  enableIpv4: "com.docker.network.enable_ipv4",
-  enableIpv6: "com.docker.network.enable_ipv6",
+  ...familyKeys,
 } as const;
 
 const announced = "neighbours are written into the bridge, so that nothing has to be announced";
@@ -55,12 +65,8 @@ const refused = {
 /** @throws {EngineError} with Docker's text where Docker has one */
 export function readOptions(spec: NetworkSpec): BridgeOptions {
   refuseUnknown(spec, Object.values(optionKeys), refused);
-  /** Reads one option if it is there. */
-  const read = <T>(key: string, reader: (key: string, value: string) => T): T | undefined => {
-    const value = Object.hasOwn(spec.options, key) ? spec.options[key] : undefined;
-    return value === undefined ? undefined : reader(key, value);
-  };
-  checkFamilies(spec, read);
+  const read = optionReader(spec);
+  checkFamilies(spec);
   checkSubnets(spec);
   const mode = (key: string) => read(key, (k, v) => readMode(k, v, gatewayModes)) ?? "nat";
   const gatewayMode = { ip: mode(optionKeys.mode4), ip6: mode(optionKeys.mode6) };
@@ -86,26 +92,6 @@ export function readOptions(spec: NetworkSpec): BridgeOptions {
   };
 }
 
-type Reader = <T>(key: string, reader: (key: string, value: string) => T) => T | undefined;
-
-/** `enable_ipv4` and `enable_ipv6` are the label form of `--ipv4` and `--ipv6`: the engine has read them into the spec. */
-function checkFamilies(spec: NetworkSpec, read: Reader): void {
-  for (const [key, flag, has] of [
-    [optionKeys.enableIpv4, "--ipv4", spec.ipv4],
-    [optionKeys.enableIpv6, "--ipv6", spec.ipv6],
-  ] as const) {
-    const wished = read(key, (k, v) => {
-      try {
-        return readBool(k, v);
-      } catch {
-        throw invalid(`driver-opt "${k}" is not a valid bool`);
-      }
-    });
-    if (wished !== undefined && wished !== has) throw invalid(`driver-opt "${key}" and ${flag} contradict each other`);
-  }
-  if (!spec.ipv4 && !spec.ipv6) throw invalid("IPv4 or IPv6 must be enabled");
-}
-
 function checkSubnets(spec: NetworkSpec): void {
   const subnets = spec.ipam.subnets.map((s) => s.subnet).filter((s) => s !== undefined);
   const six = subnets.filter((s) => s.includes(":")).length;
@@ -118,10 +104,4 @@ function readList(key: string, value: string): string[] {
     .split(":")
     .filter((name) => name !== "")
     .map((name) => readLinkName(key, name));
-}
-
-/** Leaves room for a number of up to four digits. */
-function readPrefix(key: string, value: string): string {
-  if (value.length > 11) throw invalid(`failed to parse ${key} value: ${value} (longer than 11 characters)`);
-  return readLinkName(key, value);
 }

@@ -14,18 +14,16 @@
  * to the bridge; `to_<id>` lets it through since it was translated. Without translation `to_<id>` drops it.
  */
 import type { AddressPool } from "../../model/address-pool.ts";
-import type { Endpoint, EndpointAddress, PortBinding } from "../../model/endpoint.ts";
+import type { PortBinding } from "../../model/endpoint.ts";
 import type { IpAddress, NetworkId } from "../../model/ids.ts";
 import type { BridgePort, Family, NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { EndpointView, NetworkView } from "../driver.ts";
+import { defaultRoutes, familyOf, insideOf, interfaceObjects, sysctlName } from "../interface.ts";
 import { bridgeMac, bridgeName, portMac, portName } from "./names.ts";
 import type { BridgeOptions } from "./options.ts";
 import { networkRules } from "./rules.ts";
 
 const host: NamespaceName = "host";
-export const familyOf = (address: IpAddress): Family => (address.includes(":") ? "ip6" : "ip");
-/** sysctl(8) separates by dots, so a dot inside an interface name is written as a slash. */
-const sysctlName = (link: string) => link.replaceAll(".", "/");
 
 /** The bridge, its addresses, and the rules that guard it. */
 export function planNetwork(view: NetworkView, options: BridgeOptions): PlanObject[] {
@@ -88,9 +86,8 @@ const gatewayAddress = (pool: AddressPool, link: string): PlanObject => ({
 
 /** The cable into the sandbox, what the container sees at its end, and the ports it publishes. */
 export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanObject[] {
-  const { network, endpoint, sandbox } = view;
+  const { network, endpoint } = view;
   const bridge = bridgeName(network.id, options);
-  const inside: NamespaceName = `sandbox:${sandbox.id}`;
   const port: BridgePort = { bridge, isolated: !options.icc, hairpin: false, learning: false, proxyArp: true };
   return [
     {
@@ -100,47 +97,17 @@ export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanOb
       name: portName(endpoint.id),
       mac: portMac(endpoint.id),
       ...(options.mtu !== undefined && { mtu: options.mtu }),
-      peer: { namespace: inside, name: endpoint.interfaceName, mac: endpoint.mac },
+      peer: { namespace: insideOf(view), name: endpoint.interfaceName, mac: endpoint.mac },
       port,
     },
-    ...interfaceSysctls(endpoint, inside),
-    ...interfaceAddresses(endpoint, inside),
-    ...defaultRoutes(view, inside),
+    ...interfaceObjects(view),
+    ...defaultRoutes(view),
     { kind: "forwarding", namespace: host, link: portName(endpoint.id), mac: endpoint.mac },
     ...endpoint.addresses.map(
       (a): PlanObject => ({ kind: "neighbour", namespace: host, link: bridge, address: a.address, mac: endpoint.mac }),
     ),
     ...publishedPorts(view, options),
   ];
-}
-
-/** The user's come last, and win. Without IPv6 on the network the interface has none at all (CVE-2024-32473). */
-function interfaceSysctls(endpoint: Endpoint, namespace: NamespaceName): PlanObject[] {
-  const ipv6 = `net.ipv6.conf.${sysctlName(endpoint.interfaceName)}`;
-  const six =
-    endpoint.addresses.some((a) => familyOf(a.address) === "ip6") || endpoint.linkLocal.some((a) => a.includes(":"));
-  const values = { [`${ipv6}.disable_ipv6`]: six ? "0" : "1", [`${ipv6}.accept_ra`]: "0", ...endpoint.sysctls };
-  return Object.entries(values).map(([key, value]) => ({ kind: "sysctl", namespace, key, value }));
-}
-
-function interfaceAddresses(endpoint: Endpoint, namespace: NamespaceName): PlanObject[] {
-  const cidrs = [
-    ...endpoint.addresses.map((a) => `${a.address}/${a.prefix}`),
-    // The prefix lengths that Docker gives them (moby libnetwork/endpoint.go).
-    ...endpoint.linkLocal.map((a) => `${a}/${a.includes(":") ? 64 : 16}`),
-  ];
-  return cidrs.map((address) => ({ kind: "address", namespace, link: endpoint.interfaceName, address }));
-}
-
-/** Only the endpoint that the sandbox names has the default route of a family. */
-function defaultRoutes({ network, endpoint, sandbox }: EndpointView, namespace: NamespaceName): PlanObject[] {
-  if (network.spec.internal) return [];
-  const owned = (a: EndpointAddress) => (a.address.includes(":") ? sandbox.gateway6 : sandbox.gateway4) === endpoint.id;
-  return endpoint.addresses.filter(owned).flatMap((a): PlanObject[] => {
-    if (a.gateway === undefined) return [];
-    const to = a.address.includes(":") ? "::/0" : "0.0.0.0/0";
-    return [{ kind: "route", namespace, to, link: endpoint.interfaceName, via: a.gateway }];
-  });
 }
 
 /** Map elements, never rules: the cost of a packet does not grow with the number of ports. */

@@ -1,0 +1,178 @@
+import { createHash } from "node:crypto";
+import { nextFree } from "../ipam/claim.ts";
+import { forbidden, invalid } from "../lib/errors.ts";
+import type { AddressPool } from "../model/address-pool.ts";
+import type { Attachment, Container } from "../model/container.ts";
+import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
+import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
+import type { Network } from "../model/network.ts";
+import type { Snapshot } from "../store/store.ts";
+import { macOf } from "./attachments.ts";
+import { linkOf } from "./lan-networks.ts";
+import { networkNamed } from "./lookup.ts";
+import type { Parts } from "./parts.ts";
+
+/** What an endpoint gets that had to be found out before its row can be written. */
+export interface Prepared {
+  /** "" when it has its parent's. */
+  readonly mac: MacAddress;
+  readonly ipv4?: IpAddress;
+  readonly ipv6?: IpAddress;
+  readonly lease?: LeaseRequest & GivenAddress;
+  /** How many containers the network may have at a time. */
+  readonly most?: number;
+}
+const remembered = 60_000; // milliseconds for which an address that somebody on the LAN has is not asked for again
+
+/**
+ * Addresses on LANs that are not ours alone: asked for on the wire before they are used, or given by the LAN's DHCP
+ * server. What is being asked for is kept from other containers meanwhile.
+ */
+export class LanAddresses {
+  readonly #parts: Omit<Parts, "addresses">;
+  readonly #reserved = new Set<string>();
+  readonly #foreign = new Map<string, number>();
+  /** Client ids of leases that are being got or written. */
+  readonly #clients = new Set<string>();
+
+  constructor(parts: Omit<Parts, "addresses">) {
+    this.#parts = parts;
+  }
+
+  /** True while a container is about to use the lease of this client. */
+  isUsed(clientId: string): boolean {
+    return this.#clients.has(clientId);
+  }
+
+  /**
+   * Prepares the endpoints, one for each attachment, for `commit` to write their rows; afterwards nothing is kept for them
+   * any more. @throws {EngineError} what the LAN, the network or its pools say
+   */
+  async prepared<R>(
+    container: Container,
+    attachments: readonly Attachment[],
+    commit: (of: readonly Prepared[]) => Promise<R>,
+  ): Promise<R> {
+    const kept: Kept = { addresses: [], clients: [], leases: [] };
+    try {
+      return await commit(await Promise.all(attachments.map((one) => this.#prepareOne(container, one, kept))));
+    } catch (error) {
+      for (const lease of kept.leases) this.#parts.lan.release(lease, lease);
+      throw error;
+    } finally {
+      for (const key of kept.addresses) this.#reserved.delete(key);
+      for (const client of kept.clients) this.#clients.delete(client);
+    }
+  }
+
+  async #prepareOne(container: Container, attachment: Attachment, kept: Kept): Promise<Prepared> {
+    const rows = this.#parts.store.snapshot();
+    const network = networkNamed(rows, attachment.network);
+    // The same MAC after every start: switches, leases and licences of the LAN may go by it.
+    const mac = attachment.mac ?? macOf(`${network.id} ${container.id}`);
+    const driver = this.#parts.drivers.get(network.spec.driver);
+    const lan = driver?.lan;
+    if (driver === undefined || lan === undefined) return { mac };
+    const options = driver.readOptions(network.spec);
+    if (attachment.mac !== undefined && !lan.ownMacs(options))
+      throw invalid(
+        `${driver.name} interfaces do not support custom mac address assignment: ${network.spec.name} uses the parent's`,
+      );
+    const most = lan.mostEndpoints(options);
+    const common = { mac: lan.ownMacs(options) ? mac : "", ...(most !== undefined && { most }) };
+    const link = lan.parentOf(options)?.link;
+    if (link === undefined) return common;
+    if (network.spec.ipam.driver === "dhcp")
+      return { ...common, lease: await this.#lease(container, network, { link, mac }, kept) };
+    if (!lan.addressProbe(options) || this.#parts.host.linkState(link) !== "up") return common;
+    const [ipv4, ipv6] = await Promise.all(
+      ([4, 6] as const).map((family) => this.#free(rows, network, link, family, attachment, kept)),
+    );
+    return { ...common, ...(ipv4 !== undefined && { ipv4 }), ...(ipv6 !== undefined && { ipv6 }) };
+  }
+
+  /** The wished address, or a free one, that nobody on the LAN has; undefined when the network has none of the family. */
+  async #free(
+    rows: Snapshot,
+    network: Network,
+    link: string,
+    family: 4 | 6,
+    wish: Attachment,
+    kept: Kept,
+  ): Promise<IpAddress | undefined> {
+    const pools = rows.where("pools", "network", network.id).filter((p) => p.subnet.includes(":") === (family === 6));
+    const wished = family === 4 ? wish.ipv4 : wish.ipv6;
+    if (pools.length === 0) return undefined;
+    if (wished !== undefined) {
+      if (this.#isOwn(wished)) throw forbidden(`Address already in use: ${wished} is this host's own`);
+      const holder = await this.#parts.lan.probe(link, wished);
+      if (holder !== undefined) throw forbidden(inUse(wished, holder, link));
+      return wished;
+    }
+    for (;;) {
+      const address = this.#candidate(pools, network.id, kept);
+      if (!this.#isOwn(address) && (await this.#parts.lan.probe(link, address)) === undefined) return address;
+      this.#foreign.set(`${network.id}|${address}`, Date.now() + remembered);
+    }
+  }
+
+  #candidate(pools: readonly AddressPool[], network: NetworkId, kept: Kept): IpAddress {
+    const now = Date.now();
+    for (const [key, until] of this.#foreign) if (until < now) this.#foreign.delete(key);
+    const keyOf = (address: IpAddress) => `${network}|${address}`;
+    const isTaken = (address: IpAddress) => this.#reserved.has(keyOf(address)) || this.#foreign.has(keyOf(address));
+    let failure: unknown;
+    for (const pool of pools) {
+      try {
+        const address = nextFree(this.#parts.store.snapshot(), pool, isTaken);
+        this.#reserved.add(keyOf(address));
+        kept.addresses.push(keyOf(address));
+        return address;
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    throw failure;
+  }
+
+  /** The host does not answer itself. */
+  #isOwn(address: IpAddress): boolean {
+    return this.#parts.host.hasAddress(address);
+  }
+
+  async #lease(
+    container: Container,
+    network: Network,
+    at: Pick<LeaseRequest, "link" | "mac">,
+    kept: Kept,
+  ): Promise<LeaseRequest & GivenAddress> {
+    const clientId = createHash("sha256").update(`${container.id} ${network.id}`).digest("hex").slice(0, 32);
+    const request = { ...at, clientId, hostname: container.spec.hostname };
+    this.#clients.add(clientId);
+    kept.clients.push(clientId);
+    const lease = { ...request, ...(await this.#parts.lan.obtain(request)) };
+    kept.leases.push(lease);
+    return lease;
+  }
+
+  /** Tells the LANs of a container's networks where its addresses are. */
+  announce(container: Container["id"]): void {
+    const rows = this.#parts.store.snapshot();
+    for (const endpoint of rows.where("endpoints", "sandbox", container)) {
+      const network = rows.get("networks", endpoint.networkId);
+      const link = network && linkOf(this.#parts.drivers, network);
+      const addresses = endpoint.addresses.map(({ address }) => address);
+      if (link !== undefined) this.#parts.lan.announce(link, endpoint.mac || undefined, addresses);
+    }
+  }
+}
+
+/** What a preparation holds until its end. */
+interface Kept {
+  readonly addresses: string[];
+  readonly clients: string[];
+  readonly leases: (LeaseRequest & GivenAddress)[];
+}
+
+const inUse = (address: IpAddress, holder: MacAddress, link: string) =>
+  `Address already in use: ${address} belongs to ${holder} on the LAN of ${link} (asked there; -o address_probe=false does not ask)`;

@@ -1,0 +1,61 @@
+import type { NetworkDriver } from "../drivers/driver.ts";
+import { checkParent, checkShared, type ParentUse, type PlacedUse } from "../drivers/parent.ts";
+import { invalid } from "../lib/errors.ts";
+import type { IpAddress } from "../model/ids.ts";
+import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Snapshot } from "../store/store.ts";
+import type { Parts } from "./parts.ts";
+
+/** Where a network of a LAN driver is. */
+export interface LanPlace {
+  /** Absent: it has a segment of its own. */
+  readonly use?: ParentUse;
+  readonly reserved: readonly IpAddress[];
+}
+
+/** Undefined for networks of the host's own. */
+export function lanPlace(driver: NetworkDriver, spec: NetworkSpec): LanPlace | undefined {
+  if (driver.lan === undefined || spec.configOnly) return undefined;
+  const options = driver.readOptions(spec);
+  const use = driver.lan.parentOf(options);
+  return { reserved: driver.lan.reserved(options), ...(use !== undefined && { use }) };
+}
+
+/** The link of the host on whose LAN a network is. */
+export function linkOf(drivers: ReadonlyMap<string, NetworkDriver>, network: Network): string | undefined {
+  const driver = drivers.get(network.spec.driver);
+  return driver === undefined ? undefined : lanPlace(driver, network.spec)?.use?.link;
+}
+
+/** Whether the parent is there, or can be made. @throws {EngineError} invalid, with Docker's texts */
+export function checkPlace(parts: Parts, place: LanPlace | undefined): void {
+  if (place?.use !== undefined) checkParent(place.use, (link) => parts.host.linkState(link) !== "gone");
+}
+
+/** Whether a network may be where it wants to be, beside the others. @throws {EngineError} invalid, naming the other */
+export function checkNeighbours(rows: Snapshot, drivers: Parts["drivers"], place: LanPlace | undefined): void {
+  const { use } = place ?? {};
+  if (use === undefined) return;
+  const others = rows.list("networks").flatMap((network): PlacedUse[] => {
+    const driver = drivers.get(network.spec.driver);
+    const other = driver && lanPlace(driver, network.spec)?.use;
+    return other?.link === use.link ? [{ ...other, network: network.id }] : [];
+  });
+  checkShared(use, others);
+}
+
+/** `--ipam-driver dhcp`: the LAN's server gives the addresses. @throws {EngineError} invalid, with the reason */
+export function checkLeases(driver: NetworkDriver, spec: NetworkSpec, place: LanPlace | undefined): void {
+  const no = (why: string) => invalid(`ipam driver dhcp: ${why}`);
+  if (place?.use === undefined || driver.lan === undefined)
+    throw no("it needs a network on a LAN, like -d macvlan -o parent=eth0");
+  if (!driver.lan.ownMacs(driver.readOptions(spec)))
+    throw no(
+      `containers of this ${spec.driver} network have the MAC of the parent, so a server cannot tell them apart`,
+    );
+  if (spec.ipv6) throw no("only IPv4 addresses are asked for; leave --ipv6 out");
+  if (spec.ipam.subnets.some((s) => s.subnet || s.range || s.gateway))
+    throw no("the server knows subnet, range and gateway; leave --subnet, --ip-range and --gateway out");
+  const [key] = Object.keys(spec.ipam.options);
+  if (key !== undefined) throw no(`unknown option "${key}"`);
+}

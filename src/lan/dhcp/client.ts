@@ -1,0 +1,130 @@
+import { randomInt } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { system } from "../../lib/errors.ts";
+import type { GivenAddress, LeaseRequest } from "../../model/lease.ts";
+import type { Ears } from "../ears.ts";
+import { broadcastMac, readUdp, senderOf, udp } from "../frames.ts";
+import { type ClientMessage, decode, encode, prefixOf, type ServerMessage } from "./message.ts";
+
+const clientPort = 68;
+const serverPort = 67;
+/** Milliseconds until a question is asked again (RFC 2131 section 4.1, sooner: a start waits for it). */
+const pauses = [500, 1000, 2000, 4000] as const;
+const patience = 8000; // milliseconds for all questions and answers of one address
+
+/** A server's answer, and the MAC that it came from. */
+interface Heard extends ServerMessage {
+  readonly from: string;
+}
+
+/**
+ * Gets an address from the LAN's DHCP server: discover, offer, request, acknowledgement (RFC 2131 section 3.1). All of it
+ * goes through the host's link, in frames of the container's MAC, before the container has an interface.
+ * @throws {EngineError} system, within 9 seconds, when nobody answers or all is refused; {KernelError} without the link
+ */
+export async function obtain(ears: Ears, request: LeaseRequest): Promise<GivenAddress> {
+  const until = Date.now() + patience;
+  const offer = await ask(
+    ears,
+    request,
+    until,
+    { type: "discover" },
+    (m) => m.type === "offer" && m.server !== undefined,
+  );
+  if (offer === undefined) throw system(`no DHCP server answered on ${request.link} within ${patience / 1000} seconds`);
+  const chosen = { type: "request", requested: offer.address, ...(offer.server && { server: offer.server }) } as const;
+  const answer = await ask(ears, request, until, chosen, (m) => isVerdict(m) && m.server === offer.server);
+  return granted(request, answer);
+}
+
+/**
+ * Asks for the same address once more, as after a reboot (RFC 2131 section 3.2): servers answer by broadcast then, which
+ * the host's link hears; a renewal's answer would go to the container.
+ * @returns undefined when the server says that the address is another's by now
+ * @throws {EngineError} system when nobody answers
+ */
+export async function renew(ears: Ears, request: LeaseRequest, address: string): Promise<GivenAddress | undefined> {
+  const answer = await ask(ears, request, Date.now() + patience, { type: "request", requested: address }, isVerdict);
+  return answer?.type === "nak" ? undefined : granted(request, answer);
+}
+
+/** Gives an address back. Nobody answers to that. @throws {KernelError} without the link */
+export function release(ears: Ears, request: LeaseRequest, given: GivenAddress): void {
+  const { address, server, serverMac } = given;
+  const message = encode({
+    ...identity(request),
+    type: "release",
+    transaction: randomInt(2 ** 32),
+    address,
+    server,
+  });
+  const hearing = ears.listen(request.link, "dhcp", () => {});
+  const frame = { to: serverMac, from: request.mac };
+  hearing.send(udp(frame, { address, port: clientPort }, { address: server, port: serverPort }, message));
+  hearing.end();
+}
+
+const isVerdict = (m: ServerMessage) => m.type === "ack" || m.type === "nak";
+
+function granted({ link }: LeaseRequest, answer: Heard | undefined): GivenAddress {
+  if (answer === undefined) throw system(`the DHCP server on ${link} offered an address and then fell silent`);
+  if (answer.type === "nak") throw system(`the DHCP server on ${link} refused: ${answer.text ?? "it gave no reason"}`);
+  const prefix = prefixOf(answer.mask ?? "255.255.255.0");
+  if (answer.server === undefined || answer.seconds === undefined || prefix === undefined)
+    throw system(`the DHCP server on ${link} gave an address without saying for how long, or on what subnet`);
+  return {
+    address: answer.address,
+    prefix,
+    ...(answer.router !== undefined && { gateway: answer.router }),
+    server: answer.server,
+    serverMac: answer.from,
+    seconds: answer.seconds,
+    obtainedAt: Date.now(),
+  };
+}
+
+const identity = ({ mac, clientId, hostname }: LeaseRequest) => ({
+  mac,
+  // Type 0: not a hardware address (RFC 2132 section 9.14).
+  clientId: Buffer.concat([Buffer.from([0]), Buffer.from(clientId, "hex")]),
+  hostname,
+});
+
+/** @param until milliseconds since 1970 @returns the first answer that fits; undefined when none comes until then */
+async function ask(
+  ears: Ears,
+  request: LeaseRequest,
+  until: number,
+  question: Pick<ClientMessage, "type" | "requested" | "server">,
+  fits: (answer: ServerMessage) => boolean,
+): Promise<Heard | undefined> {
+  const transaction = randomInt(2 ** 32);
+  const message = encode({ ...identity(request), ...question, transaction });
+  const heard = Promise.withResolvers<Heard>();
+  const hearing = ears.listen(request.link, "dhcp", (frame) => {
+    const answer = decode(readUdp(frame) ?? Buffer.alloc(0), request.mac);
+    if (answer?.transaction === transaction && fits(answer)) heard.resolve({ ...answer, from: senderOf(frame) });
+  });
+  const frame = { to: broadcastMac, from: request.mac };
+  const packet = udp(
+    frame,
+    { address: "0.0.0.0", port: clientPort },
+    { address: "255.255.255.255", port: serverPort },
+    message,
+  );
+  try {
+    for (const pause of [...pauses, patience]) {
+      const left = until - Date.now();
+      if (left <= 0) break;
+      hearing.send(packet);
+      const late = new AbortController();
+      const waiting = sleep(Math.min(pause, left), undefined, { signal: late.signal });
+      const answer = await Promise.race([heard.promise, waiting]);
+      late.abort();
+      if (answer !== undefined) return answer;
+    }
+    return undefined;
+  } finally {
+    hearing.end();
+  }
+}

@@ -1,0 +1,51 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { IpAddress, MacAddress } from "../model/ids.ts";
+import type { Ears } from "./ears.ts";
+import { arp, broadcastMac, ethernet, neighbourProbe, readAdvertisement, readArp, senderOf } from "./frames.ts";
+
+/** Milliseconds between questions, and after the last: machines of a LAN answer in less than one, asleep in some tens. */
+const pauses = [25, 40] as const;
+const noMac = "00:00:00:00:00:00";
+
+/**
+ * Asks on the LAN who has an address, as one does before taking it (RFC 5227 section 2.1.1, RFC 4862 section 5.4).
+ * Two questions and some 65 ms instead of seconds: it is a probe, no promise.
+ * @param sender the link's own MAC @returns the MAC of who has it, or undefined @throws {KernelError} ENODEV, ENETDOWN
+ */
+export async function probe(
+  ears: Ears,
+  link: string,
+  sender: MacAddress,
+  address: IpAddress,
+): Promise<MacAddress | undefined> {
+  const six = address.includes(":");
+  let holder: MacAddress | undefined;
+  const hearing = ears.listen(link, six ? "neighbour-advertisement" : "arp", (frame) => {
+    const found = six ? readAdvertisement(frame) : readArp(frame)?.senderAddress;
+    if (found === address && senderOf(frame) !== sender) holder ??= senderOf(frame);
+  });
+  const question = six
+    ? neighbourProbe(sender, address)
+    : ethernet(
+        broadcastMac,
+        sender,
+        "arp",
+        arp({
+          operation: "request",
+          senderMac: sender,
+          senderAddress: "0.0.0.0",
+          targetMac: noMac,
+          targetAddress: address,
+        }),
+      );
+  try {
+    for (const pause of pauses) {
+      hearing.send(question);
+      for (let waited = 0; waited < pause && holder === undefined; waited += 5) await sleep(5);
+      if (holder !== undefined) break;
+    }
+    return holder;
+  } finally {
+    hearing.end();
+  }
+}

@@ -1,0 +1,329 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { useHost } from "../support/daemon.ts";
+import { pings, TestLan } from "../support/lan.ts";
+
+const words = (line: string) => line.split(" ").filter(Boolean);
+const parent = "-o parent=ens160";
+const subnet = `--subnet 10.0.0.0/8 --gateway 10.1.1.1 ${parent}`;
+const ranged = `${subnet} --ip-range 10.3.1.0/24`;
+
+describe("macvlan", () => {
+  let lan: TestLan;
+  // Before the hosts go: their ends of its cables go with it.
+  after(() => lan.stop());
+  const first = useHost({ clear: true });
+  const second = useHost({ clear: true });
+  before(() => {
+    lan = new TestLan();
+    for (const [index, host] of [first(), second()].entries()) {
+      lan.plug(host.namespace, "ens160");
+      host.here("ip", "address", "add", `10.1.1.${111 + index}/8`, "dev", "ens160");
+      host.here("ip", "link", "set", "ens160", "up");
+    }
+  });
+
+  const docker = (line: string, ...more: string[]) => first().docker(...words(line), ...more);
+  const sleeper = (name: string, flags: string, host = first()) =>
+    host.docker(...words(`run -d --name ${name} ${flags} busybox sleep 1d`));
+  const create = (line: string, host = first()) => host.docker("network", "create", "-d", ...words(line));
+  /** Runs a docker command that must be refused. @returns what it said */
+  const refused = async (line: string) => {
+    const { status, stderr } = await first().try(words(line));
+    assert.notEqual(status, 0, `${line} was not refused`);
+    return stderr;
+  };
+  const reaches = (from: string, to: string, host = first()) =>
+    host.try(["exec", from, "ping", "-c1", "-W1", to]).then(({ status }) => status === 0);
+  const ofNetwork = (name: string, network: string, field: string) =>
+    docker("inspect -f", `{{(index .NetworkSettings.Networks "${network}").${field}}}`, name);
+  const link = (name: string, host = first()) => host.here("ip", "link", "show", name);
+
+  describe("on the LAN", () => {
+    it("containers of two hosts are machines of one LAN, in both families, as in the article", async () => {
+      const both = `macvlan ${ranged} --ipv6 --subnet fd00::/60 --gateway fd00::1 macvlan`;
+      for (const host of [first(), second()]) await create(both, host);
+      await sleeper("node-1", "-it -v /tmp:/data --network macvlan --ip 10.3.1.145 --ip6 fd00::145");
+      await sleeper("node-2", "-it --network macvlan --ip 10.3.1.146 --ip6 fd00::146", second());
+      for (const address of ["10.3.1.146", "fd00::146", "10.1.1.1", "fd00::1", "10.1.1.112"])
+        assert.equal(await reaches("node-1", address), true, address);
+      assert.match(await docker("exec node-1 ip route"), /^default via 10\.1\.1\.1 dev eth0/m);
+      assert.equal(pings(lan.namespace, "10.3.1.145"), true);
+    });
+
+    it("addresses that nobody wished for come from the range, and not from what is reserved in it", async () => {
+      await create(`macvlan ${subnet} --ip-range 10.3.1.0/30 --aux-address router=10.3.1.1 small`);
+      for (const name of ["a", "b", "c"]) await sleeper(name, "--network small");
+      const given = await Promise.all(["a", "b", "c"].map((name) => ofNetwork(name, "small", "IPAddress")));
+      assert.deepEqual(given.toSorted(), ["10.3.1.0", "10.3.1.2", "10.3.1.3"]);
+      assert.match(
+        await refused("run --rm --network small busybox true"),
+        /no available IPv4 addresses on this network's address pools: small/,
+      );
+      assert.match(await refused("run --rm --network small --ip 10.3.1.2 busybox true"), /Address already in use/);
+    });
+
+    it("a container keeps its MAC over a restart, or has the one that it was given", async () => {
+      await create(`macvlan ${ranged} net`);
+      await sleeper("a", "--network net");
+      await sleeper("b", "--network net --mac-address 02:42:0a:03:01:99");
+      const before = await ofNetwork("a", "net", "MacAddress");
+      await docker("restart -t 0 a");
+      assert.equal(await ofNetwork("a", "net", "MacAddress"), before);
+      assert.match(await docker("exec b ip link show eth0"), /02:42:0a:03:01:99/);
+    });
+
+    it("names of the network's containers are answered at 127.0.0.11", async () => {
+      await create(`macvlan ${ranged} net`);
+      await sleeper("a", "--network net --ip 10.3.1.7 --network-alias also");
+      await sleeper("b", "--network net");
+      for (const name of ["a", "also"])
+        assert.match(await docker(`exec b nslookup ${name}`), /127\.0\.0\.11[\s\S]*10\.3\.1\.7/);
+      assert.equal(await reaches("b", "a"), true);
+    });
+
+    it("published ports have no effect, and the user is told", async () => {
+      await create(`macvlan ${ranged} net`);
+      const { status, stderr } = await first().try(words("run -d --name web -p 80:80 --network net busybox sleep 1d"));
+      assert.equal(status, 0);
+      assert.match(stderr, /WARNING: published ports have no effect on network net/);
+      assert.equal(await docker("port web"), "");
+    });
+  });
+
+  describe("without a parent, or with several networks on one", () => {
+    it("--internal and no parent: a segment of its own, without a way out", async () => {
+      await create("macvlan --internal --subnet 10.60.0.0/24 inner");
+      await create("macvlan --subnet 10.61.0.0/24 alone");
+      for (const [name, network] of [
+        ["a", "inner"],
+        ["b", "inner"],
+        ["c", "alone"],
+        ["d", "alone"],
+      ])
+        await sleeper(name ?? "", `--network ${network}`);
+      assert.deepEqual([await reaches("a", "b"), await reaches("c", "d")], [true, true]);
+      assert.deepEqual([await reaches("a", "10.1.1.1"), await reaches("c", "10.1.1.1")], [false, false]);
+      assert.doesNotMatch(await docker("exec c ip route"), /default/);
+    });
+
+    it("several subnets and several networks share a parent, where their ranges are apart", async () => {
+      await create(`macvlan --subnet 10.3.1.0/24 --subnet 10.3.2.0/24 ${parent} two`);
+      await create(`macvlan --subnet 10.4.0.0/16 ${parent} three`);
+      await sleeper("a", "--network two --ip 10.3.1.9");
+      await sleeper("b", "--network two --ip 10.3.2.9");
+      assert.match(await docker("exec b ip addr show eth0"), /inet 10\.3\.2\.9\/24/);
+      await create(`macvlan --subnet 10.5.0.0/16 --ip-range 10.5.1.0/24 --gateway 10.5.0.1 ${parent} left`);
+      await create(`macvlan --subnet 10.5.0.0/16 --ip-range 10.5.2.0/24 --gateway 10.5.0.1 ${parent} right`);
+      await sleeper("c", "--network left --ip 10.5.9.9");
+      assert.match(
+        await refused("run --rm --network right --ip 10.5.9.9 busybox true"),
+        /Address already in use: 10\.5\.9\.9 is container c's/,
+      );
+      assert.match(
+        await refused(`network create -d macvlan --subnet 10.5.0.0/16 --ip-range 10.5.2.128/25 ${parent} over`),
+        /invalid pool request: Pool overlaps with other one on this address space: 10\.5\.0\.0\/16 overlaps with network right/,
+      );
+    });
+
+    it("mode passthru has the parent for itself, and room for one container", async () => {
+      const id = await create(`macvlan ${ranged} -o macvlan_mode=passthru through`);
+      await sleeper("a", "--network through");
+      assert.equal(await reaches("a", "10.1.1.1"), true);
+      assert.match(
+        await refused("run --rm --network through busybox true"),
+        /network through has room for 1 container in mode passthru: a is on it/,
+      );
+      assert.match(
+        await refused(`network create -d macvlan --subnet 10.6.0.0/16 ${parent} other`),
+        new RegExp(`macvlan network ${id} is already using parent interface ens160 in mode passthru`),
+      );
+      await docker("rm -f a");
+      await docker("network rm through");
+      const shared = await create(`macvlan ${ranged} shared`);
+      assert.match(
+        await refused(`network create -d macvlan --subnet 10.6.0.0/16 ${parent} -o macvlan_mode=passthru other`),
+        new RegExp(`cannot use mode passthru, macvlan network ${shared} is already using parent interface ens160`),
+      );
+      assert.match(
+        await refused(`network create -d ipvlan --subnet 10.6.0.0/16 ${parent} other`),
+        new RegExp(`macvlan network ${shared} is already using parent interface ens160: Linux does not let`),
+      );
+    });
+  });
+
+  describe("the parent", () => {
+    it("is brought up and made promiscuous, and gets back what was changed", async () => {
+      first().here("ip", "link", "set", "ens160", "down");
+      await create(`macvlan ${ranged} one`);
+      await create(`macvlan --subnet 172.20.0.0/16 ${parent} -o macvlan_mode=private two`);
+      assert.match(link("ens160"), /PROMISC,UP/);
+      await docker("network rm one");
+      assert.match(link("ens160"), /PROMISC/);
+      await docker("network rm two");
+      assert.doesNotMatch(link("ens160"), /PROMISC/);
+      assert.doesNotMatch(link("ens160"), /altname/);
+      first().here("ip", "link", "set", "ens160", "promisc", "on");
+      await create(`macvlan ${ranged} one`);
+      await docker("network rm one");
+      assert.match(link("ens160"), /PROMISC/);
+      first().here("ip", "link", "set", "ens160", "promisc", "off");
+    });
+
+    it("that goes down, vanishes, is renamed and returns is told within a second, and works again after its return", async () => {
+      await create(`macvlan ${ranged} net`);
+      await sleeper("a", "--network net --ip 10.3.1.20");
+      const events = first().background(
+        first().namespace,
+        "env",
+        `DOCKER_HOST=unix://${first().socket}`,
+        "docker",
+        "events",
+        "--format",
+        "{{.Action}} {{.Actor.Attributes.state}}",
+      );
+      let told = "";
+      events.stdout?.on("data", (chunk: Buffer) => (told += chunk.toString()));
+      await sleep(300);
+      const state = () => docker("network inspect -f", "{{json .Status}}", "net").catch(() => "");
+      const becomes = async (wish: string) => {
+        for (let waited = 0; !told.includes(`parent ${wish}\n`); waited += 50) {
+          assert.ok(waited < 1000, `no event ${wish} within a second: ${told}`);
+          await sleep(50);
+        }
+        const shown = JSON.parse(await first().get("/networks/net")) as { Status?: { Parent: { State: string } } };
+        assert.equal(shown.Status?.Parent.State, wish, await state());
+        told = "";
+      };
+      const works = async () => {
+        for (let waited = 0; !pings(lan.namespace, "10.3.1.20"); waited += 200)
+          assert.ok(waited < 2000, "it does not work again");
+      };
+      first().here("ip", "link", "set", "ens160", "down");
+      await becomes("down");
+      first().here("ip", "link", "set", "ens160", "up");
+      await becomes("up");
+      await works();
+      first().here("ip", "link", "set", "ens160", "name", "lan7");
+      await becomes("gone");
+      assert.equal(pings(lan.namespace, "10.3.1.20"), true, "who is on it goes on");
+      first().here("ip", "link", "set", "lan7", "name", "ens160");
+      await becomes("up");
+      first().here("ip", "link", "delete", "ens160");
+      await becomes("gone");
+      assert.match(await refused("run --rm --network net busybox true"), /no interface ens160|no link ens160/);
+      lan.plug(first().namespace, "ens160");
+      first().here("ip", "address", "add", "10.1.1.111/8", "dev", "ens160");
+      first().here("ip", "link", "set", "ens160", "up");
+      await becomes("up");
+      await works();
+      events.kill("SIGKILL");
+    });
+  });
+
+  describe("the host and its containers", () => {
+    it("do not reach each other, as the kernel has it; the article's recipe by hand works beside us", async () => {
+      await create(`macvlan ${ranged} net`);
+      await sleeper("a", "--network net --ip 10.3.1.145");
+      assert.equal(pings(first().namespace, "10.3.1.145"), false);
+      assert.equal(await reaches("a", "10.1.1.111"), false);
+      const by = (...args: string[]) => first().here("ip", ...args);
+      by("link", "add", "macvlan_host", "link", "ens160", "type", "macvlan", "mode", "bridge");
+      by("address", "add", "10.3.1.200/32", "dev", "macvlan_host");
+      by("link", "set", "macvlan_host", "up");
+      by("route", "add", "10.3.1.145/32", "dev", "macvlan_host");
+      assert.equal(pings(first().namespace, "10.3.1.145"), true);
+      assert.equal(await reaches("a", "10.3.1.200"), true);
+      by("link", "delete", "macvlan_host");
+    });
+
+    it("reach each other with host_access, by routes that come and go with the containers", async () => {
+      await create(`macvlan ${ranged} -o host_access=true net`);
+      await sleeper("a", "--network net --ip 10.3.1.145");
+      await sleeper("b", "--network net --ip 10.3.1.146");
+      const routes = () =>
+        first()
+          .here("ip", "route")
+          .match(/^10\.3\.1\.\d+/gm) ?? [];
+      assert.deepEqual(routes(), ["10.3.1.145", "10.3.1.146"]);
+      for (const address of routes()) assert.equal(pings(first().namespace, address), true, address);
+      assert.equal(await reaches("a", "10.1.1.111"), true);
+      await docker("rm -f b");
+      assert.deepEqual(routes(), ["10.3.1.145"]);
+      await docker("rm -f a");
+      await docker("network rm net");
+      assert.doesNotMatch(first().here("ip", "link"), /mh-/);
+    });
+
+    it("with host_address the host has that one there, in both families, and nobody else gets it", async () => {
+      await create(
+        `macvlan ${ranged} --ipv6 --subnet fd00::/60 --gateway fd00::1 -o host_access=true -o host_address=10.3.1.0,fd00::200 net`,
+      );
+      await sleeper("a", "--network net --ip6 fd00::145");
+      assert.equal(await ofNetwork("a", "net", "IPAddress"), "10.3.1.1");
+      for (const address of ["10.3.1.0", "fd00::200", "10.1.1.111"])
+        assert.equal(await reaches("a", address), true, address);
+      for (const address of ["10.3.1.1", "fd00::145"]) assert.equal(pings(first().namespace, address), true, address);
+      assert.match(await refused("run --rm --network net --ip 10.3.1.0 busybox true"), /Address already in use/);
+    });
+  });
+
+  describe("addresses that somebody on the LAN has", () => {
+    it("are not handed out, in either family, and refused by the MAC of who has them", async () => {
+      const other = lan.machine("other", "10.3.1.0/8", "10.3.1.1/8", "fd00::2/60");
+      await create(`macvlan ${ranged} --ipv6 --subnet fd00::/60 --gateway fd00::1 net`);
+      await sleeper("a", "--network net");
+      assert.equal(await ofNetwork("a", "net", "IPAddress"), "10.3.1.2");
+      assert.equal(await ofNetwork("a", "net", "GlobalIPv6Address"), "fd00::3");
+      const said = await refused("run --rm --network net --ip 10.3.1.1 busybox true");
+      assert.match(
+        said,
+        /Address already in use: 10\.3\.1\.1 belongs to ([0-9a-f]{2}:){5}[0-9a-f]{2} on the LAN of ens160/,
+      );
+      assert.match(await refused("run --rm --network net --ip 10.1.1.111 busybox true"), /Address already in use/);
+      await docker("network disconnect net a");
+      await docker("network connect net a");
+      assert.equal(await ofNetwork("a", "net", "IPAddress"), "10.3.1.2");
+      await create(
+        `macvlan --subnet 10.0.0.0/8 --gateway 10.1.1.2 --ip-range 10.3.2.0/24 ${parent} -o address_probe=false blind`,
+      );
+      await docker("run --rm --network blind --ip 10.3.1.1 busybox true");
+      assert.notEqual(other, "");
+    });
+  });
+
+  it("refuses what cannot be, in Docker's words", async () => {
+    const cases: [string, RegExp][] = [
+      [
+        `macvlan ${subnet} -o macvlan_mode=hub`,
+        /requested macvlan mode 'hub' is not valid, 'bridge' mode is the macvlan driver default/,
+      ],
+      [
+        "macvlan --subnet 10.0.0.0/8 -o parent=eth9",
+        /invalid subinterface vlan name eth9, example formatting is eth0\.10/,
+      ],
+      ["macvlan --subnet 10.0.0.0/8 -o parent=eth9.50", /-o parent interface was not found on the host: eth9/],
+      ["macvlan --subnet 10.0.0.0/8 -o parent=ens160.5000", /vlan id must be between 1-4094, received: 5000/],
+      ["macvlan --subnet 10.0.0.0/8 -o parent=lo", /loopback interface is not a valid macvlan parent link/],
+      [
+        "macvlan --subnet 10.0.0.0/8 -o paretn=ens160",
+        /unknown option "paretn" for the macvlan driver: did you mean "parent"\?/,
+      ],
+      [
+        `macvlan --subnet 10.3.1.0/8 --ip-range 10.3.1.0/8 --gateway 10.1.1.1 ${parent}`,
+        /\* invalid subnet 10\.3\.1\.0\/8: it should be 10\.0\.0\.0\/8\n\* invalid ip-range 10\.3\.1\.0\/8: it should be 10\.0\.0\.0\/8/,
+      ],
+      [`ipvlan --subnet 10.0.0.0/8 ${parent} -o ipvlan_mode=l4`, /requested ipvlan mode 'l4' is not valid/],
+      [`bridge --ipam-driver dhcp`, /ipam driver dhcp: it needs a network on a LAN/],
+    ];
+    for (const [line, text] of cases) assert.match(await refused(`network create -d ${line} net`), text, line);
+    assert.equal(await docker("network ls -q --filter type=custom"), "");
+    const { status } = await first().call("POST", "/networks/create", {
+      Name: "net",
+      Driver: "macvlan",
+      Options: { parent: "eth9" },
+    });
+    assert.equal(status, 400);
+  });
+});
