@@ -292,3 +292,47 @@ describe("addresses", () => {
     assert.equal((await claim("e5")).result, "10.0.0.128");
   });
 });
+
+describe("subnets of LANs that are not ours", () => {
+  const net = (range?: string, gateway?: string) => [
+    subnet("10.0.0.0/8", { ...(range !== undefined && { range }), ...(gateway !== undefined && { gateway }) }),
+  ];
+  const onLan = (segment: string) => ({ segment, hostRoutes: [{ to: "10.0.0.0/8", link: segment }] });
+
+  it("are the host's, too, and may be the same on two links", async () => {
+    const store = createMemoryStore();
+    await open(store, "a", net(), onLan("eth0"));
+    await open(store, "b", net(), onLan("eth1"));
+    await assert.rejects(open(store, "c", net(), onLan("eth0")), /10\.0\.0\.0\/8 overlaps with network net-a/);
+    await assert.rejects(open(store, "d", net()), /overlaps with network net-a/, "a bridge is on the host itself");
+  });
+
+  it("may be shared by networks with ranges apart, which hand out no address twice", async () => {
+    const store = createMemoryStore();
+    await open(store, "a", net("10.3.1.0/24", "10.1.1.1"), onLan("eth0"));
+    await assert.rejects(open(store, "b", net("10.3.1.128/25", "10.1.1.1"), onLan("eth0")), /overlaps/);
+    await open(store, "b", net("10.3.2.0/24", "10.1.1.1"), onLan("eth0"));
+    const take = (id: string, wish?: string) =>
+      store.update((tx) => {
+        const [pool] = tx.where("pools", "network", id);
+        assert.ok(pool);
+        return claimAddress(tx, pool, wish, `endpoint-${id}-${wish ?? ""}`);
+      });
+    assert.equal((await take("a")).result, "10.3.1.0");
+    assert.equal((await take("b")).result, "10.3.2.0");
+    await take("a", "10.9.9.9");
+    await assert.rejects(take("b", "10.9.9.9"), /Address already in use: 10\.9\.9\.9/);
+  });
+
+  it("keep the host's own addresses from containers", async () => {
+    const store = createMemoryStore();
+    const reserved = ["10.3.1.0", "fd00::7"];
+    await open(store, "a", net("10.3.1.0/30", "10.1.1.1"), { ...onLan("eth0"), reserved });
+    const [pool] = store.snapshot().where("pools", "network", "a");
+    assert.ok(pool);
+    const { result } = await store.update((tx) => claimAddress(tx, pool, undefined, "endpoint"));
+    assert.equal(result, "10.3.1.1");
+    const clash = { ...onLan("eth1"), reserved: ["10.1.1.1"] };
+    await assert.rejects(open(store, "b", net(undefined, "10.1.1.1"), clash), /cannot be the host's/);
+  });
+});

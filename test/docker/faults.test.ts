@@ -3,6 +3,7 @@ import { globSync, readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inside, TestHost, useHost } from "../support/daemon.ts";
+import { TestLan } from "../support/lan.ts";
 
 /** A call of the story, and what takes it back where it had been carried out before the daemon died. */
 interface Step {
@@ -50,23 +51,53 @@ const places = names.flatMap((name) => {
 });
 
 describe("kill -9 between any two steps", () => {
+  it("names every place once", () => assert.equal(new Set(names).size, names.length));
+  killAt(places, story, () => undefined);
+});
+
+/** On a LAN there is more to make and more to ask; the rest is as above. */
+describe("kill -9 between any two steps, on a LAN", () => {
+  const lan = "network create -d macvlan --subnet 10.0.0.0/8 --gateway 10.1.1.1 --ip-range 10.3.1.0/24 -o parent=lan0";
+  const onLan = [
+    step(`${lan} -o host_access=true lan`, "network rm lan"),
+    step("create --name c --network lan --ip 10.3.1.9 busybox sleep 1d", "rm -f c"),
+    step("start c"),
+    step("network disconnect lan c", "network connect lan c"),
+    step("network connect lan c", "network disconnect lan c"),
+    step("run --rm --network lan busybox true"),
+    step("rm -f c", ""),
+    step("network rm lan", `${lan} lan`),
+  ];
+  const own = places.filter((place) => /^(network|sandbox|dataplane|store)/.test(place));
+  killAt(own, onLan, (host) => {
+    const cable = new TestLan();
+    cable.plug(host.namespace, "lan0");
+    host.here("ip", "link", "set", "lan0", "up");
+    return cable;
+  });
+});
+
+function killAt(at: readonly string[], calls: readonly Step[], prepare: (host: TestHost) => TestLan | undefined): void {
   let host: TestHost;
+  let lan: TestLan | undefined;
   before(async () => {
     host = await TestHost.start();
     await host.loadBusybox();
+    lan = prepare(host);
   });
-  after(() => host.stop());
+  after(async () => {
+    lan?.stop();
+    await host.stop();
+  });
 
-  it("names every place once", () => assert.equal(new Set(names).size, names.length));
-
-  for (const place of places)
+  for (const place of at)
     it(`at ${place}: the audit is zero after the restart, and the same call succeeds`, async () => {
       await host.stopDaemon();
       const armed = host.spawnDaemon({ TOMBOLO_FAILPOINT: `${place}=kill` });
       while (!host.ended && !(await host.answers())) await sleep(20);
       let died = host.ended;
       if (died) await revive(host);
-      for (const { call, undo } of story) {
+      for (const { call, undo } of calls) {
         const first = await host.try(call);
         await sleep(first.status === 0 ? 0 : 50);
         if (!died && armed.signalCode === "SIGKILL") {
@@ -79,7 +110,7 @@ describe("kill -9 between any two steps", () => {
       await host.clear();
       await host.auditIsZero();
     });
-});
+}
 
 async function revive(host: TestHost): Promise<void> {
   await host.startDaemon();

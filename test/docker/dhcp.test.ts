@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openFileStore } from "../../src/store/file-store.ts";
+import { useHost } from "../support/daemon.ts";
+import { pings, TestLan } from "../support/lan.ts";
+
+const words = (line: string) => line.split(" ").filter(Boolean);
+const create = "network create -d macvlan --ipam-driver dhcp -o parent=lan0";
+
+describe("addresses from the LAN's DHCP server", () => {
+  let lan: TestLan;
+  // Before the host goes: its end of the cable goes with it.
+  after(() => lan.stop());
+  const host = useHost({ clear: true });
+  before(async () => {
+    lan = new TestLan();
+    lan.plug(host().namespace, "lan0");
+    host().here("ip", "link", "set", "lan0", "up");
+    await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s");
+  });
+
+  const docker = (line: string, ...more: string[]) => host().docker(...words(line), ...more);
+  const addressOf = (name: string) =>
+    docker(
+      "inspect -f",
+      '{{with index .NetworkSettings.Networks "net"}}{{.IPAddress}}/{{.IPPrefixLen}} {{.Gateway}}{{end}}',
+      name,
+    );
+  const sleeper = (name: string, flags = "") => docker(`run -d --name ${name} --network net ${flags} busybox sleep 1d`);
+  const leases = () => readFileSync(join(lan.directory, "leases"), "utf8");
+  let server: ReturnType<TestLan["start"]> | undefined;
+  async function serve(range: string): Promise<void> {
+    server = lan.start(
+      "dnsmasq",
+      "--keep-in-foreground",
+      "--conf-file=/dev/null",
+      "--port=0",
+      "--log-facility=-",
+      "--log-dhcp",
+      "--user=root",
+      "--dhcp-authoritative",
+      "--interface=br0",
+      "--bind-interfaces",
+      "--pid-file",
+      `--dhcp-range=${range}`,
+      `--dhcp-leasefile=${join(lan.directory, "leases")}`,
+      "--dhcp-option=option:router,10.1.1.1",
+    );
+    await new Promise((resolve) => server?.stderr?.once("data", resolve));
+  }
+
+  it("are asked for before a container starts, shown by inspect, and used", async () => {
+    await docker(`${create} net`);
+    await sleeper("a", "--hostname web1");
+    assert.match(await addressOf("a"), /^10\.3\.1\.5\d\/8 10\.1\.1\.1$/);
+    const address = (await addressOf("a")).split("/")[0] ?? "";
+    assert.match(await docker("exec a ip addr show eth0"), new RegExp(`inet ${address}/8`));
+    assert.match(await docker("exec a ip route"), /^default via 10\.1\.1\.1 dev eth0/m);
+    assert.equal(pings(lan.namespace, address), true);
+    assert.match(leases(), new RegExp(`${address} web1 00:`));
+    assert.equal(await docker("network inspect -f {{.IPAM.Driver}} net"), "dhcp");
+  });
+
+  it("are the same after a restart of the container, of the daemon, and after kill -9; given back when it goes", async () => {
+    await docker(`${create} net`);
+    await sleeper("a");
+    await sleeper("b");
+    const before = [await addressOf("a"), await addressOf("b")];
+    assert.notEqual(before[0], before[1]);
+    await docker("restart -t 0 a");
+    assert.equal(await addressOf("a"), before[0]);
+    await host().stopDaemon("SIGKILL");
+    await host().startDaemon();
+    assert.deepEqual([await addressOf("a"), await addressOf("b")], before);
+    assert.equal(leases().trim().split("\n").length, 2);
+    await docker("rm -f a");
+    await until(() => leases().trim().split("\n").length === 1);
+  });
+
+  /** As if the daemon had slept past half of every lease: dnsmasq lends for two minutes at least. */
+  async function age(): Promise<void> {
+    await host().stopDaemon();
+    const store = await openFileStore(join(host().dataRoot, "tombolo.db"));
+    await store.update((tx) => {
+      for (const lease of tx.list("leases")) tx.put("leases", { ...lease, obtainedAt: lease.obtainedAt - 61_000 });
+    });
+    await store.close();
+    await sleep(1100); // dnsmasq counts in seconds
+    await host().startDaemon();
+  }
+  /** @throws when it is not so within three seconds */
+  async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+    for (let waited = 0; !(await isSo()); waited += 50) {
+      assert.ok(waited < 3000, `not within three seconds; leases:\n${leases()}`);
+      await sleep(50);
+    }
+  }
+
+  it("are renewed at half their time, and exchanged when the server says so", async () => {
+    await docker(`${create} net`);
+    await sleeper("a");
+    const before = await addressOf("a");
+    const end = () => Number(leases().split(" ")[0]);
+    const began = end();
+    await age();
+    await until(() => end() > began);
+    assert.equal(await addressOf("a"), before);
+    server?.kill("SIGKILL");
+    rmSync(join(lan.directory, "leases"));
+    await serve("10.3.2.50,10.3.2.59,255.0.0.0,120s");
+    await age();
+    await until(async () => (await addressOf("a")).startsWith("10.3.2.5"));
+    assert.match(await docker("exec a ip addr show eth0"), /inet 10\.3\.2\.5\d\/8/);
+    assert.doesNotMatch(await docker("exec a ip addr show eth0"), /inet 10\.3\.1\./);
+    assert.match(await docker("exec a ip route"), /^default via 10\.1\.1\.1/m);
+  });
+
+  it("a server that is silent is told within ten seconds, and nothing is left behind", async () => {
+    server?.kill("SIGKILL");
+    await docker(`${create} net`);
+    const began = Date.now();
+    const { status, stderr } = await host().try(words("run --rm --network net busybox true"));
+    assert.notEqual(status, 0);
+    assert.match(stderr, /failed to set up container networking: no DHCP server answered on lan0 within 8 seconds/);
+    assert.ok(Date.now() - began < 10_000);
+    assert.equal(await docker("ps -aq"), "");
+    await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s");
+  });
+
+  it("what cannot be together is refused with the reason", async () => {
+    const cases: [string, RegExp][] = [
+      [`${create} --subnet 10.0.0.0/8 net`, /ipam driver dhcp: the server knows subnet, range and gateway/],
+      [`${create} --ipv6 net`, /ipam driver dhcp: only IPv4 addresses are asked for/],
+      [`${create} -o macvlan_mode=passthru net`, /have the MAC of the parent/],
+      ["network create -d macvlan --ipam-driver dhcp net", /it needs a network on a LAN/],
+      [`${create} --ipam-opt lease=1h net`, /unknown option "lease"/],
+    ];
+    for (const [line, text] of cases) {
+      const { status, stderr } = await host().try(words(line));
+      assert.notEqual(status, 0, line);
+      assert.match(stderr, text);
+    }
+    await docker(`${create} net`);
+    const { stderr } = await host().try(words("run --rm --network net --ip 10.3.1.5 busybox true"));
+    assert.match(
+      stderr,
+      /user specified IP address is supported only when connecting to networks with user configured subnets/,
+    );
+  });
+});
