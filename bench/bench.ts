@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: the figures, against Debian's dockerd in the same run, as ratios of medians. Needs root, dockerd and some
- * minutes of a quiet machine. `node bench/bench.ts api run packets scale` takes only the parts that are named.
+ * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale` takes only the parts that are named.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -114,16 +114,20 @@ async function load({ server, client, address }: Pair): Promise<{ stream: number
   return result;
 }
 
+const namespaces: string[] = [];
+function makeNamespace(file: string): void {
+  writeFileSync(file, "");
+  execFileSync("unshare", [`--net=${file}`, "ip", "link", "set", "lo", "up"]);
+  namespaces.push(file);
+}
+
 function barePair(): Pair {
   const [bridge, server, client] = ["bridge", "server", "client"].map((name) => join(directory, name)) as [
     string,
     string,
     string,
   ];
-  for (const file of [bridge, server, client]) {
-    writeFileSync(file, "");
-    execFileSync("unshare", [`--net=${file}`, "ip", "link", "set", "lo", "up"]);
-  }
+  for (const file of [bridge, server, client]) makeNamespace(file);
   const inside = (file: string, ...args: string[]) => execFileSync("nsenter", [`--net=${file}`, "ip", ...args]);
   inside(bridge, "link", "add", "br0", "up", "type", "bridge");
   for (const [file, number] of [
@@ -155,8 +159,8 @@ function barePair(): Pair {
   return { server, client, address: "10.9.9.1" };
 }
 
-function containerPair(engine: Engine): Pair {
-  engine.docker("network", "create", "load");
+function containerPair(engine: Engine, create: readonly string[] = ["network", "create"]): Pair {
+  engine.docker(...create, "load");
   const start = (name: string) => {
     engine.docker("run", "-d", "--name", name, "--network", "load", "busybox", "sleep", "1d");
     return `/proc/${engine.docker("inspect", "-f", "{{.State.Pid}}", name)}/ns/net`;
@@ -219,7 +223,74 @@ async function restart(): Promise<void> {
   report("packets of a 10 ms ping lost meanwhile", Number(sent) - Number(received), 0, "low", `of ${sent}`);
 }
 
-const parts = { api, run, packets, scale } as const;
+/** A cable whose far end leads nowhere: a parent for macvlan in that namespace. */
+function cable(namespace: string): void {
+  const ip = (...args: string[]) => execFileSync("nsenter", [`--net=${namespace}`, "ip", ...args]);
+  ip("link", "add", "lan0", "up", "type", "veth", "peer", "name", "lan1");
+  ip("link", "set", "lan1", "up");
+}
+
+/** Two namespaces with a bare macvlan each on one parent. */
+function bareMacvlanPair(): Pair {
+  const [parent, server, client] = ["macvlan", "macvlan-server", "macvlan-client"].map((name) =>
+    join(directory, name),
+  ) as [string, string, string];
+  for (const file of [parent, server, client]) makeNamespace(file);
+  cable(parent);
+  for (const [file, number] of [
+    [server, 1],
+    [client, 2],
+  ] as const) {
+    const holder = spawn("nsenter", [`--net=${file}`, "sleep", "30"]);
+    spawnSync("sleep", ["0.1"]);
+    const inside = (at: string, ...args: string[]) => execFileSync("nsenter", [`--net=${at}`, "ip", ...args]);
+    inside(parent, "link", "add", `mv${number}`, "link", "lan0", "type", "macvlan", "mode", "bridge");
+    inside(parent, "link", "set", `mv${number}`, "netns", String(holder.pid), "name", "eth0");
+    holder.kill("SIGKILL");
+    inside(file, "address", "add", `10.9.8.${number}/24`, "dev", "eth0");
+    inside(file, "link", "set", "eth0", "up");
+  }
+  return { server, client, address: "10.9.8.1" };
+}
+
+/** macvlan: a container's whole life, and the packets between two. */
+async function macvlan(): Promise<void> {
+  const create = ["network", "create", "-d", "macvlan", "--subnet", "10.66.0.0/16", "-o", "parent=lan0"];
+  const times = [ours, theirs].map((engine) => {
+    cable(engine.namespace);
+    engine.docker(...create, "runs");
+    const life = median(
+      Array.from({ length: 11 }, () => {
+        const begun = performance.now();
+        engine.docker("run", "--rm", "--network", "runs", "busybox", "true");
+        return performance.now() - begun;
+      }),
+    );
+    engine.docker("network", "rm", "runs");
+    return life;
+  });
+  const [a = Number.NaN, b = Number.NaN] = times;
+  report("docker run --rm on macvlan", a / b, 0.6, "low", `${a.toFixed(0)} ms against ${b.toFixed(0)} ms`);
+  const bare = await load(bareMacvlanPair());
+  const [mine, dockers] = [await load(containerPair(ours, create)), await load(containerPair(theirs, create))];
+  for (const what of ["stream", "turns"] as const) {
+    const name = what === "stream" ? "macvlan TCP throughput" : "macvlan TCP turns";
+    report(`${name}, of dockerd's`, mine[what] / dockers[what], 1, "high", "");
+    report(
+      `${name}, of two bare macvlans`,
+      mine[what] / bare[what],
+      0.95,
+      "high",
+      `dockerd ${(dockers[what] / bare[what]).toFixed(2)}`,
+    );
+  }
+  for (const engine of [ours, theirs]) {
+    engine.docker("rm", "-f", "server", "client");
+    engine.docker("network", "rm", "load");
+  }
+}
+
+const parts = { api, run, macvlan, packets, scale } as const;
 const named = process.argv.slice(2);
 try {
   const { image } = await buildBusybox(join(directory, "images"));
@@ -233,7 +304,7 @@ try {
   for (const [name, part] of Object.entries(parts)) if (named.length === 0 || named.includes(name)) await part();
 } finally {
   for (const engine of [ours, theirs]) await engine.clean();
-  for (const file of ["bridge", "server", "client"]) spawnSync("umount", [join(directory, file)], { stdio: "ignore" });
+  for (const file of namespaces) spawnSync("umount", [file], { stdio: "ignore" });
   rmSync(directory, { recursive: true, force: true });
 }
 for (const { what, value, goal, met } of figures)

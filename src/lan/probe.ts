@@ -4,12 +4,12 @@ import type { Ears } from "./ears.ts";
 import { arp, broadcastMac, ethernet, neighbourProbe, readAdvertisement, readArp, senderOf } from "./frames.ts";
 
 /** Milliseconds between questions, and after the last: machines of a LAN answer in less than one, asleep in some tens. */
-const pauses = [25, 40] as const;
+const pauses = [20, 25] as const;
 const noMac = "00:00:00:00:00:00";
 
 /**
  * Asks on the LAN who has an address, as one does before taking it (RFC 5227 section 2.1.1, RFC 4862 section 5.4).
- * Two questions and some 65 ms instead of seconds: it is a probe, no promise.
+ * Two questions and some 45 ms instead of seconds: it is a probe, no promise.
  * @param sender the link's own MAC @returns the MAC of who has it, or undefined @throws {KernelError} ENODEV, ENETDOWN
  */
 export async function probe(
