@@ -60,6 +60,7 @@ export async function createContainer(
   }
   failpoint("container.create.after-store");
   publishContainer(parts, container, "create");
+  parts.addresses.expect(container);
   return { id: container.id, warnings: portWarnings(parts, container) };
 }
 

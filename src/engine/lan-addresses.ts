@@ -23,6 +23,12 @@ export interface Prepared {
   readonly most?: number;
 }
 const remembered = 60_000; // milliseconds for which an address that somebody on the LAN has is not asked for again
+const fresh = 300; // milliseconds for which an answer counts
+
+interface Question {
+  readonly at: number;
+  readonly holder: Promise<MacAddress | undefined>;
+}
 
 /**
  * Addresses on LANs that are not ours alone: asked for on the wire before they are used, or given by the LAN's DHCP
@@ -32,6 +38,8 @@ export class LanAddresses {
   readonly #parts: Omit<Parts, "addresses">;
   readonly #reserved = new Set<string>();
   readonly #foreign = new Map<string, number>();
+  /** What was asked on LANs a moment ago. */
+  readonly #asked = new Map<string, Question>();
   /** Client ids of leases that are being got or written. */
   readonly #clients = new Set<string>();
 
@@ -105,15 +113,58 @@ export class LanAddresses {
     if (pools.length === 0) return undefined;
     if (wished !== undefined) {
       if (this.#isOwn(wished)) throw forbidden(`Address already in use: ${wished} is this host's own`);
-      const holder = await this.#parts.lan.probe(link, wished);
+      const holder = await this.#ask(link, wished);
       if (holder !== undefined) throw forbidden(inUse(wished, holder, link));
       return wished;
     }
     for (;;) {
       const address = this.#candidate(pools, network.id, kept);
-      if (!this.#isOwn(address) && (await this.#parts.lan.probe(link, address)) === undefined) return address;
+      if (!this.#isOwn(address) && (await this.#ask(link, address)) === undefined) return address;
       this.#foreign.set(`${network.id}|${address}`, Date.now() + remembered);
     }
+  }
+
+  #ask(link: string, address: IpAddress): Promise<MacAddress | undefined> {
+    const now = Date.now();
+    for (const [key, { at }] of this.#asked) if (now - at > fresh) this.#asked.delete(key);
+    const key = `${link}|${address}`;
+    const known = this.#asked.get(key);
+    if (known !== undefined) return known.holder;
+    const holder = this.#parts.lan.probe(link, address);
+    this.#asked.set(key, { at: now, holder });
+    return holder;
+  }
+
+  /**
+   * Asks for the addresses that a container will most likely get, for it is made now and started next: the answer is
+   * there when it is wanted. Nothing is kept for it.
+   */
+  expect({ attachments }: Container): void {
+    const rows = this.#parts.store.snapshot();
+    for (const { network: name, ipv4, ipv6 } of attachments) {
+      const network = rows.list("networks").find((one) => one.id === name || one.spec.name === name);
+      const driver = network && this.#parts.drivers.get(network.spec.driver);
+      const link = network && linkOf(this.#parts.drivers, network);
+      if (network === undefined || driver?.lan === undefined || link === undefined) continue;
+      if (!driver.lan.addressProbe(driver.readOptions(network.spec)) || this.#parts.host.linkState(link) !== "up")
+        continue;
+      const likely = rows.where("pools", "network", network.id).flatMap((pool) => this.#likely(rows, network.id, pool));
+      const wished = [ipv4, ipv6].filter((one) => one !== undefined);
+      for (const address of wished.length > 0 ? wished : likely) this.#ask(link, address).catch(() => {}); // the start will be told
+    }
+  }
+
+  #likely(rows: Snapshot, network: NetworkId, pool: AddressPool): IpAddress[] {
+    try {
+      return [nextFree(rows, pool, (address) => this.#isTaken(network, address))];
+    } catch {
+      return []; // full: the start will be told
+    }
+  }
+
+  #isTaken(network: NetworkId, address: IpAddress): boolean {
+    const key = `${network}|${address}`;
+    return this.#reserved.has(key) || this.#foreign.has(key);
   }
 
   #candidate(pools: readonly AddressPool[], network: NetworkId, kept: Kept): IpAddress {
