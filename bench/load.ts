@@ -6,7 +6,7 @@
 import { connect, createServer } from "node:net";
 
 const port = { stream: 7001, turns: 7002 } as const;
-const duration = 2000; // milliseconds
+const duration = 1000; // milliseconds
 
 function serve(): void {
   createServer((socket) => socket.on("error", () => socket.destroy()).resume()).listen(port.stream, "0.0.0.0");

@@ -107,20 +107,20 @@ function serveTcp(client: Socket, answer: Answer, signal: AbortSignal): void {
   pipeline(client, answers, client, { signal }).catch(() => client.destroy());
 }
 
-/** A table of the sandbox's own namespace; it goes with the namespace. */
+/**
+ * A table of the sandbox's own namespace; it goes with the namespace. Ports are written over packet by packet, both ways:
+ * a rule of type nat would have the kernel track each connection of the container.
+ */
 function redirect({ udp, tcp }: { readonly udp: number; readonly tcp: number }): string {
   return `table ip tombolo_dns {}
 delete table ip tombolo_dns
 table ip tombolo_dns {
   chain output {
-    type nat hook output priority -100;
-    ip daddr ${address} udp dport 53 dnat to ${address}:${udp}
-    ip daddr ${address} tcp dport 53 dnat to ${address}:${tcp}
-  }
-  chain postrouting {
-    type nat hook postrouting priority srcnat;
-    ip saddr ${address} udp sport ${udp} snat to ${address}:53
-    ip saddr ${address} tcp sport ${tcp} snat to ${address}:53
+    type filter hook output priority -100;
+    ip daddr ${address} udp dport 53 udp dport set ${udp}
+    ip daddr ${address} tcp dport 53 tcp dport set ${tcp}
+    ip saddr ${address} udp sport ${udp} udp sport set 53
+    ip saddr ${address} tcp sport ${tcp} tcp sport set 53
   }
 }
 `;

@@ -35,7 +35,7 @@ describe("a server", () => {
       socket,
       nft(_namespace: string, text: string) {
         const of = (protocol: Transport) =>
-          Number(new RegExp(`${protocol} dport 53 dnat to .*:(\\d+)`).exec(text)?.[1]);
+          Number(new RegExp(`${protocol} dport 53 .*dport set (\\d+)`).exec(text)?.[1]);
         Object.assign(ports, { udp: of("udp"), tcp: of("tcp") });
         nft(text);
       },
