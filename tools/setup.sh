@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for one purpose: npm, run, test or bench. Quick and silent when everything is there.
+# Installs what is missing for one purpose: npm, run, test, vm or bench. Quick and silent when everything is there.
 # Things are looked for as files, so a containerd or docker that came from elsewhere is used as it is.
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,7 +34,21 @@ for_test() {
   have nft || need nftables /usr/sbin/nft
   have docker-registry || need docker-registry /usr/bin/docker-registry
   have script || need bsdutils /usr/bin/script
+  have dnsmasq || need dnsmasq-base /usr/sbin/dnsmasq
   have nsenter || need util-linux /usr/bin/nsenter
+}
+# Hosts of their own kernel (test/vm): QEMU emulates x86-64, on x86-64 only, where the guests can use this machine's programs.
+for_vm() {
+  if [ "$(dpkg --print-architecture)" != amd64 ]; then
+    echo "setup: the tests in virtual machines (tier vm) need x86-64: they will fail on this processor" >&2
+    return 0
+  fi
+  need qemu-system-x86 /usr/bin/qemu-system-x86_64
+  need qemu-system-common /usr/lib/qemu/virtiofsd
+  need kmod /usr/sbin/modprobe /sbin/modprobe
+  need lz4 /usr/bin/lz4
+  need tcpdump /usr/bin/tcpdump /usr/sbin/tcpdump
+  need iputils-ping /usr/bin/ping /bin/ping
 }
 for_bench() {
   have iptables || need iptables /usr/sbin/iptables
@@ -74,6 +88,23 @@ unpack_docker() {
   rm -rf "$into/deb"
 }
 
+# The kernel of the virtual machines, with its modules. Debian's meta-package names the one of today.
+unpack_kernel() {
+  into=build/vm-kernel
+  if [ -e "$into/vmlinux" ] || [ "$(dpkg --print-architecture)" != amd64 ]; then return 0; fi
+  echo "setup: unpacking Debian's kernel into $into"
+  kernel_package() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p'; }
+  package=$(kernel_package)
+  [ -n "$package" ] || { root apt-get -qq update; package=$(kernel_package); }
+  rm -rf "$into"
+  mkdir -p "$into/deb"
+  (cd "$into/deb" && { apt-get -qq download "$package" 2>/dev/null || { root apt-get -qq update && apt-get -qq download "$package"; }; })
+  dpkg-deb -x "$into"/deb/linux-image-*.deb "$into"
+  rm -rf "$into/deb"
+  for modules in "$into"/lib/modules/*; do depmod -b "$into" "${modules##*/}"; done
+  node_modules/.bin/node tools/vm-kernel.ts "$into"/boot/vmlinuz-* "$into/vmlinux"
+}
+
 install_npm() {
   stamp=node_modules/.installed-lock.json
   if [ -x node_modules/.bin/node ] && cmp -s package-lock.json "$stamp"; then return 0; fi
@@ -86,15 +117,17 @@ install_npm() {
 case $purpose in
   npm) ;;
   run) for_run ;;
-  test) for_run; for_test ;;
+  test) for_run; for_test; for_vm ;;
+  vm) for_run; for_vm ;;
   bench) for_run; for_bench ;;
-  *) echo "usage: tools/setup.sh npm|run|test|bench" >&2; exit 2 ;;
+  *) echo "usage: tools/setup.sh npm|run|test|vm|bench" >&2; exit 2 ;;
 esac
 [ -z "$wanted" ] || install_packages
 case $purpose in
-  run) have docker || unpack_docker ;;
+  run | vm) have docker || unpack_docker ;;
   # The tests also drive Debian's own client, which is two years of API older than today's.
   test) [ -x /usr/bin/docker ] || unpack_docker ;;
   bench) { [ -x /usr/sbin/dockerd ] && have docker; } || unpack_docker ;;
 esac
 install_npm
+case $purpose in test | vm) unpack_kernel ;; esac

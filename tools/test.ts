@@ -1,5 +1,5 @@
 /**
- * Every tier of tests, or those named: `tools/test.ts types lint format unit kernel docker`. One line a tier, the output
+ * Every tier of tests, or those named: `tools/test.ts types lint format unit kernel docker hosts`. One line a tier, the output
  * of what failed, and totals at the end. What is missing or skipped is a failure.
  */
 import { spawn } from "node:child_process";
@@ -28,6 +28,8 @@ const tiers: Readonly<Record<string, Tier>> = {
   unit: { files: ["src/**/*.test.ts", "test/*.test.ts"], alone: false, minutes: 3 },
   kernel: { files: ["test/kernel/**/*.test.ts"], alone: true, minutes: 4 },
   docker: { files: ["test/docker/**/*.test.ts"], alone: true, minutes: 8 },
+  vm: { files: ["test/vm/**/*.test.ts"], alone: true, minutes: 15 },
+  hosts: { files: ["test/hosts/**/*.test.ts"], alone: true, minutes: 8 },
 };
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
