@@ -26,6 +26,7 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
     imports: ["engine", "model", "lib", "runtime/runtime.ts"],
     reason: "rows have one writer: the API never sees the store",
   },
+  lab: { imports: ["lib"], reason: "it is a user of the daemon, as the docker command is: it shares no code with it" },
 };
 const files = globSync("src/**/*.ts").filter((f) => !f.includes("/gen/"));
 const imports = (file: string) =>
@@ -64,6 +65,11 @@ describe("who imports whom", () => {
       for (const path of imports(file))
         assert.ok(!["daemon", "bin"].includes(folderOf(path)), `${file} imports ${path}`);
   });
+
+  it("only bin imports lab: no daemon makes hosts", () => {
+    for (const file of files.filter((f) => !isTest(f) && !/^src\/(lab|bin)\//.test(f)))
+      for (const path of imports(file)) assert.notEqual(folderOf(path), "lab", `${file} imports ${path}`);
+  });
 });
 
 it("only the kernel layer calls the C library: the fake must be complete", () => {
@@ -71,8 +77,8 @@ it("only the kernel layer calls the C library: the fake must be complete", () =>
     assert.doesNotMatch(readFileSync(file, "utf8"), /from "koffi"/, file);
 });
 
-/** Programs that outlive a call, started when the daemon starts. */
-const starters = ["src/runtime/supervisor.ts", "src/runtime/create-runtime.ts"];
+/** Programs that outlive a call, started when the daemon starts; and the lab, which is no part of the daemon. */
+const starters = ["src/runtime/supervisor.ts", "src/runtime/create-runtime.ts", "src/lab/command.ts"];
 it("no path that serves a call starts a child process", () => {
   for (const file of files.filter((f) => !starters.includes(f) && !isTest(f)))
     assert.doesNotMatch(readFileSync(file, "utf8"), /node:child_process/, file);

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import { Command } from "commander";
 import type { AuditLine } from "../engine/engine.ts";
+import { labCommand } from "./lab.ts";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -46,6 +47,7 @@ program
     if (lines.length > 0) process.exitCode = 1;
     else if (options.json !== true) console.log("0 differences");
   });
+program.addCommand(labCommand());
 
 try {
   await program.parseAsync();

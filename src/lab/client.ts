@@ -1,0 +1,45 @@
+import { createReadStream } from "node:fs";
+import { request } from "node:http";
+import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import { LabError } from "./command.ts";
+
+/** One call at a daemon's socket. @returns the answer's body @throws when nobody answers; {LabError} on another status than 200 */
+async function call(socketPath: string, method: string, path: string, body?: NodeJS.ReadableStream): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; answer: string }>();
+  const sent = request({ socketPath, path, method, headers: { host: "tombolo" } }, (response) => {
+    void text(response).then((answer) => resolve({ status: response.statusCode ?? 0, answer }), reject);
+  });
+  sent.on("error", reject);
+  if (body === undefined) sent.end();
+  else void pipeline(body, sent).catch(reject);
+  const { status, answer } = await promise;
+  if (status === 200) return answer;
+  throw new LabError(`${method} ${path}: ${messageIn(answer) ?? `status ${status}`}`);
+}
+
+const messageIn = (answer: string): string | undefined => {
+  try {
+    return (JSON.parse(answer) as { message?: string }).message;
+  } catch {
+    return undefined;
+  }
+};
+
+/** Whether a daemon answers there. */
+export const answers = (socket: string): Promise<boolean> =>
+  call(socket, "GET", "/_ping").then(
+    () => true,
+    () => false,
+  );
+
+/** What the daemon's audit finds: one object a difference. */
+export const audit = async (socket: string): Promise<unknown[]> =>
+  JSON.parse(await call(socket, "GET", "/tombolo/audit")) as unknown[];
+
+/** Loads images from a `docker save` archive. @throws {LabError} when the daemon cannot read it */
+export async function loadImage(socket: string, archive: string): Promise<void> {
+  const lines = await call(socket, "POST", "/images/load?quiet=1", createReadStream(archive));
+  const failure = /"error":"((?:[^"\\]|\\.)*)"/.exec(lines)?.[1];
+  if (failure !== undefined) throw new LabError(`${archive}: ${failure}`);
+}
