@@ -1,6 +1,6 @@
 /**
- * Every tier of tests, or those named: `tools/test.ts types lint format unit kernel docker hosts`. One line a tier, the output
- * of what failed, and totals at the end. What is missing or skipped is a failure.
+ * Every tier of tests, or those named: `tools/test.ts types lint format unit kernel docker hosts`. One line a tier, the
+ * output of what failed, and totals at the end. What is missing or skipped is a failure.
  */
 import { spawn } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { after, afterEach, before } from "node:test";
+import { attempt, type Outcome } from "../../src/lab/command.ts";
+import { type Lab, type LabOptions, openLab, startLab } from "../../src/lab/lab.ts";
+import { mountsUnder } from "../../src/lab/mounts.ts";
+import { processesIn } from "../../src/lab/processes.ts";
+import { names } from "../../src/lab/registry.ts";
+import { buildBusybox } from "../../tools/busybox-image.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const ours = new Set<string>();
+// The runner ends a file that takes too long: its hosts must not outlive it.
+for (const signal of ["SIGTERM", "SIGINT"] as const)
+  process.once(signal, () => {
+    const ends = names().flatMap((name) => (ours.has(name) ? [openLab(name).down()] : []));
+    void Promise.allSettled(ends).then(() => process.exit(1));
+  });
+
+/** A name for a lab that nobody else uses; the lab is ended with the tests. */
+export function labName(suffix = ""): string {
+  const name = `test-${process.pid}${suffix}`;
+  ours.add(name);
+  return name;
+}
+
+/** Runs `tombolo lab …`; it need not succeed. */
+export const tomboloLab = (...args: string[]): Promise<Outcome> => attempt([join(root, "bin/tombolo"), "lab", ...args]);
+
+/** Builds the image `busybox` for the time of a file's tests. @returns its archive */
+export function useBusybox(): () => string {
+  const directory = mkdtempSync(join(tmpdir(), "tombolo-image-"));
+  before(() => buildBusybox(directory));
+  after(() => rmSync(directory, { recursive: true }));
+  return () => join(directory, "busybox.tar");
+}
+
+/**
+ * Hosts for the tests of one file, with busybox loaded. Each test must leave every running daemon's audit at zero, and
+ * the last one nothing on the machine.
+ */
+export function useLab(options: LabOptions = {}): () => Lab {
+  const image = useBusybox();
+  let lab: Lab | undefined;
+  before(async () => {
+    lab = await startLab({ name: labName(), image: image(), ...options });
+  });
+  afterEach(async () => {
+    for (const host of lab?.hosts ?? [])
+      if (host.state() === "running") assert.deepEqual(await host.audit(), [], `the audit of ${host.name}`);
+  });
+  after(async () => {
+    if (lab === undefined) return;
+    const traces = tracesOf(lab);
+    await lab.down();
+    assert.deepEqual(leftOf(traces), [], "left on the machine");
+  });
+  return () => {
+    assert.ok(lab, "the lab did not come up");
+    return lab;
+  };
+}
+
+/** By what a lab can be recognized after its end. */
+export interface Traces {
+  readonly name: string;
+  readonly directory: string;
+  /** As in /proc/PID/ns: `net:[4026532179]`. */
+  readonly namespaces: ReadonlySet<string>;
+  readonly containers: ReadonlySet<string>;
+}
+const kinds = ["net", "mnt", "uts", "pid"];
+
+/** Taken while the lab is up. */
+export function tracesOf({ name, directory, hosts, switch: pin }: Lab): Traces {
+  const pins = [pin, ...hosts.map((host) => host.pin)];
+  const inHosts = processesIn(pins).flatMap(({ pid }) => kinds.flatMap((kind) => namespaceOf(pid, kind) ?? []));
+  const own = new Set(kinds.map((kind) => namespaceOf(process.pid, kind)));
+  const namespaces = new Set([...pins.map((path) => `net:[${statSync(path).ino}]`), ...inHosts]);
+  for (const path of globSync("/proc/*/root/run/tombolo/netns/*"))
+    if (namespaces.has(namespaceOf(path.split("/")[2] ?? "", "mnt") ?? ""))
+      namespaces.add(`net:[${statSync(path).ino}]`);
+  const containers = globSync(join(directory, "h*/data/containers/*")).map((path) => basename(path));
+  return { name, directory, namespaces: namespaces.difference(own), containers: new Set(containers) };
+}
+
+/** What is left of a lab, each as a line for the reader of a failure. */
+export function leftOf({ name, directory, namespaces, containers }: Traces): string[] {
+  const inNamespace = (pid: string) =>
+    ["net", "mnt", "pid"].some((kind) => namespaces.has(namespaceOf(pid, kind) ?? ""));
+  // One that waits for the machine's first process to reap it holds nothing any more.
+  const isThere = (pid: string) => /^\d+$/.test(pid) && !/\) [ZX] /.test(read(`/proc/${pid}/stat`));
+  const processes = readdirSync("/proc").filter((pid) => isThere(pid) && pid !== String(process.pid));
+  const groups = globSync("/sys/fs/cgroup/{tombolo,*/tombolo}/*").filter((path) => containers.has(basename(path)));
+  const pinned = processes.flatMap((pid) =>
+    read(`/proc/${pid}/mountinfo`)
+      .split("\n")
+      .filter((line) => isPin(line)),
+  );
+  function isPin(line: string): boolean {
+    return line.includes(" - nsfs ") && namespaces.has(line.split(" ")[3] ?? "");
+  }
+  return [
+    ...processes
+      .filter((pid) => read(`/proc/${pid}/cmdline`).includes(`${directory}/`) || inNamespace(pid))
+      .map((pid) => `process ${pid}: ${read(`/proc/${pid}/cmdline`).replaceAll("\0", " ")}`),
+    ...mountsUnder(directory).map(({ path }) => `mount ${path}`),
+    ...pinned.map((line) => `namespace ${line}`),
+    ...groups.map((path) => `control group ${path}`),
+    ...globSync(directory).map((path) => `file ${path}`),
+    ...names().flatMap((known) => (known === name ? [`name ${name}`] : [])),
+  ];
+}
+
+function namespaceOf(pid: number | string, kind: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
+  } catch {
+    return undefined; // it ended meanwhile
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
