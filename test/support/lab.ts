@@ -12,12 +12,11 @@ import { buildBusybox } from "../../tools/busybox-image.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const ours = new Set<string>();
+const endOurs = () => Promise.allSettled(names().flatMap((name) => (ours.has(name) ? [openLab(name).down()] : [])));
 // The runner ends a file that takes too long: its hosts must not outlive it.
 for (const signal of ["SIGTERM", "SIGINT"] as const)
-  process.once(signal, () => {
-    const ends = names().flatMap((name) => (ours.has(name) ? [openLab(name).down()] : []));
-    void Promise.allSettled(ends).then(() => process.exit(1));
-  });
+  process.once(signal, () => void endOurs().then(() => process.exit(1)));
+after(endOurs); // those of tests that failed
 
 /** A name for a lab that nobody else uses; the lab is ended with the tests. */
 export function labName(suffix = ""): string {
