@@ -30,8 +30,11 @@ export const tomboloLab = (...args: string[]): Promise<Outcome> => attempt([join
 
 /** Builds the image `busybox` for the time of a file's tests. @returns its archive */
 export function useBusybox(): () => string {
-  const directory = mkdtempSync(join(tmpdir(), "tombolo-image-"));
-  before(() => buildBusybox(directory));
+  let directory = "";
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), "tombolo-image-"));
+    await buildBusybox(directory);
+  });
   after(() => rmSync(directory, { recursive: true }));
   return () => join(directory, "busybox.tar");
 }
