@@ -18,6 +18,10 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
   dns: { imports: ["store", "kernel", "model", "lib"], reason: "it answers from rows, inside a namespace" },
   lan: { imports: ["kernel", "model", "lib"], reason: "it speaks on the wire and keeps no rows" },
   runtime: { imports: ["kernel/files.ts", "model", "lib"], reason: "containerd's part knows nothing of networks" },
+  cluster: {
+    imports: ["store", "ipam", "model", "lib"],
+    reason: "membership and certificates; it does not know how containers run",
+  },
   engine: {
     imports: ["store", "ipam", "drivers", "runtime", "dataplane/dataplane.ts", "model", "lib"],
     reason: "verbs use parts by their interfaces",

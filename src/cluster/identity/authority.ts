@@ -1,0 +1,98 @@
+import { invalid, unavailable } from "../../lib/errors.ts";
+import { backdate } from "./certificate.ts";
+import { readRequest } from "./csr.ts";
+import { type Identity, isSwarmId, managerName, unitOf } from "./names.ts";
+import type { Root } from "./root.ts";
+import {
+  authorityExtensions,
+  issuerKeyExtension,
+  nameOf,
+  nodeExtensions,
+  readIssuer,
+  signCertificate,
+} from "./sign.ts";
+
+/** A swarm's CA as it is kept. While its root is being rotated, `next` signs and `crossSigned` is the new root's
+ * certificate signed by the present one: nodes that trust only one of the two trust every node. */
+export interface Authority {
+  readonly root: Root;
+  readonly next?: Root;
+  readonly crossSigned?: string; // PEM
+}
+
+/** Whom a certificate is for, and for how long from now, in milliseconds. */
+export interface Subject extends Identity {
+  readonly expiry: number;
+}
+
+const leastExpiry = 3_600_000; // milliseconds
+/** moby/swarmkit ca/certificates.go, DefaultNodeCertExpiration: 90 days, in milliseconds. */
+export const defaultExpiry = 2160 * 3_600_000;
+
+/** @throws {EngineError} invalid, with Docker's text (moby/swarmkit manager/controlapi/cluster.go): one hour is the least */
+export function checkExpiry(expiry: number): void {
+  if (!(expiry >= leastExpiry)) throw invalid("minimum certificate expiry time is: 1h0m0s");
+}
+
+/**
+ * Issues a node's certificate. Every field is decided here; only the public key is the request's. It starts an hour ago and
+ * ends after `expiry`, or with the root.
+ * @param now milliseconds since 1970
+ * @returns PEM: the certificate, and the cross certificate while the root is rotated
+ * @throws {CertificateRequestError} when the request is malformed, wrongly signed or not for P-256
+ * @throws {EngineError} invalid for a short expiry or an id that is none, unavailable when the root has expired
+ */
+export function issue(authority: Authority, csrPem: string, subject: Subject, now = Date.now()): string {
+  const { nodeId, role, clusterId, expiry } = subject;
+  checkExpiry(expiry);
+  if (!isSwarmId(nodeId) || !isSwarmId(clusterId)) throw invalid("an id must have 25 base-36 digits");
+  const publicKey = readRequest(csrPem);
+  const root = authority.next ?? authority.root;
+  const issuer = readIssuer(root.certificate);
+  if (issuer.to <= now) throw unavailable("the swarm's root CA has expired");
+  // Managers alone have the name that clients ask for.
+  const names = [unitOf[role], nodeId, ...(role === "manager" ? [managerName] : [])];
+  const content = {
+    issuer: issuer.name,
+    subject: nameOf(["CN", nodeId], ["OU", unitOf[role]], ["O", clusterId]),
+    from: now - backdate,
+    to: Math.min(now + expiry, issuer.to),
+    publicKey,
+    extensions: [...nodeExtensions(names), issuerKeyExtension(issuer.keyId)],
+  };
+  return signCertificate(content, root.key) + (authority.crossSigned ?? "");
+}
+
+/**
+ * The next root's name and key, signed by the old one: a node that trusts only the old root gets from it to the new one.
+ * @returns PEM
+ * @throws {EngineError} invalid when the two have one key (swarmkit's text) or one name: no such chain verifies
+ */
+export function crossSign(old: Root, next: Root, now = Date.now()): string {
+  const [parent, child] = [readIssuer(old.certificate), readIssuer(next.certificate)];
+  if (parent.publicKey.equals(child.publicKey)) throw invalid("Cannot update to a cert with an identical key");
+  if (parent.name.equals(child.name))
+    throw invalid("the new root CA certificate must have another subject than the present one");
+  const content = {
+    issuer: parent.name,
+    subject: child.name,
+    from: now - backdate,
+    to: Math.min(parent.to, child.to),
+    publicKey: child.publicKey,
+    extensions: [...authorityExtensions(child.keyId), issuerKeyExtension(parent.keyId)],
+  };
+  return signCertificate(content, old.key);
+}
+
+/** From now on `next` signs. A rotation that was under way is replaced: its nodes still come to the present root. */
+export const startRotation = ({ root }: Authority, next: Root, now = Date.now()): Authority => ({
+  root,
+  next,
+  crossSigned: crossSign(root, next, now),
+});
+
+/** Once every node has a certificate of the next root: the old one is trusted no more. */
+export const finishRotation = ({ root, next }: Authority): Authority => ({ root: next ?? root });
+
+/** The roots that a node has to trust, PEM: the present one first, it is the one that join tokens name. */
+export const trustBundle = ({ root, next }: Authority) => root.certificate + (next?.certificate ?? "");
