@@ -27,9 +27,10 @@ export const hasResolver = (network: Network) => !network.predefined;
 
 /**
  * Checks what one attachment asks of its network.
- * @throws {EngineError} invalid, with Docker's texts (moby daemon/container_operations.go)
+ * @throws {EngineError} invalid, with Docker's texts (moby daemon/container_operations.go); forbidden for a configuration
  */
 export function checkAttachment(rows: Snapshot, network: Network, wish: Omit<Attachment, "network">): void {
+  if (network.spec.configOnly) throw forbidden("cannot create endpoint on configuration-only network");
   const wished = [wish.ipv4, wish.ipv6].filter((a) => a !== undefined);
   if (network.predefined && (wished.length > 0 || wish.linkLocal.length > 0))
     throw invalid("invalid endpoint settings:\nuser specified IP address is supported on user defined networks only");

@@ -37,8 +37,7 @@ export function createContainers(
     async kill(reference, signal) {
       const container = running(find(reference));
       const number = signalNumber(signal);
-      if (number === 9) await life.remember(container.id, { stoppedByUser: true });
-      await processes.kill(container.id, number);
+      await life.kill(container, number);
       publishContainer(parts, container, "kill", { signal: String(number) });
     },
     pause: (reference) => locked(reference, (c) => life.pause(running(c))),

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { conflict, invalid } from "../lib/errors.ts";
+import { conflict, EngineError, invalid } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { Container, ContainerSpec, Mount } from "../model/container.ts";
 import type { Image } from "../runtime/runtime.ts";
@@ -186,7 +186,8 @@ function checkNetworks(parts: Parts, container: Container): void {
     try {
       checkAttachment(rows, networkNamed(rows, known.id), attachment);
     } catch (error) {
-      throw invalid(`invalid config for network ${attachment.network}: ${(error as Error).message}`);
+      const text = `invalid config for network ${attachment.network}: ${(error as Error).message}`;
+      throw error instanceof EngineError ? new EngineError(error.class, text) : error;
     }
   }
 }

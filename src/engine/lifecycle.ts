@@ -182,6 +182,15 @@ export class Lifecycle {
     });
   }
 
+  /** Sends a signal; after the one that nobody survives it waits until the end is recorded (moby daemon/kill.go). */
+  async kill(container: Container, signal: number): Promise<void> {
+    if (signal !== 9) return this.#parts.runtime.processes.kill(container.id, signal);
+    await this.remember(container.id, { stoppedByUser: true });
+    const gone = this.wait(container, "next-exit");
+    await this.#parts.runtime.processes.kill(container.id, signal);
+    await within(gone, 10_000);
+  }
+
   async pause(container: Container): Promise<void> {
     if (container.state.status === "paused") throw conflict(`container ${container.id} is already paused`);
     await this.#parts.runtime.processes.pause(container.id);

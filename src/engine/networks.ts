@@ -191,7 +191,8 @@ function checkBridgeName(parts: Parts, id: string, spec: NetworkSpec): void {
     );
 }
 
-async function deleteNetwork(parts: Parts, id: string): Promise<void> {
+/** Deletes a network that nobody is on, and waits until the kernel has lost it. */
+export async function deleteNetwork(parts: Parts, id: string): Promise<void> {
   const { revision } = await parts.store.update((tx) => {
     const row = tx.get("networks", id);
     if (row === undefined) return;
@@ -270,9 +271,7 @@ async function connect(
     checkConnect(parts.store.snapshot(), container, network, wish);
     const attachment: Attachment = { ...wish, network: network.id };
     const endpointId = randomBytes(32).toString("hex");
-    const isNone = (a: Attachment) =>
-      a.network === "none" || parts.store.snapshot().get("networks", a.network)?.spec.driver === "none";
-    const attachments = [...container.attachments.filter((a) => !isNone(a)), attachment];
+    const attachments = [...container.attachments, attachment];
     const choices = await portChoices(parts, container, [attachment]);
     const isRunning = parts.store.snapshot().get("sandboxes", id) !== undefined;
     const { revision } = await parts.addresses.prepared(container, isRunning ? [attachment] : [], ([prepared]) => {
@@ -303,7 +302,8 @@ function checkConnect(rows: Snapshot, container: Container, network: Network, wi
   if (network.spec.driver === "host")
     throw invalid("cannot connect container to host network - container must be created in host network mode");
   if (mode === "host" || mode.startsWith("container:")) throw invalid(withoutNetwork);
-  if (network.spec.driver === "none")
+  const isNone = (a: Attachment) => a.network === "none" || rows.get("networks", a.network)?.spec.driver === "none";
+  if (network.spec.driver === "none" || container.attachments.some(isNone))
     throw invalid("container cannot be connected to multiple networks with one of the networks in private (none) mode");
   const names = [network.id, network.spec.name];
   if (

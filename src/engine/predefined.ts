@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
-import { invalid } from "../lib/errors.ts";
-import type { NetworkSpec, SubnetSpec } from "../model/network.ts";
-import { createNetwork } from "./networks.ts";
+import { isDeepStrictEqual } from "node:util";
+import { conflict, invalid } from "../lib/errors.ts";
+import type { AddressPool } from "../model/address-pool.ts";
+import type { Network, NetworkSpec, SubnetSpec } from "../model/network.ts";
+import { removeEndpoint } from "./attachments.ts";
+import { createNetwork, deleteNetwork } from "./networks.ts";
 import type { Parts, Settings } from "./parts.ts";
 
 const empty = {
@@ -31,7 +34,50 @@ export async function ensurePredefined(parts: Parts): Promise<void> {
     driver: "none",
     ipam: { driver: "default", options: {}, subnets: [] },
   });
+  await followSettings(parts);
   if (settings.bridge !== "none") await ensure(parts, defaultBridge(settings));
+}
+
+/**
+ * `--bridge`, `--bip` and `--ip` count at each start: where the network `bridge` was made by others, it is made anew, under
+ * the same id. Before containers are looked for: what stands on it of containers that ended meanwhile goes with it.
+ * @throws {EngineError} conflict while running containers are on it
+ */
+async function followSettings(parts: Parts): Promise<void> {
+  const rows = parts.store.snapshot();
+  const known = rows.get("names", `network|bridge`);
+  const network = known && rows.get("networks", known.id);
+  if (network === undefined || isAsSet(network, rows.where("pools", "network", network.id), parts.settings)) return;
+  const found = await parts.runtime.processes.list();
+  const alive = new Set(
+    found.filter((f) => f.task?.status === "running" || f.task?.status === "paused").map((f) => f.id),
+  );
+  const endpoints = rows.where("endpoints", "network", network.id);
+  const running = endpoints.filter((e) => alive.has(e.containerId)).map((e) => e.containerName);
+  if (running.length > 0) {
+    const [pool] = rows.where("pools", "network", network.id);
+    const bip = pool === undefined ? "" : ` --bip ${pool.gateway}/${pool.subnet.split("/")[1]}`;
+    throw conflict(
+      `the network bridge has other settings (--bridge, --bip, --ip) than before, and containers run on it: ${running.join(", ")}. ` +
+        `Start with --bridge ${network.spec.options[nameKey]}${bip}, stop them, and start with the new settings then`,
+    );
+  }
+  await parts.store.update((tx) => {
+    for (const endpoint of endpoints) removeEndpoint(tx, endpoint.id);
+  });
+  await deleteNetwork(parts, network.id);
+}
+
+function isAsSet(network: Network, pools: readonly AddressPool[], settings: Settings): boolean {
+  if (settings.bridge === "none") return false;
+  const wish = defaultBridge(settings);
+  const [subnet] = wish.ipam.subnets;
+  const [pool] = pools;
+  const sameSubnet =
+    subnet === undefined
+      ? pool?.userSubnet !== true
+      : pool?.gateway === subnet.gateway && pool?.subnet === subnet.subnet;
+  return sameSubnet && isDeepStrictEqual(wish.options, network.spec.options);
 }
 
 async function ensure(parts: Parts, spec: NetworkSpec): Promise<void> {
@@ -41,10 +87,12 @@ async function ensure(parts: Parts, spec: NetworkSpec): Promise<void> {
   await createNetwork(parts, spec, { predefined: true, id });
 }
 
+const key = "com.docker.network.bridge";
+const nameKey = `${key}.name`;
+
 /** The network `bridge` as dockerd makes it (moby daemon/daemon_unix.go initBridgeDriver). */
 function defaultBridge(settings: Settings): NetworkSpec {
   const subnets = settings.bridgeAddress === undefined ? [] : [bipSubnet(settings.bridgeAddress)];
-  const key = "com.docker.network.bridge";
   return {
     ...empty,
     name: "bridge",
@@ -54,7 +102,7 @@ function defaultBridge(settings: Settings): NetworkSpec {
       [`${key}.enable_icc`]: "true",
       [`${key}.enable_ip_masquerade`]: "true",
       [`${key}.host_binding_ipv4`]: settings.hostBinding,
-      [`${key}.name`]: settings.bridge,
+      [nameKey]: settings.bridge,
       "com.docker.network.driver.mtu": "1500",
     },
     ipam: { driver: "default", options: {}, subnets },

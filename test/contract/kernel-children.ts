@@ -43,6 +43,24 @@ export function describeChildren(open: () => OpenKernel): void {
     assertHolds(kernel, wanted.slice(0, 1));
   });
 
+  it("puts no cable into a bridge that is somebody else's", () => {
+    const { kernel, foreignBridge } = open();
+    foreignBridge(parent, "10.9.0.1/24");
+    const flags = { isolated: false, hairpin: false, learning: false, proxyArp: true };
+    const peer = { namespace: sandbox, name: "eth0", mac: "02:00:00:00:00:12" };
+    const cable: PlanObject = {
+      kind: "link",
+      type: "veth",
+      namespace: host,
+      name: "veth1",
+      mac: "56:00:00:00:00:01",
+      peer,
+      port: { bridge: parent, ...flags },
+    };
+    assert.throws(() => kernel.apply([create(namespace, sandbox), create(cable, "endpoint:e")]), refused("EEXIST", 1));
+    assert.deepEqual(kernel.list(host, "link"), []);
+  });
+
   it("makes one on the host", () => {
     const { kernel, foreignBridge } = open();
     foreignBridge(parent, "10.9.0.1/24");

@@ -3,6 +3,7 @@ import {
   type ElementObject,
   keyOf,
   type LinkObject,
+  type NamespaceName,
   type PlanObject,
   type RouteObject,
 } from "../../model/plan.ts";
@@ -40,10 +41,17 @@ function refuseLink(world: World, object: LinkObject): void {
   }
   const { namespace, name } = object.peer;
   if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
-  if (object.port !== undefined && world.linkAt(object.namespace, object.port.bridge) === undefined)
-    throw new KernelError("ENODEV", `no link ${object.port.bridge} in ${object.namespace}`);
+  if (object.port !== undefined) refusePort(world, object.namespace, object.port.bridge);
   const holder = world.linkAt(namespace, name);
   if (holder !== undefined && keyOf(holder) !== keyOf(object)) throw new KernelError("EEXIST", "File exists");
+}
+
+/** A port needs a bridge that is ours, or that a plan of ours uses. */
+function refusePort(world: World, namespace: NamespaceName, bridge: string): void {
+  const link = world.linkAt(namespace, bridge);
+  if (link === undefined) throw new KernelError("ENODEV", `no link ${bridge} in ${namespace}`);
+  if (world.state.get(keyOf(link))?.owner === undefined && !world.users.has(keyOf(link)))
+    throw new KernelError("EEXIST", `link ${bridge} exists and is not ours`);
 }
 
 /** A gateway must be on a subnet of the link. */

@@ -104,7 +104,7 @@ export class LinkHandler implements Handler<LinkObject> {
   #createVeth(realm: Realm, object: VethLink, owner: string): void {
     const by = { name: object.name };
     const { namespace, ...peer } = object.peer;
-    const master = object.port === undefined ? {} : { master: realm.indexOf(object.port.bridge) };
+    const master = object.port === undefined ? {} : { master: this.#bridgeOf(realm, object, object.port.bridge) };
     withNamespace(this.#realms, namespace, (namespaceFd) => {
       const there = namespace === object.namespace ? {} : { namespaceFd };
       realm.route.exchange(
@@ -116,6 +116,15 @@ export class LinkHandler implements Handler<LinkObject> {
     this.#realms.get(namespace).route.exchange(this.#markPeer(peer.name, owner));
   }
 
+  /** Index of a bridge that is ours, or that a plan of ours uses. @throws {KernelError} EEXIST for somebody else's */
+  #bridgeOf(realm: Realm, { namespace }: LinkObject, name: string): number {
+    const link = realm.link({ name });
+    if (link === undefined) throw new KernelError("ENODEV", `no link ${name} in ${namespace}`);
+    const used = this.#wishes.get(`link|${namespace}|${name}`)?.object.adopt === true;
+    if (!this.#isOurs(link) && !used) throw new KernelError("EEXIST", `link ${name} exists and is not ours`);
+    return link.index;
+  }
+
   #change(realm: Realm, object: LinkObject, link: LinkInfo, owner: string): void {
     const by = { index: link.index };
     const mac = object.mac === undefined || object.mac === link.mac ? {} : { mac: object.mac };
@@ -125,7 +134,7 @@ export class LinkHandler implements Handler<LinkObject> {
     }
     const mtu = object.mtu ?? defaultMtu;
     const port = object.type === "veth" ? object.port : undefined;
-    const master = object.type === "bridge" ? {} : { master: port === undefined ? 0 : realm.indexOf(port.bridge) };
+    const master = object.type === "bridge" ? {} : { master: port === undefined ? 0 : this.#bridgeOf(realm, object, port.bridge) };
     realm.route.exchange(
       setLink(by, { alias: this.#mark(owner), mtu, ...mac, ...master }),
       ...(port === undefined ? [] : [setPort(by, port)]),

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { useHost } from "../support/daemon.ts";
+
+describe("what people do every day", () => {
+  const host = useHost({ clear: true });
+  const docker = (line: string) => host().docker(...line.split(" "));
+  const refused = async (line: string) => {
+    const { status, stderr } = await host().try(line.split(" "));
+    assert.notEqual(status, 0, `${line} was not refused`);
+    return stderr;
+  };
+
+  it("docker kill returns when the process is gone, so that rm works at once", async () => {
+    for (let round = 0; round < 3; round += 1) {
+      await docker("run -d --name k busybox sleep 1d");
+      await docker("kill k");
+      assert.equal(await docker("inspect -f {{.State.Status}} k"), "exited");
+      await docker("rm k");
+    }
+  });
+
+  it("nobody is on a configuration network", async () => {
+    await docker("network create --config-only --subnet 10.70.0.0/24 template");
+    assert.match(await refused("run --rm --network template busybox true"), /configuration-only network/);
+    await docker("run -d --name a busybox sleep 1d");
+    assert.match(await refused("network connect template a"), /cannot connect container a to configuration network/);
+    assert.equal(await docker("ps -aq --filter network=template"), "");
+    await docker("network rm template");
+  });
+
+  it("a container without a network stays so until it is taken off none", async () => {
+    await docker("network create net");
+    await docker("run -d --name a --network none busybox sleep 1d");
+    assert.match(
+      await refused("network connect net a"),
+      /container cannot be connected to multiple networks with one of the networks in private \(none\) mode/,
+    );
+    await docker("network disconnect none a");
+    await docker("network connect net a");
+    assert.match(await docker("exec a ip addr"), /eth0/);
+  });
+});
