@@ -1,4 +1,5 @@
 import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
+import type { Cluster, ClusterNode } from "../model/cluster.ts";
 import type { Container, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Lease } from "../model/lease.ts";
@@ -30,6 +31,8 @@ export interface Tables {
   ports: PortClaim;
   names: NameClaim;
   leases: Lease;
+  clusters: Cluster;
+  nodes: ClusterNode;
 }
 export type TableName = keyof Tables;
 
@@ -45,6 +48,8 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   ports: (r) => `${r.protocol}|${r.hostIp}|${r.hostPort}`,
   names: (r) => `${r.kind}|${r.name}`,
   leases: (r) => r.endpointId,
+  clusters: (r) => r.id,
+  nodes: (r) => r.id,
 };
 
 /** Fields by which rows are looked up, besides their key. */
@@ -55,4 +60,5 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
   sandboxes: { container: (r) => r.containerId },
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
+  nodes: { role: (r) => r.role },
 };

@@ -1,0 +1,152 @@
+import type { IpAddress } from "./ids.ts";
+
+/** A node's or a cluster's id: 25 base-36 digits, as Docker's swarm objects have. */
+export type NodeId = string;
+export type ClusterId = string;
+export type NodeRole = "worker" | "manager";
+
+/** Grows with each write of the row; who changes a row says which version it has read (Docker's `Version.Index`). */
+interface Versioned {
+  readonly version: number;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+/** Certificate and private key, PEM. */
+export interface AuthorityRoot {
+  readonly certificate: string;
+  readonly key: string;
+}
+/** A CA, PEM. While its root is being rotated `next` signs, and `crossSigned` is its certificate signed by `root`. */
+export interface AuthorityPems {
+  readonly root: AuthorityRoot;
+  readonly next?: AuthorityRoot;
+  readonly crossSigned?: string;
+}
+
+/** What the user can set (moby api/types/swarm/swarm.go, Spec), in our names. Durations are milliseconds. */
+export interface ClusterSpec {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** How many ended tasks are kept for each slot; negative: all. */
+  readonly taskHistoryLimit: number;
+  /** Kept for the API only: etcd has settings of its own. */
+  readonly raft: {
+    readonly snapshotInterval: number;
+    readonly keepOldSnapshots: number;
+    readonly logEntriesForSlowFollowers: number;
+    readonly electionTick: number;
+    readonly heartbeatTick: number;
+  };
+  readonly heartbeatPeriod: number;
+  readonly certificates: {
+    readonly nodeExpiry: number;
+    readonly externalAuthorities: readonly {
+      readonly protocol: string;
+      readonly url: string;
+      readonly options: Readonly<Record<string, string>>;
+      readonly certificate: string; // PEM
+    }[];
+    /** A higher number than before asks for a rotation of the root. */
+    readonly forceRotate: number;
+  };
+  readonly logDriver?: { readonly name: string; readonly options: Readonly<Record<string, string>> };
+  readonly autolock: boolean;
+}
+
+/** What a cluster has once. The row holds secrets: managers alone have it, workers get `publicPart`. */
+export interface Cluster extends Versioned {
+  readonly id: ClusterId;
+  readonly spec: ClusterSpec;
+  /** Subnets that overlay networks are cut from, `10.0.0.0/8`. */
+  readonly addressPools: readonly string[];
+  /** Prefix length of one network's subnet. */
+  readonly subnetSize: number;
+  /** UDP port of VXLAN. */
+  readonly dataPathPort: number;
+  /** Secrets of the join tokens by the role that they give. */
+  readonly tokens: Readonly<Record<NodeRole, string>>;
+  readonly authority: AuthorityPems;
+  /** The CA of etcd's ports: only managers have certificates of it. */
+  readonly etcdAuthority: AuthorityRoot;
+  /** `SWMKEY-1-…`; present when the spec says autolock. */
+  readonly unlockKey?: string;
+}
+
+/** What every node may know of its cluster. */
+export interface PublicCluster {
+  readonly id: ClusterId;
+  readonly version: number;
+  readonly addressPools: readonly string[];
+  readonly subnetSize: number;
+  readonly dataPathPort: number;
+  readonly heartbeatPeriod: number;
+  readonly autolock: boolean;
+  readonly logDriver?: ClusterSpec["logDriver"];
+  /** PEM of the roots to trust, the present one first. */
+  readonly roots: string;
+}
+
+/** The part of a cluster without secrets: named field by field, so that a new field stays with the managers. */
+export function publicPart({ spec, authority: { root, next }, ...cluster }: Cluster): PublicCluster {
+  const { id, version, addressPools, subnetSize, dataPathPort } = cluster;
+  const { heartbeatPeriod, autolock, logDriver } = spec;
+  const roots = root.certificate + (next?.certificate ?? "");
+  const others = logDriver === undefined ? {} : { logDriver };
+  return { id, version, addressPools, subnetSize, dataPathPort, heartbeatPeriod, autolock, roots, ...others };
+}
+
+/** unknown: not heard of yet; disconnected: its stream broke and its last beat is young. */
+export type NodeState = "unknown" | "down" | "ready" | "disconnected";
+
+/** What a node says of itself when it registers. */
+export interface NodeDescription {
+  readonly hostname: string;
+  readonly platform: { readonly os: string; readonly architecture: string };
+  readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
+  readonly engineVersion: string;
+  readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
+}
+
+/** A host of the cluster. Who has no row is no node: removing the row refuses the certificate. */
+export interface ClusterNode extends NodeDescription, Versioned {
+  readonly id: NodeId;
+  /** As the user wishes it; the certificate follows. */
+  readonly role: NodeRole;
+  readonly availability: "active" | "pause" | "drain";
+  readonly labels: Readonly<Record<string, string>>;
+  readonly membership: "pending" | "accepted";
+  /** Of the certificate that was issued last. */
+  readonly certificate: {
+    readonly fingerprint: string; // SHA-256, hex
+    readonly role: NodeRole;
+    readonly expiresAt: number; // milliseconds since 1970
+  };
+  readonly status: {
+    readonly state: NodeState;
+    readonly message: string;
+    /** Where the node's stream comes from; "" before the first. */
+    readonly address: string;
+    /** The manager that has the node's stream, and the stream: one that was followed by another says nothing more. */
+    readonly holder?: NodeId;
+    readonly session?: string;
+  };
+  /** Of managers only. */
+  readonly manager?: {
+    /** `address:port` of its control port. */
+    readonly address: string;
+    readonly reachability: "unknown" | "unreachable" | "reachable";
+    readonly leader: boolean;
+    /** etcd's id of the member, hex. */
+    readonly memberId: string;
+  };
+}
+
+/** The row after a change at `now`: a version more. */
+export const revised = <R extends Versioned>(row: R, change: Partial<R>, now: number): R => ({
+  ...row,
+  ...change,
+  version: row.version + 1,
+  updatedAt: now,
+});
