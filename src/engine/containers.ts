@@ -36,9 +36,7 @@ export function createContainers(
       }),
     async kill(reference, signal) {
       const container = running(find(reference));
-      const number = signalNumber(signal);
-      await life.kill(container, number);
-      publishContainer(parts, container, "kill", { signal: String(number) });
+      await life.kill(container, signalNumber(signal));
     },
     pause: (reference) => locked(reference, (c) => life.pause(running(c))),
     unpause: (reference) => locked(reference, (c) => life.unpause(c)),
@@ -62,6 +60,7 @@ export function createContainers(
       const container = find(reference);
       if (container.state.status === "paused")
         throw conflict(`container ${reference} is paused, unpause the container before attach`);
+      publishContainer(parts, container, "attach");
       return processes.attach(container);
     },
     async logs(reference, options, signal) {

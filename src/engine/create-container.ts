@@ -64,10 +64,11 @@ export async function createContainer(
   return { id: container.id, warnings: portWarnings(parts, container) };
 }
 
-/** On a LAN a container has all its ports at its own address: what `-p` says changes nothing. */
+/** On the host's own network and on a LAN a container has all its ports anyway: what `-p` says changes nothing. */
 function portWarnings(parts: Parts, { spec, attachments }: Container): string[] {
   const rows = parts.store.snapshot();
   if (spec.ports.length === 0 && !spec.publishAll) return [];
+  if (spec.networkMode === "host") return ["Published ports are discarded when using host network mode"];
   return attachments.flatMap(({ network }) => {
     const row = rows.list("networks").find((n) => n.id === network || n.spec.name === network);
     if (row === undefined || parts.drivers.get(row.spec.driver)?.lan === undefined) return [];

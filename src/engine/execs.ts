@@ -25,6 +25,9 @@ export function createExecs(parts: Parts): Execs & { idsOf(id: ContainerId): str
   processes.onExit((event) => {
     if (event.execId !== undefined) {
       change(event.execId, { running: false, exitCode: event.exitCode });
+      const container = parts.store.snapshot().get("containers", event.containerId);
+      const more = { execID: event.execId, exitCode: String(event.exitCode) };
+      if (container !== undefined) publishContainer(parts, container, "exec_die", more);
       setTimeout(() => entries.delete(event.execId ?? ""), forgottenAfter).unref();
       return;
     }

@@ -1,4 +1,5 @@
 import { EngineError } from "../lib/errors.ts";
+import { familiar } from "../runtime/images/reference.ts";
 import type { Engine } from "./engine.ts";
 import { checkFilters, passesLabels, untilTime } from "./filters.ts";
 import type { Parts } from "./parts.ts";
@@ -31,7 +32,7 @@ export function createEngineImages(parts: Parts): Engine["images"] {
     },
     async tag(source, target) {
       await images.tag(source, target);
-      publish("tag", (await images.find(target)).id, target);
+      publish("tag", (await images.find(target)).id, familiar(target));
     },
     async remove(reference, force) {
       const done = await images.remove(reference, { force, inUse: holder });

@@ -9,6 +9,7 @@ import { isRunning } from "./containers.ts";
 import { publishContainer } from "./create-container.ts";
 import type { WaitCondition } from "./engine.ts";
 import { containerNamed } from "./lookup.ts";
+import { publishAttachments } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 import { pathsOf, refreshFiles, removeFiles } from "./sandbox-files.ts";
 import { closeSandbox, dropSandbox, hasSandbox, openSandbox, removalSettled } from "./sandboxes.ts";
@@ -89,6 +90,7 @@ export class Lifecycle {
       throw error;
     }
     failpoint("container.start.after-store");
+    publishAttachments(this.#parts, container, "connect");
     publishContainer(this.#parts, container, "start");
   }
 
@@ -184,10 +186,11 @@ export class Lifecycle {
 
   /** Sends a signal; after the one that nobody survives it waits until the end is recorded (moby daemon/kill.go). */
   async kill(container: Container, signal: number): Promise<void> {
-    if (signal !== 9) return this.#parts.runtime.processes.kill(container.id, signal);
-    await this.remember(container.id, { stoppedByUser: true });
-    const gone = this.wait(container, "next-exit");
+    const isLast = signal === 9;
+    if (isLast) await this.remember(container.id, { stoppedByUser: true });
+    const gone = isLast ? this.wait(container, "next-exit") : Promise.resolve();
     await this.#parts.runtime.processes.kill(container.id, signal);
+    publishContainer(this.#parts, container, "kill", { signal: String(signal) });
     await within(gone, 10_000);
   }
 
@@ -221,6 +224,10 @@ export class Lifecycle {
     failpoint("container.remove.before-runtime");
     await this.#parts.runtime.processes.remove(container.id);
     failpoint("container.remove.after-runtime");
+    if (isRunning(container)) {
+      publishContainer(this.#parts, container, "kill", { signal: "9" });
+      this.#publishEnd(container, 128 + 9);
+    }
     await this.#parts.resolver.close(container.id);
     const { result, revision } = await this.#parts.store.update((tx) => {
       const owners = dropSandbox(tx, container.id);
@@ -296,9 +303,14 @@ export class Lifecycle {
     });
     failpoint("container.exit.after-store");
     await Promise.all([removalSettled(this.#parts, result, revision), runtime.processes.reap(id)]);
-    publishContainer(this.#parts, before, "die", { exitCode: String(exitCode) });
+    this.#publishEnd(before, exitCode);
     this.#tell(id, ["next-exit", "not-running"], { exitCode, error: "" });
     await this.#afterwards(id);
+  }
+
+  #publishEnd(container: Container, exitCode: number): void {
+    publishContainer(this.#parts, container, "die", { exitCode: String(exitCode) });
+    publishAttachments(this.#parts, container, "disconnect");
   }
 
   /** Removes or restarts what ended. */

@@ -372,6 +372,15 @@ async function disconnect(parts: Parts, reference: string, name: string, force: 
   });
 }
 
+/** Tells `docker events` that a container came onto its networks, or left them. */
+export function publishAttachments(parts: Parts, container: Container, action: "connect" | "disconnect"): void {
+  const rows = parts.store.snapshot();
+  for (const { network: name } of container.attachments) {
+    const network = rows.list("networks").find((one) => one.id === name || one.spec.name === name);
+    if (network !== undefined) publish(parts, action, network.id, network.spec, container.id);
+  }
+}
+
 function publish(parts: Parts, action: string, id: string, spec: NetworkSpec, container?: string): void {
   const attributes = { name: spec.name, type: spec.driver, ...(container !== undefined && { container }) };
   parts.bus.publish({ type: "network", action, id, attributes });

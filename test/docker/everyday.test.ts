@@ -40,4 +40,41 @@ describe("what people do every day", () => {
     await docker("network connect net a");
     assert.match(await docker("exec a ip addr"), /eth0/);
   });
+
+  it("docker events tells the life of a container, in Docker's words", async () => {
+    const since = (Date.now() / 1000).toFixed(3);
+    await docker("network create net");
+    await docker("run -d --name a --network net busybox sleep 1d");
+    await docker("exec a true");
+    await docker("kill a");
+    await docker("start a");
+    await docker("rm -f a");
+    const until = (Date.now() / 1000 + 0.2).toFixed(3);
+    const format = "{{.Type}} {{.Action}} {{.Actor.Attributes.exitCode}}";
+    const events = await host().docker("events", "--since", since, "--until", until, "--format", format);
+    const seen = events.replaceAll("<no value>", "").replaceAll(/ +$/gm, "").split("\n");
+    assert.deepEqual(seen, [
+      "network create",
+      "container create",
+      "network connect",
+      "container start",
+      "container exec_create: true",
+      "container exec_start: true",
+      "container exec_die 0",
+      "container kill",
+      "container die 137",
+      "network disconnect",
+      "network connect",
+      "container start",
+      "container kill",
+      "container die 137",
+      "network disconnect",
+      "container destroy",
+    ]);
+  });
+
+  it("published ports of a container on the host's network are discarded, and the user is told", async () => {
+    const { stderr } = await host().try("run --rm --network host -p 80:80 busybox true".split(" "));
+    assert.match(stderr, /WARNING: Published ports are discarded when using host network mode/);
+  });
 });
