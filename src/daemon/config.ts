@@ -84,7 +84,7 @@ const flags: readonly (readonly [option: Option, key: keyof Flags])[] = [
     ),
     "default-address-pools",
   ],
-  [new Option("--lenient-cidr", "mask a subnet that has host bits, as Docker did before 28"), "lenient-cidr"],
+  [new Option("--lenient-cidr", "mask a subnet that has host bits, as Docker did before 25"), "lenient-cidr"],
   [new Option("--dns <address>", "name server for containers").argParser(collect), "dns"],
   [new Option("--dns-search <domain>", "search domain for containers").argParser(collect), "dns-search"],
   [new Option("--dns-opt <option>", "resolver option for containers").argParser(collect), "dns-opts"],

@@ -27,7 +27,7 @@ export function createHost(kernel: Kernel): Host {
         ? undefined
         : `a ${link.type || "network"} interface that is not ours`;
     },
-    portFree,
+    portTaken,
     ephemeralPorts() {
       const [first = 32768, last = 60999] = kernel
         .sysctl("host", "net.ipv4.ip_local_port_range")
@@ -77,19 +77,21 @@ export function readResolvConf(text: string): DnsConfig {
 }
 
 /** Binds and lets go again: the only question about a port that the kernel answers truly. SCTP is not asked. */
-function portFree(protocol: string, address: string, port: number): Promise<boolean> {
+function portTaken(protocol: string, address: string, port: number): Promise<string | undefined> {
+  const why = ({ code }: NodeJS.ErrnoException) =>
+    code === "EADDRNOTAVAIL" ? "cannot assign requested address" : "address already in use";
   return new Promise((resolve) => {
     if (protocol === "tcp") {
       const server = createServer();
-      server.once("error", () => resolve(false));
-      server.listen({ host: address, port, ipv6Only: isIPv6(address) }, () => server.close(() => resolve(true)));
+      server.once("error", (error) => resolve(why(error)));
+      server.listen({ host: address, port, ipv6Only: isIPv6(address) }, () => server.close(() => resolve(undefined)));
     } else if (protocol === "udp") {
       const socket = createSocket({ type: isIPv6(address) ? "udp6" : "udp4", ipv6Only: isIPv6(address) });
-      socket.once("error", () => {
+      socket.once("error", (error) => {
         socket.close();
-        resolve(false);
+        resolve(why(error));
       });
-      socket.bind(port, address, () => socket.close(() => resolve(true)));
-    } else resolve(true);
+      socket.bind(port, address, () => socket.close(() => resolve(undefined)));
+    } else resolve(undefined);
   });
 }

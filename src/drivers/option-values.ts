@@ -126,11 +126,12 @@ export function refuseUnknown(
   }
 }
 
-/** The known key with the fewest edits away; undefined when there are no keys at all. */
+/** The known key with the fewest edits away; undefined when even that has little to do with it. */
 export function nearest(key: string, known: readonly string[]): string | undefined {
   const short = (k: string) => k.slice(k.lastIndexOf(".") + 1);
   const ranked = known.map((k) => ({ k, edits: Math.min(distance(key, k), distance(short(key), short(k))) }));
-  return ranked.toSorted((a, b) => a.edits - b.edits)[0]?.k;
+  const [best] = ranked.toSorted((a, b) => a.edits - b.edits);
+  return best !== undefined && best.edits <= Math.ceil(short(best.k).length / 2) ? best.k : undefined;
 }
 
 /** Levenshtein's edit distance. */

@@ -1,4 +1,4 @@
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, invalid } from "../lib/errors.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -89,7 +89,10 @@ function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
     passesFilters(filters, {
       id: (v) => c.id.startsWith(v),
       name: (v) => nameFits(`/${c.name}`, v) || nameFits(c.name, v),
-      status: (v) => c.state.status === v,
+      status: (v) => {
+        if (!statuses.includes(v)) throw invalid(`invalid filter 'status=${v}'`);
+        return c.state.status === v;
+      },
       exited: (v) => !isRunning(c) && c.state.status !== "created" && c.state.exitCode === Number(v),
       ancestor: (v) =>
         c.spec.image === v ||
@@ -115,3 +118,5 @@ function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
     })
   );
 }
+
+const statuses: readonly string[] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];

@@ -26,8 +26,8 @@ export interface Host {
   hasAddress(address: IpAddress): boolean;
   /** Why a bridge of this name cannot be ours, or undefined. */
   linkOwner(name: string): string | undefined;
-  /** True when no process listens there. */
-  portFree(protocol: string, address: IpAddress, port: number): Promise<boolean>;
+  /** Why nobody can listen there, in the words of Linux; undefined when the port is free. */
+  portTaken(protocol: string, address: IpAddress, port: number): Promise<string | undefined>;
   /** First and last port of `net.ipv4.ip_local_port_range`. */
   ephemeralPorts(): readonly [first: number, last: number];
   /** The host's resolv.conf. */

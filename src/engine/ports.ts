@@ -15,6 +15,8 @@ export interface PortChoice {
   readonly candidates: readonly number[];
   /** The one port that the user named. */
   readonly fixed?: number;
+  /** Why the last port that was asked for is no candidate. */
+  readonly why?: string;
 }
 
 /** What the user's `-p` and `-P` ask for, before any port is chosen. */
@@ -43,7 +45,7 @@ export async function choosePorts(
   wishes: readonly PortWish[],
   defaults: PortDefaults,
   rows: Snapshot,
-  host: Pick<Host, "portFree" | "ephemeralPorts">,
+  host: Pick<Host, "portTaken" | "ephemeralPorts">,
 ): Promise<PortChoice[]> {
   const choices: PortChoice[] = [];
   for (const wish of wishes) {
@@ -78,7 +80,7 @@ async function freePorts(
   wish: PortWish,
   hostIp: IpAddress,
   rows: Snapshot,
-  host: Pick<Host, "portFree" | "ephemeralPorts">,
+  host: Pick<Host, "portTaken" | "ephemeralPorts">,
 ): Promise<PortChoice> {
   const base = { protocol: wish.protocol, containerPort: wish.containerPort, hostIp };
   const [first, last] = readRange(wish.hostPort, host);
@@ -86,13 +88,16 @@ async function freePorts(
   const span = last - first + 1;
   const from = wish.hostPort === "" ? cursor++ : 0;
   const candidates: number[] = [];
+  let why: string | undefined;
   for (let step = 0; step < span && candidates.length < ephemeralTried; step += 1) {
     const port = first + ((from + step) % span);
     const held = holderOf(rows, wish.protocol, hostIp, port) !== undefined;
     // A named port that a container has stays a candidate: placePorts says whose it is.
-    if (held ? fixed : await host.portFree(wish.protocol, hostIp, port)) candidates.push(port);
+    if (held && !fixed) continue;
+    why = held ? undefined : await host.portTaken(wish.protocol, hostIp, port);
+    if (why === undefined) candidates.push(port);
   }
-  return { ...base, candidates, ...(fixed && { fixed: first }) };
+  return { ...base, candidates, ...(fixed && { fixed: first }), ...(why !== undefined && { why }) };
 }
 
 function readRange(hostPort: string, host: Pick<Host, "ephemeralPorts">): readonly [number, number] {
@@ -105,7 +110,7 @@ function readRange(hostPort: string, host: Pick<Host, "ephemeralPorts">): readon
   return [first, last];
 }
 
-const text = (address: IpAddress, port: number) =>
+const place = (address: IpAddress, port: number) =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 const isAny = (address: IpAddress) => address === "0.0.0.0" || address === "::";
 
@@ -161,16 +166,17 @@ export function placePorts(
 }
 
 /** Docker's words (moby libnetwork/drivers/bridge/port_mapping_linux.go, libnetwork/portallocator). */
-function unplaced({ protocol, containerPort, hostIp, candidates, fixed }: PortChoice, owner?: Endpoint): EngineError {
+function unplaced(choice: PortChoice, owner?: Endpoint): EngineError {
+  const { protocol, containerPort, hostIp, candidates, fixed } = choice;
   const isOfFamily = (address: IpAddress) => address.includes(":") === hostIp.includes(":");
   const own = owner?.addresses.find(({ address }) => isOfFamily(address))?.address ?? "";
-  const why =
+  const text =
     fixed === undefined
       ? `no free host port for ${containerPort}/${protocol} on ${hostIp}`
       : candidates.length === 0
-        ? `failed to bind host port for ${text(hostIp, fixed)}:${text(own, containerPort)}/${protocol}: address already in use`
-        : `Bind for ${text(hostIp, fixed)} failed: port is already allocated`;
+        ? `failed to bind host port for ${place(hostIp, fixed)}:${place(own, containerPort)}/${protocol}: ${choice.why}`
+        : `Bind for ${place(hostIp, fixed)} failed: port is already allocated`;
   return system(
-    `driver failed programming external connectivity on endpoint ${owner?.containerName ?? ""} (${owner?.id ?? ""}): ${why}`,
+    `driver failed programming external connectivity on endpoint ${owner?.containerName ?? ""} (${owner?.id ?? ""}): ${text}`,
   );
 }

@@ -66,6 +66,8 @@ export function createVolumes(parts: Parts): Volumes {
 }
 
 function checkRequest(name: string, request: Parameters<Volumes["create"]>[0]): void {
+  if (name.length === 1)
+    throw invalid(`create ${name}: volume name is too short, names should be at least two alphanumeric characters`);
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name))
     throw invalid(
       `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,

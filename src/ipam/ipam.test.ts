@@ -241,11 +241,11 @@ describe("addresses", () => {
     const cases: [string, string[]][] = [
       ["10.0.0.0/30", ["10.0.0.1", "10.0.0.2"]],
       ["10.0.0.0/31", ["10.0.0.0", "10.0.0.1"]],
-      ["10.0.0.7/32", ["10.0.0.7"]],
       ["fd00::/126", ["fd00::1", "fd00::2", "fd00::3"]],
       ["fd00::/127", ["fd00::", "fd00::1"]],
-      ["fd00::7/128", ["fd00::7"]],
     ];
+    for (const text of ["10.0.0.7/32", "fd00::7/128"])
+      await assert.rejects(open(createMemoryStore(), "a", [subnet(text)], {}, true), /no room for a gateway/);
     for (const [text, expected] of cases) {
       const store = createMemoryStore();
       const { pools } = await open(store, "a", [subnet(text)], {}, true);

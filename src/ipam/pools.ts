@@ -86,6 +86,8 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
   const other = otherParty(tx, request, wish, userSubnet);
   if (other !== undefined) throw overlap(wish.subnet, other);
   const subnet = cidrText(wish.subnet);
+  if (sizeOf(wish.subnet) < 2n)
+    throw invalid(`invalid network config:\ninvalid subnet ${subnet}: it has no room for a gateway and a container`);
   const draft: AddressPool = {
     id: `${networkId}/${subnet}`,
     networkId,

@@ -180,6 +180,10 @@ describe("published ports", () => {
       await refused(`run -d --name c -p 9100:80 ${web}`),
       /failed to bind host port for 0\.0\.0\.0:9100:172\.17\.0\.\d+:80\/tcp: address already in use/,
     );
+    assert.match(
+      await refused(`run -d --name d -p 192.0.2.99:9101:80 ${web}`),
+      /failed to bind host port for 192\.0\.2\.99:9101:172\.17\.0\.\d+:80\/tcp: cannot assign requested address/,
+    );
   });
 });
 

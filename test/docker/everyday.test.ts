@@ -77,4 +77,15 @@ describe("what people do every day", () => {
     const { stderr } = await host().try("run --rm --network host -p 80:80 busybox true".split(" "));
     assert.match(stderr, /WARNING: Published ports are discarded when using host network mode/);
   });
+
+  it("what makes no sense is refused with a reason", async () => {
+    const cases: [string, RegExp][] = [
+      ["network create --scope global net", /invalid network scope 'global': it is 'local' or 'swarm'/],
+      ["network create --subnet 10.9.9.9/32 net", /it has no room for a gateway and a container/],
+      ["network create -o foo=bar net", /unknown option "foo" for the bridge driver$/m],
+      ["ps --filter status=foo", /invalid filter 'status=foo'/],
+    ];
+    await docker("run -d --name a busybox true");
+    for (const [line, text] of cases) assert.match(await refused(line), text);
+  });
 });

@@ -1,4 +1,4 @@
-import { forbidden } from "../../lib/errors.ts";
+import { forbidden, invalid } from "../../lib/errors.ts";
 import { readBody } from "../body.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { notManager } from "../swarm/texts.ts";
@@ -10,6 +10,8 @@ export async function createNetwork({ engine, request, version, signal }: Call):
   const spec = readCreateBody(body, version);
   if (spec.driver === "overlay" && !(await engine.system.info()).driverNames.includes("overlay"))
     throw forbidden(notManager);
+  if (!["", "local", "swarm", null, undefined].includes(body.Scope))
+    throw invalid(`invalid network scope '${body.Scope}': it is 'local' or 'swarm'`);
   if (body.Scope === "swarm" && spec.driver !== "overlay")
     throw forbidden("cannot create a swarm scoped network when swarm is not active");
   const { id, warning } = await engine.networks.create(spec, signal);

@@ -74,7 +74,11 @@ function hostJson(detail: SystemDetail): object {
     RegistryConfig: {
       AllowNondistributableArtifactsCIDRs: null,
       AllowNondistributableArtifactsHostnames: null,
-      InsecureRegistryCIDRs: detail.insecureRegistries.filter((name) => name.includes("/")),
+      InsecureRegistryCIDRs: [
+        "::1/128",
+        "127.0.0.0/8",
+        ...detail.insecureRegistries.filter((name) => name.includes("/")),
+      ],
       IndexConfigs: { "docker.io": official, ...insecure },
       Mirrors: null,
     },

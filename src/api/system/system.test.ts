@@ -15,7 +15,7 @@ const detail: SystemDetail = {
   driverNames: ["bridge", "host", "none"],
   addressPools: [{ base: "172.17.0.0/12", size: 20 }],
   warnings: ["mind this"],
-  insecureRegistries: ["127.0.0.0/8", "reg:5000"],
+  insecureRegistries: ["10.0.0.0/8", "reg:5000"],
   memory: 5,
   cpus: 2,
   kernelVersion: "6.18",
@@ -41,7 +41,7 @@ test("info has what clients print", async () => {
   assert.equal(json.Swarm.LocalNodeState, "inactive");
   assert.deepEqual(json.DefaultAddressPools, [{ Base: "172.17.0.0/12", Size: 20 }]);
   assert.deepEqual(json.Warnings, ["mind this"]);
-  assert.deepEqual(json.RegistryConfig.InsecureRegistryCIDRs, ["127.0.0.0/8"]);
+  assert.deepEqual(json.RegistryConfig.InsecureRegistryCIDRs, ["::1/128", "127.0.0.0/8", "10.0.0.0/8"]);
   assert.equal(json.RegistryConfig.IndexConfigs["reg:5000"].Secure, false);
   assert.deepEqual(json.ContainerdCommit, { ID: "c0" });
   assert.deepEqual((await server.ask("GET", "/v1.48/info")).json.ContainerdCommit, { ID: "c0", Expected: "c0" });
