@@ -1,6 +1,9 @@
-/** `make stop`: removes the tour's containers and network, then ends tombolod, its containerd and its logger. Containers of the user go on. */
+/**
+ * `make stop`: removes the tour's containers and network, then ends tombolod. Containers of the user go on; without any, its
+ * containerd and its logger end too, and what it had in the kernel goes: the next start makes it again.
+ */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { paths, tourLabel } from "./daemon-paths.ts";
@@ -29,4 +32,25 @@ if (others.length > 0) {
 } else {
   await end(join(paths.execRoot, "logger.pid"), "tombolo-logger");
   await end(join(paths.execRoot, "containerd/containerd.pid"), "containerd");
+  removeTraces();
+}
+
+/** Links with our mark, mounts, empty control groups, and the tables, unless the user has rules of his own in them. */
+function removeTraces(): void {
+  const run = (command: string, ...args: string[]) => spawnSync(command, args, { encoding: "utf8" }).stdout ?? "";
+  const links = JSON.parse(run("ip", "-json", "link") || "[]") as { ifname: string; ifalias?: string }[];
+  for (const { ifname, ifalias } of links)
+    if (ifalias?.startsWith("tombolo:") === true) run("ip", "link", "delete", ifname);
+  for (const family of ["ip", "ip6"]) {
+    const own = run("nft", "-s", "list", "chain", family, "tombolo", "DOCKER-USER").split("\n").slice(2, -3);
+    if (own.length > 0) console.log(`table ${family} tombolo stays: DOCKER-USER has rules of your own`);
+    else run("nft", "delete", "table", family, "tombolo");
+  }
+  const mounts = lines(readFileSync("/proc/self/mounts", "utf8")).map((line) => line.split(" ")[1] ?? "");
+  const own = mounts.filter((path) => path.startsWith(`${paths.execRoot}/`));
+  for (const path of own.toReversed()) run("umount", "-l", path);
+  for (const group of globSync(["/sys/fs/cgroup/tombolo", "/sys/fs/cgroup/*/tombolo"]))
+    try {
+      rmdirSync(group);
+    } catch {} // somebody is in it
 }
