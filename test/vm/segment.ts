@@ -79,10 +79,13 @@ async function startHost(number: number, { hosts, memory }: SegmentOptions): Pro
     await sleep(10);
   }
   const stream = firstStream + number;
-  spawn("qemu-system-x86_64", emulator(number, memory), { ...options, stdio: ["ignore", log, log, stream] });
-  // The emulator's end must be seen as the end of the stream.
-  closeSync(stream);
+  const emulation = spawn("qemu-system-x86_64", emulator(number, memory), {
+    ...options,
+    stdio: ["ignore", log, log, stream],
+  });
   closeSync(log);
+  // unshare(1) holds a copy of the stream: that the emulator has ended must be said.
+  emulation.on("exit", () => new Socket({ fd: stream }).end());
 }
 
 /** The guest of one host: one processor in software, a serial console, one network card, the agent's port on descriptor 3. */
