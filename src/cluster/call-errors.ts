@@ -1,0 +1,38 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { EngineError, type ErrorClass, system, unavailable } from "../lib/errors.ts";
+import { StoreError } from "../store/store.ts";
+import { CertificateRequestError } from "./identity/csr.ts";
+
+const codes = {
+  "not-found": Code.NotFound,
+  invalid: Code.InvalidArgument,
+  conflict: Code.AlreadyExists,
+  forbidden: Code.PermissionDenied,
+  unavailable: Code.Unavailable,
+  "not-implemented": Code.Unimplemented,
+  "not-modified": Code.Aborted,
+  unauthorized: Code.Unauthenticated,
+  system: Code.Unknown,
+} as const satisfies Record<ErrorClass, Code>;
+
+/** What a call's error says on the wire: texts that are meant for users as they are, of others nothing. */
+export function toWire(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof EngineError) return new ConnectError(error.message, codes[error.class]);
+  if (error instanceof CertificateRequestError) return new ConnectError(error.message, Code.InvalidArgument);
+  if (error instanceof StoreError) return new ConnectError("the cluster's store cannot be written", Code.Unavailable);
+  return new ConnectError("internal error", Code.Internal);
+}
+
+/** The error of a call as the other end has thrown it. */
+export function fromWire(error: unknown): EngineError {
+  if (error instanceof EngineError) return error;
+  const { code, rawMessage } = ConnectError.from(error);
+  const found = (Object.keys(codes) as ErrorClass[]).find((c) => codes[c] === code);
+  if (found !== undefined) return new EngineError(found, rawMessage, { cause: error });
+  return isLost(error) || code === Code.ResourceExhausted ? unavailable(rawMessage) : system(rawMessage, error);
+}
+
+/** The connection broke or did not come about: another manager may answer. */
+export const isLost = (error: unknown) =>
+  [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted].includes(ConnectError.from(error).code);

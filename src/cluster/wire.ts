@@ -1,0 +1,59 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { isIP } from "node:net";
+import { invalid } from "../lib/errors.ts";
+import type { ClusterNode, NodeDescription, NodeRole } from "../model/cluster.ts";
+import { Availability, type Description, type DescriptionSchema, Role } from "./gen/control_pb.ts";
+
+/** The model's words on the wire, and back. */
+export const roleToWire = { worker: Role.WORKER, manager: Role.MANAGER } as const satisfies Record<NodeRole, Role>;
+export const availabilityToWire = {
+  active: Availability.ACTIVE,
+  pause: Availability.PAUSE,
+  drain: Availability.DRAIN,
+} as const satisfies Record<ClusterNode["availability"], Availability>;
+
+/** @throws {EngineError} invalid for a number that is none */
+export const roleFromWire = (role: Role): NodeRole => find(roleToWire, role, "role");
+/** What is not said is active, as Docker has it. */
+export const availabilityFromWire = (value: Availability): ClusterNode["availability"] =>
+  value === Availability.UNSPECIFIED ? "active" : find(availabilityToWire, value, "availability");
+
+function find<K extends string>(table: Readonly<Record<K, number>>, value: number, what: string): K {
+  const key = (Object.keys(table) as K[]).find((k) => table[k] === value);
+  if (key === undefined) throw invalid(`unknown ${what} ${value}`);
+  return key;
+}
+
+export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeof DescriptionSchema> => ({
+  hostname: node.hostname,
+  os: node.platform.os,
+  architecture: node.platform.architecture,
+  nanoCpus: BigInt(node.resources.nanoCpus),
+  memoryBytes: BigInt(node.resources.memoryBytes),
+  engineVersion: node.engineVersion,
+  advertiseAddress: node.addresses.advertise,
+  dataPathAddress: node.addresses.dataPath,
+});
+
+const longest = 255; // characters of a name: POSIX HOST_NAME_MAX, and enough for versions
+
+/**
+ * A description from another host: it goes into a row that every manager reads, so it is bounded.
+ * @throws {EngineError} invalid
+ */
+export function descriptionFromWire(d: Description | undefined): NodeDescription {
+  if (d === undefined) throw invalid("a node must describe itself");
+  for (const text of [d.hostname, d.os, d.architecture, d.engineVersion])
+    if (text.length > longest || /\p{Cc}/u.test(text)) throw invalid("a node's description is malformed");
+  for (const address of [d.advertiseAddress, d.dataPathAddress])
+    if (isIP(address) === 0) throw invalid("a node must say its addresses");
+  const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
+  if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
+  return {
+    hostname: d.hostname,
+    platform: { os: d.os, architecture: d.architecture },
+    resources: { nanoCpus, memoryBytes },
+    engineVersion: d.engineVersion,
+    addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
+  };
+}
