@@ -2,9 +2,10 @@ import { conflict, invalid } from "../lib/errors.ts";
 import { signalNumber } from "../lib/signals.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
+import { createArchives } from "./archives.ts";
 import { createContainerViews } from "./container-views.ts";
 import { createContainer, publishContainer } from "./create-container.ts";
-import type { Containers } from "./engine.ts";
+import type { Containers, Filters } from "./engine.ts";
 import { checkFilters, passesLabels, untilTime } from "./filters.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { containerNamed } from "./lookup.ts";
@@ -73,20 +74,28 @@ export function createContainers(
       const container = find(reference);
       return { container, usage: await processes.usage(container.id) };
     },
-    readArchive: async (reference, path) => processes.readArchive(find(reference).id, path),
-    writeArchive: async (reference, path, tar, keep) => processes.writeArchive(find(reference).id, path, tar, keep),
+    ...createArchives(parts, async (reference, signal) =>
+      locked(reference, async (container) => ({
+        container,
+        files: await processes.files(container, await life.mounts(container), signal),
+      })),
+    ),
     async prune(filters) {
-      checkFilters(filters, ["until", "label", "label!"]);
-      const until = untilTime(filters);
-      const idle = rows()
-        .list("containers")
-        .filter((c) => !isRunning(c) && passesLabels(filters, c.spec.labels) && Date.parse(c.createdAt) <= until);
+      const idle = prunable(rows().list("containers"), filters);
       for (const container of idle) await locked(container.id, (c) => life.remove(c, { force: false, volumes: false }));
       return { ids: idle.map((c) => c.id), freed: 0 };
     },
     recover: () => life.recover(),
     stopAll: () => life.close(),
   };
+}
+
+function prunable(containers: readonly Container[], filters: Filters): Container[] {
+  checkFilters(filters, ["until", "label", "label!"]);
+  const until = untilTime(filters);
+  return containers.filter(
+    (c) => !isRunning(c) && passesLabels(filters, c.spec.labels) && Date.parse(c.createdAt) <= until,
+  );
 }
 
 /** True for containers that have a process. */

@@ -109,16 +109,29 @@ export interface Containers {
   /** Pids of the container's processes, as the host counts. */
   pids(reference: string): Promise<number[]>;
   usage(reference: string): Promise<{ readonly container: Container; readonly usage: Usage }>;
+  /** What is at `path` in a container, running or not. @throws {EngineError} not-found, Docker's text */
+  statPath(reference: string, path: string, signal: AbortSignal): Promise<PathStat>;
+  /** A tar of it (`docker cp`). */
   readArchive(
     reference: string,
     path: string,
+    signal: AbortSignal,
   ): Promise<{ readonly stat: PathStat; readonly tar: AsyncIterable<Uint8Array> }>;
+  /** A tar, plain or compressed, is unpacked into the directory `path`. @throws {EngineError} with Docker's texts */
   writeArchive(
     reference: string,
     path: string,
     tar: AsyncIterable<Uint8Array>,
-    noOverwriteDirNonDir: boolean,
+    options: {
+      /** A directory is not replaced by anything else, nor anything else by a directory. */
+      readonly noOverwriteDirNonDir: boolean;
+      /** Everything belongs to the container's user, if it has one, instead of whom the tar names. */
+      readonly copyUidGid: boolean;
+    },
+    signal: AbortSignal,
   ): Promise<void>;
+  /** A tar of all its files but those of volumes and bind mounts. */
+  export(reference: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** @returns ids removed */
   prune(filters: Filters): Promise<{ readonly ids: string[]; readonly freed: number }>;
 }

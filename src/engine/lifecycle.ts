@@ -64,7 +64,7 @@ export class Lifecycle {
     const { processes } = this.#parts.runtime;
     clearTimeout(this.#restarts.get(container.id)?.timer);
     try {
-      const mounts = await this.#mounts(container);
+      const mounts = await this.mounts(container);
       await processes.reap(container.id);
       if (hasSandbox(container)) await openSandbox(this.#parts, container);
       await refreshFiles(this.#parts, container.id);
@@ -122,7 +122,8 @@ export class Lifecycle {
     };
   }
 
-  async #mounts(container: Container): Promise<ResolvedMount[]> {
+  /** What is mounted into a container, sources that may be made included. @throws {EngineError} invalid when one is missing */
+  async mounts(container: Container): Promise<ResolvedMount[]> {
     const files = pathsOf(this.#parts, container.id);
     const file = (source: string, target: string): ResolvedMount => ({
       type: "bind",

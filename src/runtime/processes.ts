@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { conflict, invalid, notImplemented, system } from "../lib/errors.ts";
+import { conflict, invalid, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
@@ -8,6 +8,9 @@ import { code, type ContainerdClient, detailsOf, hasCode, snapshotter, unlessMis
 import { Status } from "./containerd/gen/task_pb.ts";
 import type { Mount } from "./containerd/gen/types_pb.ts";
 import { ExecRunner } from "./exec-runner.ts";
+import { containerFiles } from "./files/container-files.ts";
+import { ContainerRoots } from "./files/roots.ts";
+import { openView } from "./files/view.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import type { LoggerClient } from "./logs/logger-client.ts";
 import { readLogs, type Writing } from "./logs/read-logs.ts";
@@ -16,7 +19,7 @@ import { copyFromLayers } from "./root-fs.ts";
 import type { ExitEvent, FoundContainer, Processes, ProcessStreams, StartRequest, Usage } from "./runtime.ts";
 import { buildSpec } from "./spec/build-spec.ts";
 import { resourcesOf } from "./spec/resources.ts";
-import { layersOf } from "./spec/user.ts";
+import { findUser, layersOf } from "./spec/user.ts";
 import { fifosOf, makeFifos, removeFifos, Stdin } from "./stdio.ts";
 import { json, runc, timeText } from "./tasks.ts";
 import { readUsage } from "./usage.ts";
@@ -28,6 +31,7 @@ export interface ProcessParts {
   readonly dataRoot: string;
   readonly execRoot: string;
 }
+const copyPatience = 5000; // milliseconds that a start waits for copies from and to the container's layers
 const gcRoot = () => ({ "containerd.io/gc.root": new Date().toISOString() });
 const taskStatus: Readonly<Partial<Record<Status, NonNullable<FoundContainer["task"]>["status"]>>> = {
   [Status.CREATED]: "created",
@@ -47,6 +51,7 @@ export class ContainerProcesses implements Processes {
   readonly #reaping = new Map<ContainerId, Promise<void>>();
   readonly #exitListeners = new Set<(event: ExitEvent) => void>();
   readonly #execs: ExecRunner;
+  readonly #files = new ContainerRoots();
 
   constructor(parts: ProcessParts) {
     this.#parts = parts;
@@ -67,6 +72,7 @@ export class ContainerProcesses implements Processes {
     const { client } = this.#parts;
     if ((await this.#taskOf(id)) !== undefined) await this.#endTask(id);
     else await this.#letGo(id);
+    await this.#files.end(id, 0, conflict(`container ${id} was removed meanwhile`));
     failpoint("runtime.remove.before-container");
     await unlessMissing(client.containers.delete({ id }));
     failpoint("runtime.remove.before-snapshot");
@@ -89,6 +95,7 @@ export class ContainerProcesses implements Processes {
     const { client, logger } = this.#parts;
     const { id, spec } = request.container;
     const rootfs = await this.#root(id);
+    await this.#files.end(id, copyPatience, conflict(`container ${id} was started meanwhile`));
     const oci = buildSpec(request, rootfs.flatMap(layersOf));
     const fifos = makeFifos(this.#fifoDirectory, id, { tty: spec.tty, stdin: spec.openStdin });
     await Promise.all([this.#record(id, oci), this.#openLog(request.container)]);
@@ -271,11 +278,13 @@ export class ContainerProcesses implements Processes {
 
   usage = async (id: ContainerId): Promise<Usage> => readUsage(id);
 
-  readArchive(): never {
-    throw notImplemented("docker cp is not supported yet: use docker exec with tar, or a bind mount");
-  }
-  writeArchive(): never {
-    return this.readArchive();
+  async files(...[container, mounts, signal]: Parameters<Processes["files"]>): ReturnType<Processes["files"]> {
+    const { id, spec } = container;
+    const [layer] = await this.#root(id);
+    if (layer === undefined) throw system(`container ${id} has no root file system`);
+    const point = join(this.#parts.execRoot, "root");
+    const lease = this.#files.take(id, () => openView(point, layer, mounts, { readOnly: spec.readOnlyRoot }));
+    return containerFiles(lease, (user) => findUser(layersOf(layer), user, []).ids, signal);
   }
 
   async #taskOf(id: ContainerId) {

@@ -212,20 +212,37 @@ export interface Processes {
   /** Pids inside, as the host counts. */
   pids(id: ContainerId): Promise<number[]>;
   usage(id: ContainerId): Promise<Usage>;
-  /** A tar of a path in the container, and one unpacked into it (`docker cp`). */
-  readArchive(
-    id: ContainerId,
-    path: string,
-  ): Promise<{ readonly stat: PathStat; readonly tar: AsyncIterable<Uint8Array> }>;
-  writeArchive(
-    id: ContainerId,
-    path: string,
-    tar: AsyncIterable<Uint8Array>,
-    noOverwriteDirNonDir: boolean,
-  ): Promise<void>;
+  /**
+   * Opens a container's files, running or not, for one call of what it returns; until that has ended a start waits for
+   * some seconds, then breaks it off. No start may be under way. @param signal ends the call early
+   */
+  files(container: Container, mounts: readonly ResolvedMount[], signal: AbortSignal): Promise<ContainerFiles>;
   list(): Promise<FoundContainer[]>;
   onExit(listener: (event: ExitEvent) => void): () => void;
   logPath(id: ContainerId): string;
+}
+/**
+ * A container's files. No link leads out of its root, whatever it does meanwhile. Errors of the kernel come with its
+ * code: ENOENT, ENOTDIR, ELOOP, EROFS, ENOSPC.
+ */
+export interface ContainerFiles {
+  stat(path: string): PathStat;
+  /** A tar of what is at `path`, named after its last part. A link is described and packed itself. */
+  read(path: string): { readonly stat: PathStat; readonly tar: AsyncIterable<Uint8Array> };
+  /** Unpacks a tar, plain or compressed, into the directory at `path`. @throws {EngineError} invalid, Docker's texts */
+  write(
+    path: string,
+    archive: AsyncIterable<Uint8Array>,
+    options: {
+      readonly noOverwriteDirNonDir: boolean;
+      /** Whose everything shall be, by the container's own passwd, instead of whose the archive says. */
+      readonly user?: string;
+      /** Called before anything is written, with the path from the root on when every link is followed. */
+      check(directory: string): void;
+    },
+  ): Promise<void>;
+  /** A tar of everything, without volumes and bind mounts. */
+  export(): AsyncIterable<Uint8Array>;
 }
 export interface PathStat {
   readonly name: string;

@@ -17,20 +17,28 @@ const statHeader = ({ name, size, mode, mtime, linkTarget }: PathStat) => ({
 
 /** `GET /containers/{name}/archive`: a tar of what is at `path`. */
 export async function readArchive(call: Call): Promise<Reply> {
-  const { stat, tar } = await call.engine.containers.readArchive(param(call, "name"), pathOf(call));
+  const { stat, tar } = await call.engine.containers.readArchive(param(call, "name"), pathOf(call), call.signal);
   return stream("application/x-tar", tar, statHeader(stat));
 }
 
 /** `HEAD /containers/{name}/archive`: what is at `path`. */
 export async function statArchive(call: Call): Promise<Reply> {
-  const { stat, tar } = await call.engine.containers.readArchive(param(call, "name"), pathOf(call));
-  for await (const _ of tar) break; // lets go of the archive
+  const stat = await call.engine.containers.statPath(param(call, "name"), pathOf(call), call.signal);
   return plain("", { "Content-Type": "application/json", ...statHeader(stat) });
 }
 
 /** `PUT /containers/{name}/archive`: a tar is unpacked into the directory `path`. */
 export async function writeArchive(call: Call): Promise<Reply> {
-  const keep = flag(call.query, "noOverwriteDirNonDir");
-  await call.engine.containers.writeArchive(param(call, "name"), pathOf(call), call.request, keep);
+  const options = {
+    noOverwriteDirNonDir: flag(call.query, "noOverwriteDirNonDir"),
+    copyUidGid: flag(call.query, "copyUIDGID"),
+  };
+  const { containers } = call.engine;
+  await containers.writeArchive(param(call, "name"), pathOf(call), call.request, options, call.signal);
   return empty(200);
+}
+
+/** `GET /containers/{name}/export`: a tar of the container's root. */
+export async function exportContainer(call: Call): Promise<Reply> {
+  return stream("application/octet-stream", await call.engine.containers.export(param(call, "name"), call.signal));
 }

@@ -1,6 +1,6 @@
 import { refused } from "../refused.ts";
 import type { Route } from "../router.ts";
-import { readArchive, statArchive, writeArchive } from "./archive.ts";
+import { exportContainer, readArchive, statArchive, writeArchive } from "./archive.ts";
 import { attachContainer } from "./attach.ts";
 import { createContainer } from "./create.ts";
 import { inspectContainer } from "./inspect.ts";
@@ -24,7 +24,6 @@ import {
 import { waitContainer } from "./wait.ts";
 
 const noChanges = refused("the changes of a container's file system are not kept track of");
-const noExport = refused("exporting a container is not supported: docker cp CONTAINER:/ - gives the same files");
 const noSocket = refused("attaching over a WebSocket is not supported: use POST with Upgrade: tcp");
 
 export const containerRoutes: readonly Route[] = [
@@ -36,7 +35,7 @@ export const containerRoutes: readonly Route[] = [
   { method: "GET", path: "/containers/{name}/logs", handler: streamLogs },
   { method: "GET", path: "/containers/{name}/stats", handler: streamStats },
   { method: "GET", path: "/containers/{name}/changes", handler: noChanges },
-  { method: "GET", path: "/containers/{name}/export", handler: noExport },
+  { method: "GET", path: "/containers/{name}/export", handler: exportContainer },
   { method: "GET", path: "/containers/{name}/attach/ws", handler: noSocket },
   { method: "GET", path: "/containers/{name}/archive", handler: readArchive },
   { method: "HEAD", path: "/containers/{name}/archive", handler: statArchive },
