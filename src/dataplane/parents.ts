@@ -24,6 +24,8 @@ export class Parents {
   readonly #touched = new Set<string>();
   #networks = new Map<string, Network[]>();
   #states = new Map<string, ParentState>();
+  /** What of each link matters here, as it was when it was looked at last. */
+  #seen = new Map<string, string>();
 
   constructor(kernel: Kernel, driverFor: DriverFor, tell: OnParent) {
     this.#kernel = kernel;
@@ -41,11 +43,23 @@ export class Parents {
       (link) => [link, this.#states.get(link) ?? parentState(this.#kernel, link)] as const,
     );
     this.#states = new Map(known);
+    this.#seen = new Map(known.map(([link]) => [link, this.#seen.get(link) ?? this.#look(link)]));
   }
 
-  /** An event was about this link. @returns true when somebody stands on it */
+  #look(name: string): string {
+    const link = this.#kernel.link("host", name);
+    return link === undefined ? "gone" : `${link.index} ${parentState(this.#kernel, name)} ${link.promiscuous}`;
+  }
+
+  /**
+   * An event was about this link. Each container that comes and goes causes some (its MAC is one more to be taken in),
+   * which change nothing here. @returns true when somebody stands on the link, and it is another one or in another state
+   */
   touch(link: string): boolean {
     if (!this.#networks.has(link)) return false;
+    const now = this.#look(link);
+    if (now === this.#seen.get(link)) return false;
+    this.#seen.set(link, now);
     this.#touched.add(link);
     return true;
   }

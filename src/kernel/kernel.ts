@@ -33,12 +33,16 @@ export type KernelEvent =
 /** A link as it is, whoever made it. */
 export interface LinkState {
   readonly name: string;
+  /** Another one when the link was made anew. */
+  readonly index: number;
   /** `bridge`, `vlan` …; `""` for hardware. */
   readonly type: string;
   readonly owner?: string;
   readonly up: boolean;
   /** False when the cable is out, or what it stands on is down. */
   readonly carrier: boolean;
+  /** True when somebody asked for it. */
+  readonly promiscuous: boolean;
   readonly mtu: number;
   readonly mac: string;
 }

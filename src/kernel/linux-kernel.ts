@@ -135,8 +135,9 @@ function describeLink(realm: Realm | undefined, engine: string, name: string): R
   const link = realm?.link({ name });
   if (link === undefined) return undefined;
   const mark = readMark(link.alias);
-  const { type, up, carrier, mtu, mac } = link;
-  return { name: link.name, type, up, carrier, mtu, mac, ...(mark?.engine === engine && { owner: mark.owner }) };
+  const { index, type, up, carrier, promiscuous, mtu, mac } = link;
+  const state = { name: link.name, index, type, up, carrier, promiscuous, mtu, mac };
+  return { ...state, ...(mark?.engine === engine && { owner: mark.owner }) };
 }
 
 function watchHost(realms: Realms, watches: Set<() => void>, onEvent: (event: KernelEvent) => void): () => void {

@@ -34,7 +34,9 @@ function lanWith(answer: (frame: Buffer, filter: FrameFilter) => Buffer[]): { la
     close() {},
   });
   const link = (_: string, name: string) =>
-    name === "lan0" ? { name, type: "", up: true, carrier: true, mtu: 1500, mac: own } : undefined;
+    name === "lan0"
+      ? { name, index: 2, type: "", up: true, carrier: true, promiscuous: false, mtu: 1500, mac: own }
+      : undefined;
   return { lan: createLan({ frames, link }), sent };
 }
 

@@ -160,7 +160,19 @@ function describeLink(world: World, namespace: NamespaceName, name: string): Ret
   if (found === undefined) return undefined;
   const owner = world.state.get(keyOf(found))?.owner;
   const { type, mtu = 1500, mac = "02:00:00:00:00:00" } = found;
-  return { name, type, up: true, carrier: true, mtu, mac, ...(owner !== undefined && { owner }) };
+  const parent = world.state.get(`parent|${namespace}|${name}`)?.object;
+  const promiscuous = parent?.kind === "parent" && parent.promiscuous;
+  return {
+    name,
+    index: 1,
+    type,
+    up: true,
+    carrier: true,
+    promiscuous,
+    mtu,
+    mac,
+    ...(owner !== undefined && { owner }),
+  };
 }
 
 function printOne({ object, owner }: Found): string {
