@@ -146,7 +146,7 @@ export async function joinCalls(
   address: string,
   digest: string,
   signal: AbortSignal,
-): Promise<{ readonly calls: Client<typeof Join>; readonly root: string; close(): void }> {
+): Promise<{ readonly calls: Client<typeof Join>; readonly root: string; readonly close: () => void }> {
   const stranger = await dial(address, { rejectUnauthorized: false }, signal);
   let root: string;
   try {

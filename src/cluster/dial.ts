@@ -8,9 +8,9 @@ import { managerName } from "./identity/names.ts";
 export interface Link {
   readonly address: string;
   readonly transport: Transport;
-  isUp(): boolean;
+  readonly isUp: () => boolean;
   /** Breaks it off, with all calls on it. */
-  close(): void;
+  readonly close: () => void;
 }
 
 /** How long a connection may take to come about; how often it is asked whether it lives, and for how long: milliseconds. */

@@ -1,0 +1,47 @@
+import { createHash, X509Certificate } from "node:crypto";
+import { unavailable } from "../lib/errors.ts";
+import type { Cluster, ClusterNode, NodeId, NodeRole } from "../model/cluster.ts";
+import type { Snapshot } from "../store/store.ts";
+import { issue } from "./identity/authority.ts";
+import { base36 } from "./identity/names.ts";
+
+/** @throws {EngineError} unavailable while there is no cluster in the store yet */
+export function clusterIn(rows: Snapshot): Cluster {
+  const [cluster] = rows.list("clusters");
+  if (cluster === undefined) throw unavailable("the manager is being prepared");
+  return cluster;
+}
+
+/** @returns `address:port` of all managers */
+export const managersIn = (rows: Snapshot): string[] =>
+  rows.where("nodes", "role", "manager").flatMap(({ manager }) => (manager === undefined ? [] : [manager.address]));
+
+/**
+ * The id of the node that joins with a key: from the key itself, so that the node's row is the claim of the key, and two
+ * managers that are asked at once make the same node. A host takes a new key each time it joins.
+ * @param publicKey SubjectPublicKeyInfo, DER @returns 25 base-36 digits of 128 bits, the highest set
+ */
+export function nodeIdOf(publicKey: Buffer): NodeId {
+  const bytes = createHash("sha256").update(publicKey).digest().subarray(0, 16);
+  bytes[0] = (bytes[0] ?? 0) | 0x80;
+  return base36(bytes, 25);
+}
+
+/**
+ * A node's certificate, with the cluster's expiry, and what its row says of it.
+ * @throws {CertificateRequestError}
+ * @throws {EngineError} as `issue`
+ */
+export function certify(
+  { id, spec, authority }: Cluster,
+  csr: string,
+  nodeId: NodeId,
+  role: NodeRole,
+  now: number,
+): { readonly pem: string; readonly facts: ClusterNode["certificate"] } {
+  const subject = { nodeId, role, clusterId: id, expiry: spec.certificates.nodeExpiry };
+  const pem = issue(authority, csr, subject, now);
+  const certificate = new X509Certificate(pem);
+  const fingerprint = createHash("sha256").update(certificate.raw).digest("hex");
+  return { pem, facts: { fingerprint, role, expiresAt: certificate.validToDate.getTime() } };
+}
