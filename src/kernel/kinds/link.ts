@@ -134,7 +134,8 @@ export class LinkHandler implements Handler<LinkObject> {
     }
     const mtu = object.mtu ?? defaultMtu;
     const port = object.type === "veth" ? object.port : undefined;
-    const master = object.type === "bridge" ? {} : { master: port === undefined ? 0 : this.#bridgeOf(realm, object, port.bridge) };
+    const master =
+      object.type === "bridge" ? {} : { master: port === undefined ? 0 : this.#bridgeOf(realm, object, port.bridge) };
     realm.route.exchange(
       setLink(by, { alias: this.#mark(owner), mtu, ...mac, ...master }),
       ...(port === undefined ? [] : [setPort(by, port)]),
