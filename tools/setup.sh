@@ -27,6 +27,7 @@ for_run() {
   need golang-github-containers-common /usr/share/containers/seccomp.json
   need busybox-static /bin/busybox
   need tini /usr/bin/tini-static
+  have etcd || need etcd-server /usr/bin/etcd
   have ip || need iproute2 /sbin/ip
   have brctl || need bridge-utils /usr/sbin/brctl
 }

@@ -1,7 +1,7 @@
 import { failpoint } from "../lib/failpoint.ts";
-import { type Change, type Rows, RowsTransaction, tableNames } from "./rows.ts";
-import { type Commit, type RowKey, type Snapshot, type Store, StoreError, type Transaction } from "./store.ts";
-import { keys } from "./tables.ts";
+import { type Change, type Rows, RowsTransaction } from "./rows.ts";
+import { type Commit, type Snapshot, type Store, StoreError, type Transaction } from "./store.ts";
+import { Watchers } from "./watchers.ts";
 
 /** Where rows are kept. */
 export interface Backend {
@@ -22,7 +22,7 @@ interface Waiting {
  */
 export class RowStore implements Store {
   readonly #backend: Backend;
-  readonly #watchers = new Set<(changes: readonly Change[]) => void>();
+  readonly #watchers = new Watchers(() => this.#durable);
   /** What is durable, and what will be when the waiting updates are written. */
   #durable: Rows;
   #latest: Rows;
@@ -75,7 +75,7 @@ export class RowStore implements Store {
       return;
     }
     this.#durable = this.#latest;
-    for (const tell of this.#watchers) tell(changes);
+    this.#watchers.tell(changes);
     try {
       failpoint("store.commit.after");
       for (const { resolve } of waiting) resolve();
@@ -84,48 +84,15 @@ export class RowStore implements Store {
     }
   }
 
-  async *watch(signal: AbortSignal): AsyncIterable<Commit> {
-    const changed = new Map<string, RowKey>();
-    let wake = () => {};
-    const note = (key: RowKey) => changed.set(`${key.table}/${key.key}`, key);
-    const tell = (changes: readonly Change[]) => {
-      for (const [key] of changes) note(key);
-      wake();
-    };
-    for (const key of everyKey(this.#durable)) note(key);
-    const abort = () => wake();
-    signal.addEventListener("abort", abort);
-    this.#watchers.add(tell);
-    try {
-      let first = true;
-      while (!signal.aborted && !this.#closed) {
-        if (changed.size > 0 || first) {
-          const commit = { snapshot: this.#durable, changed: [...changed.values()] };
-          changed.clear();
-          first = false;
-          yield commit;
-        } else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-      }
-    } finally {
-      this.#watchers.delete(tell);
-      signal.removeEventListener("abort", abort);
-    }
+  watch(signal: AbortSignal): AsyncIterable<Commit> {
+    return this.#watchers.watch(signal);
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#flush();
-    for (const tell of this.#watchers) tell([]);
+    this.#watchers.close();
     this.#backend.close();
   }
-}
-
-function* everyKey(rows: Snapshot): Iterable<RowKey> {
-  for (const table of tableNames)
-    for (const row of rows.list(table)) yield { table, key: (keys[table] as (row: unknown) => string)(row) };
 }

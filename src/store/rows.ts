@@ -3,7 +3,7 @@ import { Map as ImmutableMap } from "immutable";
 import { type RowKey, type Snapshot, StoreError, type Transaction } from "./store.ts";
 import { indexes, keys, type TableName, type Tables } from "./tables.ts";
 
-type Row = Tables[TableName];
+export type Row = Tables[TableName];
 type RowsByKey = ImmutableMap<string, Row>;
 /** Rows by the value of a field. */
 type Index = ImmutableMap<string, RowsByKey>;
@@ -17,7 +17,8 @@ type KeyOf = (row: Row) => string;
 export type Change = readonly [RowKey, Row | undefined];
 
 export const tableNames = Object.keys(keys) as TableName[];
-const keyOf = (table: TableName, row: Row) => (keys[table] as KeyOf)(row);
+/** The key of a row of that table. */
+export const keyOf = (table: TableName, row: Row) => (keys[table] as KeyOf)(row);
 const indexesOf = (table: TableName) => Object.entries((indexes[table] ?? {}) as Readonly<Record<string, KeyOf>>);
 const emptyTable = (table: TableName): Table => ({
   rows: ImmutableMap(),
@@ -96,6 +97,16 @@ function withoutRow(table: Table, name: TableName, key: string): Table {
     return [index, others === undefined || others.isEmpty() ? entries.remove(value) : entries.set(value, others)];
   });
   return { rows: table.rows.remove(key), indexes: Object.fromEntries(left) as Table["indexes"] };
+}
+
+/** What has to be done to `before` to have `after`. */
+export function changesBetween(before: Rows, after: Rows): Change[] {
+  return tableNames.flatMap((table) => {
+    const put = after.list(table).filter((row) => !isDeepStrictEqual(before.get(table, keyOf(table, row)), row));
+    const gone = before.list(table).filter((row) => after.get(table, keyOf(table, row)) === undefined);
+    const keyed = (row: Row): RowKey => ({ table, key: keyOf(table, row) });
+    return [...put.map((row) => [keyed(row), row] as const), ...gone.map((row) => [keyed(row), undefined] as const)];
+  });
 }
 
 /** Collects the changes of one `update` over a snapshot. */

@@ -8,7 +8,7 @@ export interface RowKey {
 
 /** A consistent, immutable picture of all rows. */
 export interface Snapshot {
-  /** Of the last commit in it; starts at 0, grows by one a commit. */
+  /** Of the last commit in it. It grows with each; on one host from 0, by one. */
   readonly revision: number;
   get<T extends TableName>(table: T, key: string): Tables[T] | undefined;
   /** In the order of keys. */
@@ -27,9 +27,13 @@ export interface Transaction extends Snapshot {
   delete(table: TableName, key: string): void;
 }
 
+/**
+ * EXISTS: a claim is taken. UNAVAILABLE: the cluster's store did not answer in time; whether the update was committed is not
+ * known. FENCED: who writes is not the leader any more.
+ */
 export class StoreError extends Error {
   override readonly name = "StoreError";
-  readonly code: "EXISTS" | "CORRUPT" | "NEWER" | "LOCKED" | "WRITE" | "CLOSED";
+  readonly code: "EXISTS" | "CORRUPT" | "NEWER" | "LOCKED" | "WRITE" | "CLOSED" | "UNAVAILABLE" | "FENCED";
   constructor(code: StoreError["code"], message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
