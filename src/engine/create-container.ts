@@ -24,7 +24,7 @@ export async function createContainer(
 ): Promise<{ id: string; warnings: string[] }> {
   if (request.name !== "" && !namePattern.test(request.name))
     throw invalid(`Invalid container name (${request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
-  const image = await parts.runtime.images.find(request.spec.image);
+  const image = await parts.runtime.images.find(request.spec.image, request.platform);
   const container = newContainer(request, image);
   checkName(parts, container.name);
   checkNetworks(parts, container);

@@ -16,7 +16,7 @@ export function createEngineImages(parts: Parts): Engine["images"] {
     parts.bus.publish({ type: "image", action, id, attributes: { name } });
   return {
     list: () => images.list(),
-    find: (reference) => images.find(reference),
+    find: (reference, platform) => images.find(reference, platform),
     push: (reference, auth, onProgress, signal) => images.push(reference, auth, onProgress, signal),
     load: (archive, onProgress) => images.load(archive, onProgress),
     save: (references) => images.save(references),

@@ -39,6 +39,7 @@ export interface Image {
   readonly size: number; // bytes, unpacked
   readonly config: ImageConfig;
   readonly layers: readonly string[]; // diff ids
+  readonly layerSizes: readonly number[]; // bytes, in the same order
   readonly history: readonly ImageHistory[];
 }
 
@@ -62,8 +63,11 @@ export interface RegistryAuth {
 
 export interface Images {
   list(): Promise<Image[]>;
-  /** By name, name with digest, id or its unambiguous beginning. @throws {EngineError} not-found, Docker's text. */
-  find(reference: string): Promise<Image>;
+  /**
+   * By name, name with digest, id or its unambiguous beginning. @param platform `linux/arm64`: one for another is not found
+   * @throws {EngineError} not-found, Docker's text; invalid
+   */
+  find(reference: string, platform?: string): Promise<Image>;
   /** `reference` is `busybox`, `host:5000/busybox:1`, `busybox@sha256:…`. A pull that breaks off leaves nothing behind. */
   pull(
     reference: string,
@@ -257,8 +261,8 @@ export interface Runtime {
   readonly processes: Processes;
   /** Connects (or starts containerd), finds running containers, listens for exits. */
   start(): Promise<void>;
-  /** Leaves containers running. */
-  stop(): Promise<void>;
+  /** Leaves containers running. @param options.end the programs that `start` began end too, not those that it found */
+  stop(options: { readonly end: boolean }): Promise<void>;
   versions(): Promise<{ readonly containerd: string; readonly containerdCommit: string; readonly runc: string }>;
   /** Snapshots, containers, leases and images of ours in containerd that none of `wanted` needs: for `audit`. */
   leftOvers(

@@ -101,9 +101,28 @@ describe("registries", () => {
     );
     const nobody = await host.try(["pull", "127.0.0.1:5999/x"]);
     assert.equal(nobody.status, 1);
-    assert.match(nobody.stderr, /^Error response from daemon: Get "http:\/\/127\.0\.0\.1:5999\/v2\/.*ECONNREFUSED/);
+    assert.equal(
+      nobody.stderr,
+      'Error response from daemon: Get "http://127.0.0.1:5999/v2/": dial tcp 127.0.0.1:5999: connect: connection refused\n',
+    );
     const upper = await host.try(["pull", "127.0.0.1:5000/Busybox"]);
     assert.match(upper.stderr, /must be lowercase/);
+  });
+
+  it("speaks to every port, also those that browsers do not", async () => {
+    const blocked = await startRegistry(host, 6000);
+    try {
+      await host.docker("tag", "127.0.0.1:5000/tools/busybox:1", "127.0.0.1:6000/b");
+      await host.docker("push", "127.0.0.1:6000/b");
+      await host.docker("rmi", "127.0.0.1:6000/b");
+      await host.docker("pull", "127.0.0.1:6000/b");
+    } finally {
+      await end(blocked);
+    }
+    const nobody = await host.try(["pull", "127.0.0.1:1/x"]);
+    assert.match(nobody.stderr, /: dial tcp 127\.0\.0\.1:1: connect: connection refused$/m);
+    const plain = await host.try(["pull", "nowhere.invalid/x"]);
+    assert.match(plain.stderr, /Get "https:\/\/nowhere\.invalid\/v2\/.*": dial tcp: lookup nowhere\.invalid: /);
   });
 
   it("asks for a login, and keeps the password to itself", async () => {
@@ -209,7 +228,30 @@ describe("registries", () => {
       broken = "";
       assert.equal(await host.docker("run", "--rm", `${address}/made`), own);
       const other = await host.try(["pull", "--platform", "linux/s390x", `${address}/made`]);
-      assert.match(other.stderr, /no matching manifest for linux\/s390x in the manifest list entries/);
+      assert.match(other.stderr, /no matching manifest for linux\/s390x in the manifest list entries$/m);
+      const foreign = await host.docker("create", "--platform", "linux/riscv64", `${address}/made`);
+      assert.match(foreign, /[0-9a-f]{64}$/, "what is here is for another platform: the client pulls");
+      assert.equal(await host.docker("image", "inspect", "-f", "{{.Architecture}}", `${address}/made`), "riscv64");
+      await host.docker("rm", foreign.slice(-64));
+      const back = await host.docker("run", "--rm", "--platform", `linux/${own}`, `${address}/made`);
+      assert.match(back, new RegExp(`${own}$`));
+      const none = await host.try(["run", "--rm", "--platform", "linux/s390x", `${address}/made`]);
+      assert.equal(none.status, 125);
+      assert.match(
+        none.stderr,
+        /^Unable to find image .*\n[^]*no matching manifest for linux\/s390x in the manifest list/,
+      );
+      const { status, body } = await host.call("POST", "/containers/create?platform=linux/s390x", {
+        Image: `${address}/made`,
+      });
+      assert.deepEqual([status, JSON.parse(body)], [404, { message: `No such image: ${address}/made:latest` }]);
+      // A single manifest, without a list of platforms.
+      latest = entries[1]?.digest ?? "";
+      const single = await host.try(["pull", "--platform", "linux/s390x", `${address}/made`]);
+      assert.match(
+        single.stderr,
+        new RegExp(`was found but does not match the specified platform: wanted linux/s390x, actual: linux/${own}`),
+      );
     });
   });
 });

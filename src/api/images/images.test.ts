@@ -17,6 +17,7 @@ const image: Image = {
   size: 1234,
   config: { Cmd: ["sh"], Env: ["PATH=/bin"], Labels: { l: "v" } },
   layers: ["sha256:cc"],
+  layerSizes: [1234],
   history: [
     { createdAt: "2024-01-01T00:00:00Z", createdBy: "first", comment: "", size: 10 },
     { createdAt: "2024-01-01T00:00:01Z", createdBy: "second", comment: "x", size: 0 },

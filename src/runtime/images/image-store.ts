@@ -3,6 +3,7 @@ import { conflict, notFound } from "../../lib/errors.ts";
 import { code, type ContainerdClient, hasCode, snapshotter, unlessMissing } from "../containerd/client.ts";
 import type { Image, ImageConfig } from "../runtime.ts";
 import { type Descriptor, readDocument, sha256 } from "./content.ts";
+import { fits, type Platform, readPlatform } from "./platform.ts";
 import { familiar, fullName, parseReference } from "./reference.ts";
 
 /** OCI image specification, manifest.md; Docker's schema 2 has the same shape. */
@@ -16,6 +17,7 @@ export interface Manifest {
 export interface ConfigDocument {
   readonly architecture?: string;
   readonly os?: string;
+  readonly variant?: string;
   readonly created?: string;
   readonly author?: string;
   readonly comment?: string;
@@ -101,11 +103,18 @@ export class ImageStore {
     return matching[0];
   }
 
+  /** @throws {EngineError} not-found when the image is for another platform than a user's `linux/arm64` */
+  async checkPlatform(imageId: string, platform: string, reference: string): Promise<void> {
+    const wanted = readPlatform(platform);
+    if (!fits(platformOf(await this.config(imageId)), wanted)) throw notFound(`No such image: ${shownName(reference)}`);
+  }
+
   async image(imageId: string, records: readonly Record[]): Promise<Image> {
     const document = await this.config(imageId);
     const own = records.filter((r) => r.imageId === imageId && !r.name.startsWith(danglingPrefix));
     const digest = (r: Record) => `${familiar(r.name.replace(/(@.*|:[^:/]*)$/, ""))}@${r.target.digest}`;
     const history = document.history ?? [];
+    const sizes = await this.#layerSizes(document.rootfs?.diff_ids ?? []);
     return {
       id: imageId,
       tags: own.filter((r) => !r.name.includes("@")).map((r) => familiar(r.name)),
@@ -115,7 +124,8 @@ export class ImageStore {
       comment: document.comment ?? history.at(-1)?.comment ?? "",
       architecture: document.architecture ?? "",
       os: document.os ?? "linux",
-      size: await this.#size(document.rootfs?.diff_ids ?? []),
+      size: sizes.reduce((sum, size) => sum + size, 0),
+      layerSizes: sizes,
       config: document.config ?? {},
       layers: document.rootfs?.diff_ids ?? [],
       history: history.map((h) => ({
@@ -127,7 +137,7 @@ export class ImageStore {
     };
   }
 
-  async #size(diffIds: readonly string[]): Promise<number> {
+  async #layerSizes(diffIds: readonly string[]): Promise<number[]> {
     const sizes = chainIds(diffIds).map(async (key) => {
       const known =
         this.#sizes.get(key) ??
@@ -135,7 +145,7 @@ export class ImageStore {
       this.#sizes.set(key, known);
       return known;
     });
-    return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+    return Promise.all(sizes);
   }
 
   /** Gives a manifest a name. Another image that had it keeps a name of its own, without a tag. */
@@ -174,6 +184,13 @@ export class ImageStore {
     await unlessMissing(this.#client.images.delete({ name, sync: collect }));
   }
 }
+
+/** What an image says that it is made for. */
+export const platformOf = ({ os = "linux", architecture = "", variant }: ConfigDocument): Platform => ({
+  os,
+  architecture,
+  ...(variant !== undefined && { variant }),
+});
 
 /** Each layer's name in the snapshotter: itself and all below it (OCI image specification, config.md, "Layer ChainID"). */
 export function chainIds(diffIds: readonly string[]): string[] {

@@ -6,7 +6,8 @@ import { readBlob, writeBlob } from "./content.ts";
 import { type ConfigDocument, ImageStore, type Record } from "./image-store.ts";
 import { Leases } from "./lease.ts";
 import { layerDescriptor, loadArchive } from "./load.ts";
-import { pullImage, readPlatform } from "./pull.ts";
+import { readPlatform } from "./platform.ts";
+import { pullImage } from "./pull.ts";
 import { familiar, fullName, parseReference, repositoryOf, withTag } from "./reference.ts";
 import { Repository } from "./registry.ts";
 import { saveArchive } from "./save.ts";
@@ -45,8 +46,9 @@ export function createImages(parts: ImageParts): RuntimeImages {
       const records = await store.records();
       return Promise.all([...new Set(records.map((r) => r.imageId))].map((id) => store.image(id, records)));
     },
-    async find(reference) {
+    async find(reference, platform = "") {
       const id = await store.find(reference);
+      if (platform !== "") await store.checkPlatform(id, platform, reference);
       return store.image(id, await store.records());
     },
     async pull(reference, { platform, auth, allTags = false }, onProgress, signal) {

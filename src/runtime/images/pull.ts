@@ -3,7 +3,8 @@ import { invalid, notFound } from "../../lib/errors.ts";
 import { snapshotter, type ContainerdClient, unlessMissing } from "../containerd/client.ts";
 import type { OnProgress } from "../runtime.ts";
 import { type Descriptor, hasBlob, sha256, writeBlob } from "./content.ts";
-import { chainIds, type ConfigDocument, type Manifest } from "./image-store.ts";
+import { chainIds, type ConfigDocument, type Manifest, platformOf } from "./image-store.ts";
+import { fits, type Platform, platformText, readPlatform } from "./platform.ts";
 import type { Repository } from "./registry.ts";
 import { unpackLayer, writeImage } from "./unpack.ts";
 
@@ -12,17 +13,7 @@ const progressEvery = 100; // milliseconds
 const largestConfig = 4 << 20; // bytes
 
 interface IndexEntry extends Descriptor {
-  readonly platform?: { readonly os: string; readonly architecture: string; readonly variant?: string };
-}
-
-/** `linux/arm64/v8`; absent means this machine's. */
-export function readPlatform(text: string | undefined): { os: string; architecture: string; variant?: string } {
-  const own = { x64: "amd64", arm64: "arm64", arm: "arm", ia32: "386" }[process.arch as string] ?? process.arch;
-  if (text === undefined || text === "") return { os: "linux", architecture: own };
-  const [os = "", architecture = own, variant] = text.toLowerCase().split("/");
-  if (!/^[a-z0-9]+$/.test(os) || !/^[a-z0-9_]+$/.test(architecture))
-    throw invalid(`"${text}": unknown operating system or architecture: invalid argument`);
-  return { os, architecture, ...(variant !== undefined && { variant }) };
+  readonly platform?: Platform;
 }
 
 /** Fetches one image of a repository, with everything that it needs. @returns its manifest, as containerd has it now */
@@ -38,10 +29,12 @@ export async function pullImage(
   if (which.startsWith("sha256:") && which !== digest)
     throw invalid(`manifest verification failed for digest ${which}`);
   onProgress({ status: `Pulling from ${path}`, id: which });
-  const chosen = await choosePlatform(repository, first, platform, which);
+  const chosen = await choosePlatform(repository, first, platform);
   const manifest = JSON.parse(chosen.bytes.toString("utf8")) as Manifest;
   const config = await readConfig(repository, manifest.config);
-  const diffIds = (JSON.parse(config.toString("utf8")) as ConfigDocument).rootfs?.diff_ids ?? [];
+  const document = JSON.parse(config.toString("utf8")) as ConfigDocument;
+  if (platform !== undefined) checkPlatform(document, platform, `${path}:${which}`);
+  const diffIds = document.rootfs?.diff_ids ?? [];
   if (diffIds.length !== manifest.layers.length)
     throw invalid("the image's configuration and manifest do not agree on the layers");
   await fetchLayers(client, repository, manifest.layers, diffIds, lease, onProgress);
@@ -56,24 +49,26 @@ async function choosePlatform(
   repository: Repository,
   first: { readonly bytes: Buffer; readonly mediaType: string },
   text: string | undefined,
-  which: string,
 ): Promise<{ readonly bytes: Buffer; readonly mediaType: string }> {
   const list = JSON.parse(first.bytes.toString("utf8")) as { manifests?: readonly IndexEntry[] };
   if (list.manifests === undefined) return first;
   const wanted = readPlatform(text);
-  const entry = list.manifests.find(
-    ({ platform }) =>
-      platform?.os === wanted.os &&
-      platform.architecture === wanted.architecture &&
-      (wanted.variant === undefined || platform.variant === wanted.variant),
-  );
+  const entry = list.manifests.find(({ platform }) => platform !== undefined && fits(platform, wanted));
   if (entry === undefined)
-    throw notFound(
-      `no matching manifest for ${Object.values(wanted).join("/")} in the manifest list entries of ${which}`,
-    );
+    throw notFound(`no matching manifest for ${platformText(wanted)} in the manifest list entries`);
   const found = await repository.manifest(entry.digest);
   if (sha256(found.bytes) !== entry.digest) throw invalid(`manifest verification failed for digest ${entry.digest}`);
   return found;
+}
+
+/** A repository may hold an image for one platform alone, without a list. @throws {EngineError} not-found, Docker's text */
+function checkPlatform(document: ConfigDocument, text: string, name: string): void {
+  const wanted = readPlatform(text);
+  const actual = platformOf(document);
+  if (!fits(actual, wanted))
+    throw notFound(
+      `image with reference ${name} was found but does not match the specified platform: wanted ${platformText(wanted)}, actual: ${platformText(actual)}`,
+    );
 }
 
 async function readConfig(repository: Repository, { digest, size }: Descriptor): Promise<Buffer> {

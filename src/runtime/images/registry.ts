@@ -1,6 +1,6 @@
-import { invalid, notFound, system, unavailable } from "../../lib/errors.ts";
-import { EngineError } from "../../lib/errors.ts";
+import { EngineError, notFound, system } from "../../lib/errors.ts";
 import type { RegistryAuth } from "../runtime.ts";
+import { type HttpReply, type HttpRequest, send } from "./http.ts";
 import { type Reference, familiar, repositoryOf } from "./reference.ts";
 
 const hub = "registry-1.docker.io";
@@ -11,6 +11,7 @@ const manifestTypes = [
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
 const largestManifest = 4 << 20; // bytes
+const largestAnswer = 1 << 20; // bytes of a token, a list of tags or an error
 
 /** The errors of a registry's answer (distribution specification, error codes). */
 interface ErrorBody {
@@ -51,56 +52,62 @@ export class Repository {
       { headers: { accept: manifestTypes.join(", ") } },
       "pull",
     );
-    if (response.status === 404)
+    if (response.status === 404) {
+      response.discard();
       throw notFound(`manifest for ${this.#shown(which)} not found: manifest unknown: manifest unknown`);
+    }
     await this.#check(response);
-    const bytes = Buffer.from(await response.arrayBuffer());
-    if (bytes.length > largestManifest) throw invalid(`the manifest of ${this.#shown(which)} is too large`);
-    return { bytes, mediaType: (response.headers.get("content-type") ?? "").split(";")[0] ?? "" };
+    const bytes = await response.bytes(largestManifest);
+    return { bytes, mediaType: response.header("content-type").split(";")[0] ?? "" };
   }
 
   async blob(digest: string): Promise<AsyncIterable<Uint8Array>> {
     const response = await this.#request(`blobs/${digest}`, {}, "pull");
     await this.#check(response);
-    if (response.body === null) throw system(`the registry sent nothing for ${digest}`);
     return response.body;
   }
 
   async tags(): Promise<string[]> {
     const response = await this.#request("tags/list", {}, "pull");
     await this.#check(response);
-    return ((await response.json()) as { tags?: string[] | null }).tags ?? [];
+    return (await read<{ tags?: string[] | null }>(response)).tags ?? [];
   }
 
   async hasBlob(digest: string): Promise<boolean> {
-    return (await this.#request(`blobs/${digest}`, { method: "HEAD" }, "push")).status === 200;
+    const response = await this.#request(`blobs/${digest}`, { method: "HEAD" }, "push");
+    response.discard();
+    return response.status === 200;
   }
 
   async pushBlob(digest: string, data: AsyncIterable<Uint8Array>, size: number): Promise<void> {
     const begun = await this.#request("blobs/uploads/", { method: "POST" }, "push");
     await this.#check(begun);
-    const to = new URL(begun.headers.get("location") ?? "", await this.#url(""));
+    begun.discard();
+    const to = URL.parse(begun.header("location"), begun.url);
+    if (to === null) throw system(`the registry ${this.#reference.domain} does not say where to upload to`);
     to.searchParams.set("digest", digest);
-    const init = {
-      method: "PUT",
-      headers: { "content-type": "application/octet-stream", "content-length": String(size) },
-      body: data,
-      duplex: "half",
-    };
-    await this.#check(await this.#send(to.href, init as RequestInit));
+    const headers = { "content-type": "application/octet-stream", "content-length": size };
+    const done = await this.#send(to.href, { method: "PUT", headers, body: data });
+    await this.#check(done);
+    done.discard();
   }
 
   async pushManifest(which: string, bytes: Uint8Array, mediaType: string): Promise<void> {
-    const init = { method: "PUT", headers: { "content-type": mediaType }, body: Buffer.from(bytes) };
-    await this.#check(await this.#request(`manifests/${which}`, init, "push"));
+    const headers = { "content-type": mediaType, "content-length": bytes.length };
+    const done = await this.#request(`manifests/${which}`, { method: "PUT", headers, body: bytes }, "push");
+    await this.#check(done);
+    done.discard();
   }
 
   /** Asks for nothing but whether the registry takes the name and password. @throws {EngineError} unauthorized */
   async login(): Promise<void> {
     const response = await this.#request("", {}, "");
-    if (response.status === 401 || response.status === 403)
+    if (response.status === 401 || response.status === 403) {
+      response.discard();
       throw new EngineError("unauthorized", `Get "${await this.#url("")}": unauthorized: authentication required`);
+    }
     await this.#check(response);
+    response.discard();
   }
 
   #shown(which: string): string {
@@ -116,37 +123,32 @@ export class Repository {
   async #findBase(): Promise<string> {
     const host = this.#reference.domain === "docker.io" ? hub : this.#reference.domain;
     if (!this.#insecure) return `https://${host}`;
-    try {
-      await fetch(`https://${host}/v2/`, { signal: this.#signal });
-      return `https://${host}`;
-    } catch {
-      this.#signal.throwIfAborted();
-      return `http://${host}`;
-    }
+    for (const base of [`https://${host}`, `http://${host}`])
+      try {
+        (await send(`${base}/v2/`, {}, this.#signal)).discard();
+        return base;
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        if (base.startsWith("http:")) throw error;
+      }
+    return `http://${host}`;
   }
 
-  async #request(path: string, init: RequestInit, scope: "pull" | "push" | ""): Promise<Response> {
+  async #request(path: string, wish: HttpRequest, scope: "pull" | "push" | ""): Promise<HttpReply> {
     const url = await this.#url(path);
-    const response = await this.#send(url, init);
-    if (response.status !== 401 || init.body !== undefined) return response;
-    const challenge = parseChallenge(response.headers.get("www-authenticate"));
-    await response.body?.cancel();
+    const response = await this.#send(url, wish);
+    if (response.status !== 401 || wish.body !== undefined) return response;
+    const challenge = parseChallenge(response.header("www-authenticate"));
     if (challenge === undefined) return response;
     this.#authorization = await this.#authorize(challenge, scope);
-    return this.#authorization === undefined ? response : this.#send(url, init);
+    if (this.#authorization === undefined) return response;
+    response.discard();
+    return this.#send(url, wish);
   }
 
-  /** fetch itself leaves out the authorization when it is redirected to another host (fetch.spec.whatwg.org). */
-  async #send(url: string, init: RequestInit): Promise<Response> {
-    const headers = new Headers(init.headers);
-    if (this.#authorization !== undefined) headers.set("authorization", this.#authorization);
-    try {
-      return await fetch(url, { ...init, headers, signal: this.#signal });
-    } catch (error) {
-      this.#signal.throwIfAborted();
-      const cause = (error as Error).cause as (Error & { code?: string }) | undefined;
-      throw unavailable(`Get "${url}": ${cause?.message || cause?.code || (error as Error).message}`);
-    }
+  #send(url: string, wish: HttpRequest): Promise<HttpReply> {
+    const authorization = this.#authorization === undefined ? {} : { authorization: this.#authorization };
+    return send(url, { ...wish, headers: { ...wish.headers, ...authorization } }, this.#signal);
   }
 
   async #authorize({ scheme, parameters }: Challenge, scope: string): Promise<string | undefined> {
@@ -156,33 +158,36 @@ export class Repository {
     if (scheme === "basic") return basic;
     const { realm, service } = parameters;
     if (scheme !== "bearer" || realm === undefined) return undefined;
-    const url = new URL(realm);
+    const url = URL.parse(realm);
+    if (url === null) return undefined;
     if (service !== undefined) url.searchParams.set("service", service);
     const wanted =
       scope === "" ? undefined : `repository:${this.#reference.path}:${scope === "push" ? "pull,push" : scope}`;
     if (wanted !== undefined) url.searchParams.set("scope", wanted);
-    const init: RequestInit = identitytoken
-      ? {
-          method: "POST",
-          body: new URLSearchParams({
-            grant_type: "refresh_token",
-            refresh_token: identitytoken,
-            client_id: "tombolo",
-            ...(service && { service }),
-            ...(wanted && { scope: wanted }),
-          }),
-        }
-      : { headers: basic === undefined ? {} : { authorization: basic } };
-    const response = await fetch(identitytoken ? realm : url, { ...init, signal: this.#signal });
-    if (!response.ok) return undefined;
-    const token = (await response.json()) as { token?: string; access_token?: string };
+    const form = new URLSearchParams({
+      grant_type: "refresh_token",
+      refresh_token: identitytoken ?? "",
+      client_id: "tombolo",
+      ...(service && { service }),
+      ...(wanted && { scope: wanted }),
+    }).toString();
+    const type = "application/x-www-form-urlencoded";
+    const headers = { "content-type": type, "content-length": Buffer.byteLength(form) };
+    const response = identitytoken
+      ? await send(realm, { method: "POST", headers, body: form }, this.#signal)
+      : await send(url.href, { headers: basic === undefined ? {} : { authorization: basic } }, this.#signal);
+    if (!response.ok) {
+      response.discard();
+      return undefined;
+    }
+    const token = await read<{ token?: string; access_token?: string }>(response);
     return `Bearer ${token.token ?? token.access_token ?? ""}`;
   }
 
   /** @throws {EngineError} with the registry's words, as Docker puts them */
-  async #check(response: Response): Promise<void> {
+  async #check(response: HttpReply): Promise<void> {
     if (response.ok) return;
-    const body = (await response.json().catch(() => ({}))) as ErrorBody;
+    const body = await read<ErrorBody>(response).catch((): ErrorBody => ({}));
     const [first] = body.errors ?? [];
     const name = familiar(repositoryOf(this.#reference));
     const said =
@@ -202,9 +207,12 @@ export class Repository {
   }
 }
 
+const read = async <T>(response: HttpReply): Promise<T> =>
+  JSON.parse((await response.bytes(largestAnswer)).toString("utf8")) as T;
+
 /** `Bearer realm="…",service="…"` (RFC 9110 section 11.6.1). */
-function parseChallenge(text: string | null): Challenge | undefined {
-  const [, scheme, rest = ""] = /^(\w+)\s*(.*)$/s.exec(text ?? "") ?? [];
+function parseChallenge(text: string): Challenge | undefined {
+  const [, scheme, rest = ""] = /^(\w+)\s*(.*)$/s.exec(text) ?? [];
   if (scheme === undefined) return undefined;
   const parameters = [...rest.matchAll(/(\w+)=(?:"([^"]*)"|([^\s,]+))/g)].map(([, key, quoted, plain]) => [
     key,
