@@ -1,4 +1,5 @@
 import type { ContainerDetail } from "../../engine/engine.ts";
+import { maskedPaths, readonlyPaths } from "../../model/system-paths.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { flag, param } from "../query.ts";
 import { networkSettingsJson } from "./network-settings.ts";
@@ -53,6 +54,8 @@ function hostConfigJson({ container }: ContainerDetail): object {
     NanoCpus: shown.hostConfig.CpuQuota ? shown.hostConfig.NanoCpus : spec.nanoCpus,
     MemorySwap: spec.memorySwap === 0 ? 2 * spec.memory : spec.memorySwap,
     PidsLimit: spec.pidsLimit > 0 ? spec.pidsLimit : null,
+    MaskedPaths: spec.privileged ? null : maskedPaths,
+    ReadonlyPaths: spec.privileged ? null : readonlyPaths,
   };
 }
 

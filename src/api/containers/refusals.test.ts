@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { maskedPaths, readonlyPaths } from "../../model/system-paths.ts";
 import { isNeutral } from "../schemas.ts";
 import { created, withHost } from "./create-testing.ts";
+
+test("the hidden paths of /proc and /sys cannot be chosen, but what inspect shows can be sent again", async () => {
+  const usual = { MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths };
+  assert.equal((await withHost(usual)).status, 201);
+  for (const change of [{ Privileged: true }, { MaskedPaths: maskedPaths.slice(1) }, { ReadonlyPaths: ["/proc"] }]) {
+    const { status, message } = await withHost({ ...usual, ...change });
+    assert.equal(status, 400);
+    assert.match(message, /^HostConfig\.(MaskedPaths|ReadonlyPaths) is not supported: which paths/);
+  }
+});
 
 test("what is not honoured is refused by name, unless it asks for nothing", async () => {
   const refused: Readonly<Record<string, unknown>> = {

@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import { invalid } from "../../lib/errors.ts";
+import { maskedPaths, readonlyPaths } from "../../model/system-paths.ts";
 import { isNeutral } from "../schemas.ts";
 import { type CreateBody, createBody, type HostConfigBody, hostConfig } from "./create-body.ts";
 
@@ -79,11 +81,14 @@ export function refuseUnsupported(body: CreateBody): void {
     throw invalid("Healthcheck is not supported: no health checks are run (those of an image are left out)");
 }
 
+const systemPaths = { MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths };
+
 /** The same for `HostConfig`. @throws {EngineError} invalid */
 export function refuseHostConfig(body: HostConfigBody): void {
-  refuseOthers("HostConfig.", body, hostConfig.shape, hostRefusals);
-  for (const field of ["MaskedPaths", "ReadonlyPaths"])
-    if (Array.isArray(body[field]))
+  refuseOthers("HostConfig.", body, { ...hostConfig.shape, ...systemPaths }, hostRefusals);
+  // An empty list asks for something: that nothing be hidden. The usual ones are what inspect shows.
+  for (const [field, usual] of Object.entries(systemPaths))
+    if (Array.isArray(body[field]) && (body.Privileged || !isDeepStrictEqual(body[field], usual)))
       throw invalid(`HostConfig.${field} is not supported: which paths of /proc and /sys are hidden cannot be chosen`);
   refuseLogging(body.LogConfig ?? {});
   if (body.IpcMode === "none") throw invalid("HostConfig.IpcMode is not supported: every container has a /dev/shm");

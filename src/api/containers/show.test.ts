@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ContainerDetail, Filters } from "../../engine/engine.ts";
 import type { ContainerState } from "../../model/container.ts";
+import { maskedPaths, readonlyPaths } from "../../model/system-paths.ts";
 import { serve } from "../testing.ts";
 import { createBody } from "./create-body.ts";
 import { containerJson } from "./inspect.ts";
@@ -174,6 +175,9 @@ test("inspect shows what update changed, and the MAC address where old clients l
   const { HostConfig } = inspect({ container: { ...detail.container, spec } });
   assert.deepEqual([HostConfig.Memory, HostConfig.MemorySwap, HostConfig.PidsLimit], [5 << 20, 10 << 20, 7]);
   assert.deepEqual(HostConfig.RestartPolicy, { Name: "always", MaximumRetryCount: 0 });
+  assert.deepEqual([HostConfig.MaskedPaths, HostConfig.ReadonlyPaths], [maskedPaths, readonlyPaths]);
+  const free = inspect({ container: { ...detail.container, spec: { ...spec, privileged: true } } }).HostConfig;
+  assert.deepEqual([free.MaskedPaths, free.ReadonlyPaths], [null, null]);
   assert.equal(inspect({}, 43).Config.MacAddress, "02:00:00:00:00:01");
   assert.equal(inspect().Config.MacAddress, undefined);
 });

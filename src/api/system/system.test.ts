@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SystemDetail } from "../../engine/engine.ts";
+import type { Container } from "../../model/container.ts";
+import type { Image } from "../../runtime/runtime.ts";
+import { readCreateBody } from "../containers/wire.ts";
 import { serve } from "../testing.ts";
 
 const detail: SystemDetail = {
@@ -57,11 +60,40 @@ test("version names the parts", async () => {
   );
 });
 
+/** An image with the sizes of its layers. */
+function picture(id: string, layers: Readonly<Record<string, number>>): Image {
+  const sizes = Object.values(layers);
+  return {
+    ...{ id, tags: [], digests: [], createdAt: "", author: "", comment: "", architecture: "", os: "linux" },
+    ...{ size: sizes.reduce((sum, size) => sum + size, 0), config: {}, history: [] },
+    ...{ layers: Object.keys(layers), layerSizes: sizes },
+  };
+}
+
+test("disk usage tells what images share, so that clients know what cannot be reclaimed", async () => {
+  const list = async () => [picture("i", { a: 7, b: 5 }), picture("j", { a: 7, c: 3 }), picture("k", { b: 9 })];
+  const { request } = readCreateBody({ Image: "i" }, { name: "", platform: "", version: 50, mountsOfOthers: [] });
+  const container = { ...request, id: "c", createdAt: "", state: { status: "created" } } as never as Container;
+  const detail = { container: { ...container, spec: { ...container.spec, imageId: "i" } }, networks: [] } as never;
+  const engine = { images: { list }, containers: { list: async () => [detail] }, volumes: { list: () => [] } };
+  await using server = await serve(engine);
+  const { json } = await server.ask("GET", "/system/df");
+  assert.equal(json.LayersSize, 7 + 5 + 3 + 9);
+  assert.deepEqual(
+    json.Images.map((i: Record<string, number>) => [i.Id, i.Containers, i.Size, i.SharedSize]),
+    [
+      ["i", 1, 12, 7],
+      ["j", 0, 10, 7],
+      ["k", 0, 9, 0],
+    ],
+  );
+});
+
 test("audit and disk usage", async () => {
   const volume = { name: "v", labels: {}, options: {}, anonymous: false, createdAt: "t" };
   const engine = {
     system,
-    images: { list: async () => [{ id: "i", tags: [], digests: [], createdAt: "", size: 7, config: {} } as never] },
+    images: { list: async () => [picture("i", { a: 7 })] },
     containers: { list: async () => [] },
     volumes: { list: () => [{ volume, mountpoint: "/m", users: ["a", "b"] }] },
   };

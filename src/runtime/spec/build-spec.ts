@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { invalid } from "../../lib/errors.ts";
+import { maskedPaths, readonlyPaths } from "../../model/system-paths.ts";
 import type { StartRequest } from "../runtime.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { hostDevices } from "./devices.ts";
@@ -11,22 +12,6 @@ import { seccompFor } from "./seccomp.ts";
 import { readSecurity } from "./security.ts";
 import type { Layers } from "./user.ts";
 
-/** Files that a container may not read, and those that it may not write (moby oci/defaults.go). */
-const masked = [
-  "/proc/asound",
-  "/proc/acpi",
-  "/proc/interrupts",
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/latency_stats",
-  "/proc/timer_list",
-  "/proc/timer_stats",
-  "/proc/sched_debug",
-  "/proc/scsi",
-  "/sys/firmware",
-  "/sys/devices/virtual/powercap",
-];
-const readOnly = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const inits = ["/usr/bin/docker-init", "/usr/bin/tini-static", "/usr/libexec/docker/docker-init"];
 
 /**
@@ -53,8 +38,8 @@ export function buildSpec(request: StartRequest, layers: Layers): OciSpec {
       resources: resourcesOf(spec),
       cgroupsPath: `/tombolo/${id}`,
       sysctl: sysctlsOf(request),
-      maskedPaths: spec.privileged ? [] : masked,
-      readonlyPaths: spec.privileged ? [] : readOnly,
+      maskedPaths: spec.privileged ? [] : maskedPaths,
+      readonlyPaths: spec.privileged ? [] : readonlyPaths,
       ...(mounts.some((m) => m.options.some((o) => /shared|slave/.test(o))) && { rootfsPropagation: "rslave" }),
       ...(!open && {
         seccomp: seccompFor(
