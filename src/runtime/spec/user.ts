@@ -57,7 +57,8 @@ export function findUser(layers: Layers, user: string, groupAdd: readonly string
   const gid = group === "" ? Number(entry?.[3] ?? 0) : groupNumber(group);
   const member =
     group === "" && entry !== undefined ? groups.filter((g) => g[3]?.split(",").includes(entry[0] ?? "")) : [];
-  const additional = [...member.map((g) => Number(g[2])), ...groupAdd.map(groupNumber)];
+  // Without its own group a process could not be kept out by a file's negative group permissions (CVE-2022-36109).
+  const additional = [gid, ...member.map((g) => Number(g[2])), ...groupAdd.map(groupNumber)];
   return {
     ids: { uid: Number(entry?.[2] ?? who), gid, additionalGids: [...new Set(additional)] },
     home: entry?.[5] || "/",
