@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { EngineError, type ErrorClass, system, unavailable } from "../lib/errors.ts";
 import { StoreError } from "../store/store.ts";
 import { CertificateRequestError } from "./identity/csr.ts";
@@ -36,3 +36,28 @@ export function fromWire(error: unknown): EngineError {
 /** The connection broke or did not come about: another manager may answer. */
 export const isLost = (error: unknown) =>
   [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted].includes(ConnectError.from(error).code);
+
+/** Makes a server's errors those of `toWire`. @param failed told of errors whose text does not go over the wire */
+export function explain(failed: (error: unknown, call: string) => void): Interceptor {
+  return (next) => async (request) => {
+    const explained = (error: unknown) => {
+      const said = toWire(error);
+      if (said.code === Code.Internal) failed(error, request.method.localName);
+      return said;
+    };
+    try {
+      const response = await next(request);
+      return response.stream ? { ...response, message: guarded(response.message, explained) } : response;
+    } catch (error) {
+      throw explained(error);
+    }
+  };
+}
+
+async function* guarded<T>(messages: AsyncIterable<T>, explained: (error: unknown) => Error): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw explained(error);
+  }
+}

@@ -1,10 +1,4 @@
-import {
-  type ConnectRouter,
-  createContextKey,
-  createContextValues,
-  type HandlerContext,
-  type Interceptor,
-} from "@connectrpc/connect";
+import { type ConnectRouter, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
 import { constants } from "node:crypto";
 import { once } from "node:events";
@@ -12,7 +6,7 @@ import { createSecureServer, type Http2SecureServer, type Http2Session } from "n
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { NodeId, NodeRole } from "../model/cluster.ts";
-import { toWire } from "./call-errors.ts";
+import { explain, toWire } from "./call-errors.ts";
 import { check } from "./identity/calls.ts";
 import type { Identity } from "./identity/names.ts";
 import { Peers } from "./identity/peer.ts";
@@ -80,7 +74,7 @@ export class ControlServer {
       routes: (router) => parts.routes(router),
       contextValues: (request) => createContextValues().set(facts, this.#callerOf(request)),
       requestGate: (context) => this.#gate(context),
-      interceptors: [this.#explain()],
+      interceptors: [explain((error, call) => parts.failed(error, call))],
       connect: false, // one protocol is enough: less to answer to
       grpcWeb: false,
       readMaxBytes: largest,
@@ -170,32 +164,6 @@ export class ControlServer {
       throw toWire(error);
     }
   }
-
-  #explain(): Interceptor {
-    const explained = (error: unknown, call: string) => {
-      const said = toWire(error);
-      if (said !== error && said.rawMessage === "internal error") this.#parts.failed(error, call);
-      return said;
-    };
-    return (next) => async (request) => {
-      const call = request.method.localName;
-      try {
-        const response = await next(request);
-        if (!response.stream) return response;
-        return { ...response, message: guarded(response.message, (error) => explained(error, call)) };
-      } catch (error) {
-        throw explained(error, call);
-      }
-    };
-  }
 }
 
 const tlsOf = ({ key, certificate, roots }: Credentials) => ({ key, cert: certificate, ca: roots });
-
-async function* guarded<T>(messages: AsyncIterable<T>, explain: (error: unknown) => Error): AsyncIterable<T> {
-  try {
-    yield* messages;
-  } catch (error) {
-    throw explain(error);
-  }
-}

@@ -1,0 +1,84 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { SessionResponseSchema } from "./gen/control_pb.ts";
+import type { Shown } from "./views.ts";
+
+export type Down = MessageInitShape<typeof SessionResponseSchema>;
+type Notice = NonNullable<NonNullable<Down["body"]> & { readonly case: "registered" | "managers" | "standing" }>;
+
+const most = 500; // rows of one message
+
+/**
+ * What is on its way to one node. Rows wait by their keys, the latest each, so a node that reads slowly costs no more than
+ * the rows that it needs; they go out in the order of their last changes.
+ */
+export class Outbox {
+  readonly #rows = new Map<string, Shown>();
+  readonly #notices = new Map<Notice["case"], Notice>();
+  #snapshot = true;
+  #revision = 0;
+  #wake = () => {};
+  #end: { readonly error?: Error } | undefined;
+
+  /** The first time everything that the node needs, then what changed. @param revision of the store's commit */
+  rows(changes: Iterable<Shown>, revision: number): void {
+    for (const change of changes) {
+      const key = `${change.table}/${change.key}`;
+      this.#rows.delete(key);
+      this.#rows.set(key, change);
+    }
+    this.#revision = revision;
+    this.#wake();
+  }
+
+  /** The latest of each kind is sent. */
+  notice(notice: Notice): void {
+    this.#notices.set(notice.case, notice);
+    this.#wake();
+  }
+
+  /** Nothing more is sent; with an error, the stream ends with it. */
+  end(error?: Error): void {
+    this.#end ??= error === undefined ? {} : { error };
+    this.#wake();
+  }
+
+  /** The messages until the end. */
+  async *messages(signal: AbortSignal): AsyncIterable<Down> {
+    const abort = () => this.end();
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    try {
+      while (this.#end === undefined) {
+        const messages = [...this.#take()];
+        for (const message of messages) yield message;
+        if (messages.length === 0)
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+      }
+      if (this.#end.error !== undefined) throw this.#end.error;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  *#take(): Iterable<Down> {
+    const notices = [...this.#notices.values()];
+    const rows = [...this.#rows.values()];
+    const [snapshot, revision] = [this.#snapshot, BigInt(this.#revision)];
+    this.#notices.clear();
+    this.#rows.clear();
+    for (const body of notices) yield { body };
+    if (rows.length === 0 && !snapshot) return;
+    this.#snapshot = false;
+    for (let from = 0; from === 0 || from < rows.length; from += most) {
+      const value = {
+        snapshot: snapshot && from === 0,
+        more: from + most < rows.length,
+        changes: rows.slice(from, from + most),
+        revision,
+      };
+      yield { body: { case: "changes", value } };
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import { forbidden, invalid } from "../lib/errors.ts";
+import { type ClusterNode, type NodeDescription, type NodeId, revised } from "../model/cluster.ts";
+import type { Store } from "../store/store.ts";
+import type { CallerFacts } from "./control-server.ts";
+import { Feed, periodIn } from "./feed.ts";
+import type { Report, SessionRequest } from "./gen/control_pb.ts";
+import { newSwarmId } from "./identity/names.ts";
+import type { Down, Outbox } from "./outbox.ts";
+import { descriptionFromWire } from "./wire.ts";
+
+export interface SessionsParts {
+  readonly store: Store;
+  /** The manager's own id: it holds the sessions. */
+  readonly self: NodeId;
+  /** @returns milliseconds since 1970 */
+  readonly now: () => number;
+  /** @returns what calls it off */
+  readonly after: (milliseconds: number, call: () => void) => () => void;
+  /** Told of what a node has observed. */
+  readonly report?: (node: NodeId, report: Report) => void;
+  /** Told of writes that failed; they are tried again. */
+  readonly failed: (error: unknown) => void;
+}
+
+/** So many periods without a beat make a node down (moby/swarmkit manager/dispatcher: 3 of 5 s). */
+const grace = 3;
+const retryAfter = 1000; // milliseconds
+type Status = ClusterNode["status"];
+
+/** A stream of a node, and the time after it until the node is down. */
+interface Session {
+  readonly id: string;
+  readonly node: NodeId;
+  period: number;
+  lastBeat: number;
+  isDown: boolean;
+  cancel: () => void;
+}
+
+/**
+ * A manager's side of the nodes' streams. Who has a stream says in the node's row that it holds it; a later stream, here or
+ * at another manager, is in the row instead, and what is known of the earlier one counts no more.
+ */
+export class Sessions {
+  readonly #parts: SessionsParts;
+  readonly #feed: Feed;
+  readonly #sessions = new Map<NodeId, Session>();
+
+  constructor(parts: SessionsParts) {
+    this.#parts = parts;
+    this.#feed = new Feed(parts.store.snapshot());
+  }
+
+  /** Follows the store until the signal. Nodes whose streams an earlier process of this manager held have time to come back. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.inherit((holder) => holder === this.#parts.self);
+    for await (const commit of this.#parts.store.watch(signal)) this.#feed.pass(commit);
+    for (const { cancel } of this.#sessions.values()) cancel();
+  }
+
+  /**
+   * Watches over the nodes of managers that are gone: those that come to no other manager in time are down. For the leader,
+   * when it begins and whenever a manager is lost.
+   */
+  inherit(isGone: (holder: NodeId) => boolean): void {
+    for (const { id: node, status } of this.#parts.store.snapshot().list("nodes")) {
+      const { state, session: id, holder } = status;
+      if (state !== "ready" || id === undefined || holder === undefined || !isGone(holder)) continue;
+      if (this.#sessions.get(node)?.id !== id) this.#keep({ ...this.#begun(node), id });
+    }
+  }
+
+  /**
+   * One stream, to its end.
+   * @throws {EngineError} invalid when it does not begin with a registration, forbidden for who is no node
+   */
+  async *serve(caller: CallerFacts, up: AsyncIterable<SessionRequest>, signal: AbortSignal): AsyncIterable<Down> {
+    const node = caller.identity?.nodeId ?? "";
+    const messages = up[Symbol.asyncIterator]();
+    const first = await messages.next();
+    const body = first.done === true ? undefined : first.value.body;
+    if (body?.case !== "register") throw invalid("a session must begin with a registration");
+    const session = this.#begun(node);
+    await this.#register(session, descriptionFromWire(body.value), caller.address);
+    this.#keep(session);
+    const outbox = this.#feed.open(node);
+    void this.#read(session, messages, outbox);
+    try {
+      yield* outbox.messages(signal);
+    } finally {
+      this.#feed.close(node, outbox);
+    }
+  }
+
+  #begun(node: NodeId): Session {
+    const { now, store } = this.#parts;
+    const period = periodIn(store.snapshot());
+    return { id: newSwarmId(), node, period, lastBeat: now(), isDown: false, cancel: () => {} };
+  }
+
+  async #register({ id, node }: Session, description: NodeDescription, address: string): Promise<void> {
+    const { self, now, store } = this.#parts;
+    await store.update((tx) => {
+      const row = tx.get("nodes", node);
+      if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
+      const status: Status = { state: "ready", message: "", address, holder: self, session: id };
+      tx.put("nodes", revised(row, { ...description, status }, now()));
+    });
+  }
+
+  async #read(session: Session, messages: AsyncIterator<SessionRequest>, outbox: Outbox): Promise<void> {
+    try {
+      for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
+        const { body } = next.value;
+        if (body.case === "beat") this.#beat(session);
+        if (body.case === "report") this.#parts.report?.(session.node, body.value);
+      }
+      outbox.end();
+    } catch (error) {
+      // A stream that breaks ends here too: the node has its time to come back.
+      outbox.end(error as Error);
+    }
+  }
+
+  /** A node that was told another period follows it from its next beat on. */
+  #beat(session: Session): void {
+    session.lastBeat = this.#parts.now();
+    session.period = periodIn(this.#parts.store.snapshot());
+    if (session.isDown) void this.#mark(session, "ready", "");
+  }
+
+  #keep(session: Session): void {
+    this.#sessions.get(session.node)?.cancel();
+    this.#sessions.set(session.node, session);
+    this.#wait(session);
+  }
+
+  #deadline({ lastBeat, period }: Session): number {
+    return lastBeat + grace * Math.max(period, periodIn(this.#parts.store.snapshot()));
+  }
+
+  #wait(session: Session): void {
+    const left = this.#deadline(session) - this.#parts.now();
+    session.cancel = this.#parts.after(left, () => {
+      if (this.#parts.now() < this.#deadline(session)) this.#wait(session);
+      else void this.#mark(session, "down", "heartbeat failure"); // moby/swarmkit manager/dispatcher, its text
+    });
+  }
+
+  /** Writes the state, if the stream is still the node's last. */
+  async #mark(session: Session, state: "ready" | "down", message: string): Promise<void> {
+    const { store, now, after, failed } = this.#parts;
+    session.cancel();
+    session.isDown = state === "down";
+    try {
+      const { result: isLast } = await store.update((tx) => {
+        const row = tx.get("nodes", session.node);
+        if (row?.status.session !== session.id) return false;
+        const status: Status = { ...row.status, state, message };
+        if (row.status.state !== state) tx.put("nodes", revised(row, { status }, now()));
+        return true;
+      });
+      if (!isLast && this.#sessions.get(session.node) === session) this.#sessions.delete(session.node);
+      if (isLast && state === "ready") this.#wait(session);
+    } catch (error) {
+      failed(error);
+      session.cancel = after(retryAfter, () => void this.#mark(session, state, message));
+    }
+  }
+}
