@@ -20,10 +20,14 @@ export const tableNames = Object.keys(keys) as TableName[];
 /** The key of a row of that table. */
 export const keyOf = (table: TableName, row: Row) => (keys[table] as KeyOf)(row);
 const indexesOf = (table: TableName) => Object.entries((indexes[table] ?? {}) as Readonly<Record<string, KeyOf>>);
-const emptyTable = (table: TableName): Table => ({
-  rows: ImmutableMap(),
-  indexes: Object.fromEntries(indexesOf(table).map(([name]) => [name, ImmutableMap()])),
-});
+/** Several times as quick as a row at a time. */
+function tableOf(name: TableName, rows: readonly Row[]): Table {
+  const byKey = (some: readonly Row[]): RowsByKey => ImmutableMap(some.map((row) => [keyOf(name, row), row] as const));
+  const index = (valueOf: KeyOf): Index =>
+    ImmutableMap([...Map.groupBy(rows, valueOf)].map(([value, some]) => [value, byKey(some)] as const));
+  const made = indexesOf(name).map(([field, valueOf]) => [field, index(valueOf)] as const);
+  return { rows: byKey(rows), indexes: Object.fromEntries(made) };
+}
 
 /** Sorted once for all snapshots that share the rows: what did not change since keeps its array. */
 const sorted = new WeakMap<RowsByKey, readonly Row[]>();
@@ -48,8 +52,19 @@ export class Rows implements Snapshot {
 
   /** @param rows what the store holds, each with its table */
   static of(revision: number, rows: Iterable<readonly [TableName, Row]>): Rows {
-    const tables = Object.fromEntries(tableNames.map((name) => [name, emptyTable(name)])) as Record<TableName, Table>;
-    for (const [table, row] of rows) tables[table] = withRow(tables[table], table, row);
+    const byTable = Map.groupBy(rows, ([table]) => table);
+    const tables = Object.fromEntries(
+      tableNames.map(
+        (name) =>
+          [
+            name,
+            tableOf(
+              name,
+              (byTable.get(name) ?? []).map(([, row]) => row),
+            ),
+          ] as const,
+      ),
+    ) as Record<TableName, Table>;
     return new Rows(revision, tables);
   }
 

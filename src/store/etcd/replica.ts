@@ -45,9 +45,9 @@ async function pages(client: EtcdClient, layout: Layout): Promise<Listing> {
 
 function listing(found: readonly KeyValue[], layout: Layout, revision: number): Listing {
   const read = found.map((kv) => [kv, layout.read(kv)] as const);
-  const changes = read.flatMap(([, change]) => (change === undefined ? [] : [change]));
+  const rows = read.flatMap(([, change]) => (change?.[1] === undefined ? [] : [[change[0].table, change[1]] as const]));
   const others = read.flatMap(([kv, change]) => (change === undefined ? [kv] : []));
-  return { rows: Rows.of(revision, []).with(changes, revision), others };
+  return { rows: Rows.of(revision, rows), others };
 }
 
 /** The rows in memory, kept current by one watch. Its revision is etcd's: nothing up to it is missing. */
