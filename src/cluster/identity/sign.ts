@@ -80,12 +80,18 @@ export const authorityExtensions = (keyId: Buffer): readonly Buffer[] => [
   extension("subjectKey", element(tag.octetString, keyId)),
 ];
 
-/** Those of a TLS server and client that is no CA, with its DNS names (RFC 5280 4.2.1.6, 4.2.1.12). */
-export const nodeExtensions = (names: readonly string[]): readonly Buffer[] => [
+/** Those of a TLS server and client that is no CA, with its DNS names and IP addresses (RFC 5280 4.2.1.6, 4.2.1.12). */
+export const nodeExtensions = (names: readonly string[], addresses: readonly Buffer[] = []): readonly Buffer[] => [
   extension("constraints", sequence(), critical),
   extension("usage", bitString(7, Buffer.of(0x80)), critical), // digitalSignature
   extension("purpose", serverAndClient),
-  extension("names", sequence(...names.map((name) => element(0x82, Buffer.from(name, "ascii"))))),
+  extension(
+    "names",
+    sequence(
+      ...names.map((name) => element(0x82, Buffer.from(name, "ascii"))),
+      ...addresses.map((address) => element(0x87, address)),
+    ),
+  ),
 ];
 
 /** Names the issuer's key, where an issuer has had two (RFC 5280 4.2.1.1). */

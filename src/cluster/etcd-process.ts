@@ -1,0 +1,197 @@
+import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { request } from "node:https";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { system, unavailable } from "../lib/errors.ts";
+import { type EtcdOptions, etcdFlags, files } from "./etcd-flags.ts";
+import { managerName } from "./identity/names.ts";
+
+/** PEM of etcd's own CA. */
+export interface MemberCredentials {
+  readonly certificate: string;
+  readonly key: string;
+  readonly root: string;
+}
+
+interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+const every = { look: 500, poll: 50, longestPause: 10_000 } as const; // milliseconds
+const patience = { answer: 1000, end: 5000 } as const; // milliseconds
+
+/**
+ * A manager's etcd. It outlives the daemon, which finds it again by its pid and its command line; it is started again
+ * when it ends, and ended for good by `leave`.
+ */
+export class EtcdProcess {
+  readonly #options: EtcdOptions;
+  readonly #log: Log;
+  readonly #stopped = new AbortController();
+  #credentials: MemberCredentials;
+  /** Once only: a member that is started again later must not put out those that joined since. */
+  #isForced: boolean;
+  #watching: Promise<void> | undefined;
+
+  constructor(options: EtcdOptions, credentials: MemberCredentials, log: Log) {
+    this.#options = options;
+    this.#credentials = credentials;
+    this.#isForced = options.beginning.kind === "force-new";
+    this.#log = log;
+  }
+
+  /**
+   * Finds the running etcd or starts it, and looks after it from then on. It may not answer yet: see `ready`.
+   * @throws {EngineError} system when it does not start
+   */
+  async start(): Promise<void> {
+    await mkdir(this.#options.runDirectory, { recursive: true, mode: 0o700 });
+    await this.#writeCredentials();
+    if (await this.#isWished()) this.#log.info({}, "etcd: found running");
+    else await this.#launch();
+    this.#watching = this.#watch();
+  }
+
+  /**
+   * Resolves when etcd answers. It answers none while there is no majority.
+   * @param signal also the time to wait
+   * @throws {EngineError} unavailable when the signal comes first
+   */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (!(await this.#answers())) {
+      if (signal.aborted) throw unavailable("etcd does not answer: too few managers may be online");
+      await sleep(every.poll);
+    }
+    this.#isForced = false;
+  }
+
+  /** etcd reads the files at each new connection; those that are open go on. */
+  async exchange(credentials: MemberCredentials): Promise<void> {
+    this.#credentials = credentials;
+    await this.#writeCredentials();
+  }
+
+  /** Looks no longer; etcd goes on. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#watching;
+  }
+
+  /** Ends etcd and removes its data, certificate and key: the node is no manager any more. */
+  async leave(): Promise<void> {
+    await this.stop();
+    await this.#end();
+    for (const path of [this.#options.dataDirectory, this.#options.runDirectory])
+      await rm(path, { recursive: true, force: true });
+  }
+
+  #path = (name: string) => join(this.#options.runDirectory, name);
+
+  async #writeCredentials(): Promise<void> {
+    for (const name of Object.keys(files) as (keyof typeof files)[]) {
+      const path = this.#path(files[name]);
+      await writeFile(`${path}.new`, this.#credentials[name], { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    }
+  }
+
+  async #watch(): Promise<void> {
+    const { signal } = this.#stopped;
+    for (let pause: number = every.look; !signal.aborted; ) {
+      await sleep(pause, undefined, { signal, ref: false }).catch(() => {});
+      if (signal.aborted || (await this.#pid()) !== undefined) continue;
+      this.#log.warn({}, "etcd ended: starting it again");
+      try {
+        await this.#launch();
+        pause = every.look;
+      } catch (err) {
+        pause = Math.min(pause * 2, every.longestPause);
+        this.#log.warn({ err }, "etcd does not start");
+      }
+    }
+  }
+
+  /** Started, and still there when it has read its flags and files. */
+  async #launch(): Promise<void> {
+    await this.#end();
+    const { lasting, beginning } = etcdFlags(this.#isForced ? this.#options : unforced(this.#options));
+    const logFile = this.#path("etcd.log");
+    const out = openSync(logFile, "a", 0o600);
+    // A session of its own: what ends the daemon's terminal or group does not end it. Variables named ETCD_… would be flags.
+    const env = { PATH: process.env["PATH"] ?? "" };
+    const child = spawn("etcd", [...lasting, ...beginning], {
+      detached: true,
+      stdio: ["ignore", out, out],
+      cwd: "/",
+      env,
+    });
+    closeSync(out);
+    const ended = new Promise<string>((resolve) => {
+      child.once("error", (error) => resolve(error.message));
+      child.once("exit", (status, signal) => resolve(`it ended with ${signal ?? `status ${status}`}; see ${logFile}`));
+    });
+    child.unref();
+    if (child.pid !== undefined) await writeFile(this.#path("etcd.pid"), `${child.pid}\n`);
+    const reason = await Promise.race([ended, this.#listens()]);
+    if (reason !== undefined) throw system(`etcd does not start: ${reason}`);
+  }
+
+  /** Resolves when it answers, or after a second: without a majority it answers none. */
+  async #listens(): Promise<undefined> {
+    for (const end = Date.now() + patience.answer; Date.now() < end; await sleep(every.poll))
+      if (await this.#answers()) return;
+  }
+
+  /** @returns the process's id, while it is one of ours: an id may have gone to another program */
+  async #pid(): Promise<number | undefined> {
+    return (await this.#running())?.pid;
+  }
+
+  async #running(): Promise<{ readonly pid: number; readonly command: readonly string[] } | undefined> {
+    try {
+      const pid = Number(await readFile(this.#path("etcd.pid"), "utf8"));
+      const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0");
+      return command.includes(`--data-dir=${this.#options.dataDirectory}`) ? { pid, command } : undefined;
+    } catch {
+      return undefined; // no file, or no process
+    }
+  }
+
+  async #isWished(): Promise<boolean> {
+    const running = await this.#running();
+    if (running === undefined || this.#isForced) return false;
+    return etcdFlags(this.#options).lasting.every((flag) => running.command.includes(flag));
+  }
+
+  async #end(): Promise<void> {
+    const late = Date.now() + patience.end;
+    for (let pid = await this.#pid(); pid !== undefined; pid = await this.#pid()) {
+      process.kill(pid, Date.now() < late ? "SIGTERM" : "SIGKILL");
+      await sleep(every.poll);
+    }
+    await rm(this.#path("etcd.pid"), { force: true });
+  }
+
+  #answers(): Promise<boolean> {
+    const { certificate, key, root } = this.#credentials;
+    const { clientPort } = this.#options;
+    return new Promise((resolve) => {
+      const tls = { cert: certificate, key, ca: root, servername: managerName, agent: false };
+      const url = `https://127.0.0.1:${clientPort}/health`;
+      const asked = request(url, { ...tls, timeout: patience.answer }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode === 200);
+      });
+      asked.once("timeout", () => asked.destroy());
+      asked.once("error", () => resolve(false)).once("close", () => resolve(false));
+      asked.end();
+    });
+  }
+}
+
+/** etcd goes by its data where it has some: how it began matters no more. */
+const unforced = (options: EtcdOptions): EtcdOptions =>
+  options.beginning.kind === "force-new" ? { ...options, beginning: { kind: "new" } } : options;
