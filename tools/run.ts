@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buildBusybox } from "./busybox-image.ts";
-import { paths, tourLabel } from "./daemon-paths.ts";
+import { ownEngine, paths, tourLabel } from "./daemon-paths.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const env = { ...process.env, DOCKER_HOST: `unix://${paths.socket}` };
@@ -17,7 +17,7 @@ const runs = () => docker("version", "--format", "{{.Server.Version}}").status =
 /** A docker0 of somebody else is left alone: the default bridge gets another name and another subnet. */
 function aroundDockerd(): string[] {
   const link = spawnSync("ip", ["-details", "link", "show", "docker0"], { encoding: "utf8" });
-  if (link.status !== 0 || link.stdout.includes("alias tombolo:")) return [];
+  if (link.status !== 0 || link.stdout.includes(`alias tombolo:${ownEngine() ?? ""}:`)) return [];
   console.log("docker0 belongs to another program, probably dockerd: the default bridge is tombolo0, 172.31.0.1/16.\n");
   return ["--bridge", "tombolo0", "--bip", "172.31.0.1/16"];
 }

@@ -6,7 +6,8 @@ import { spawnSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { paths, tourLabel } from "./daemon-paths.ts";
+import { createKernel } from "../src/kernel/linux-kernel.ts";
+import { ownEngine, paths, tourLabel } from "./daemon-paths.ts";
 
 const env = { ...process.env, DOCKER_HOST: `unix://${paths.socket}` };
 const docker = (...args: string[]) => spawnSync("docker", args, { env, encoding: "utf8" });
@@ -35,15 +36,20 @@ if (others.length > 0) {
   removeTraces();
 }
 
-/** Links with our mark, mounts, empty control groups, and the tables, unless the user has rules of his own in them. */
+/** What has our mark, mounts, empty control groups, and the tables, unless the user has rules of his own in them. */
 function removeTraces(): void {
+  const engine = ownEngine();
+  if (engine === undefined) return;
   const run = (command: string, ...args: string[]) => spawnSync(command, args, { encoding: "utf8" }).stdout ?? "";
-  const links = JSON.parse(run("ip", "-json", "link") || "[]") as { ifname: string; ifalias?: string }[];
-  for (const { ifname, ifalias } of links)
-    if (ifalias?.startsWith("tombolo:") === true) run("ip", "link", "delete", ifname);
+  const kernel = createKernel({ netnsDir: join(paths.execRoot, "netns"), engine });
+  for (const kind of ["link", "parent"] as const)
+    kernel.apply(kernel.list("host", kind).map(({ object }) => ({ verb: "remove", object })));
+  kernel.close();
   for (const family of ["ip", "ip6"]) {
-    const own = run("nft", "-s", "list", "chain", family, "tombolo", "DOCKER-USER").split("\n").slice(2, -3);
-    if (own.length > 0) console.log(`table ${family} tombolo stays: DOCKER-USER has rules of your own`);
+    const table = run("nft", "-s", "list", "table", family, "tombolo");
+    if (!table.includes(`comment "tombolo:${engine}:`)) continue;
+    const own = /chain DOCKER-USER \{\n([^}]*)\}/.exec(table)?.[1]?.trim() ?? "";
+    if (own !== "") console.log(`table ${family} tombolo stays: DOCKER-USER has rules of your own`);
     else run("nft", "delete", "table", family, "tombolo");
   }
   const mounts = lines(readFileSync("/proc/self/mounts", "utf8")).map((line) => line.split(" ")[1] ?? "");

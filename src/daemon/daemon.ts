@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
@@ -8,6 +7,7 @@ import { drivers } from "../drivers/index.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
 import type { Log, Settings } from "../engine/parts.ts";
+import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
@@ -15,7 +15,7 @@ import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
 import { type Config, ConfigError } from "./config.ts";
-import { engineId, groupId, makeRoots, writePidfile } from "./files.ts";
+import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
 import { createHost } from "./host.ts";
 
 export interface Daemon {
@@ -26,7 +26,7 @@ export interface Daemon {
 /**
  * Constructs every part and starts them in order; the only place that does. What was started is stopped again when a
  * later part fails.
- * @throws {ConfigError} when the user must change something; {StoreError} for a file that cannot be opened
+ * @throws {ConfigError}, {EngineError} when the user must change something; {StoreError} for a file that cannot be opened
  */
 export async function startDaemon(config: Config, version: string, log: Log): Promise<Daemon> {
   await using parts = new AsyncDisposableStack();
@@ -35,10 +35,11 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const store = parts.adopt(await openFileStore(join(config.dataRoot, "tombolo.db")), (s) => s.close());
   const settings = settingsOf(config, engineId(config.dataRoot), version);
   const kernel = parts.adopt(
-    createKernel({ netnsDir: join(config.execRoot, "netns"), engine: mark(settings.id) }),
+    createKernel({ netnsDir: join(config.execRoot, "netns"), engine: engineMark(settings.id) }),
     (k) => k.close(),
   );
   checkBridge(kernel, config.bridge);
+  if (config.bip !== undefined) bipSubnet(config.bip);
   const host = createHost(kernel);
   const registry = new Map(Object.entries(drivers));
   const bus = new EventBus();
@@ -58,7 +59,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     dataRoot: config.dataRoot,
     execRoot: config.execRoot,
     ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
-    namespace: `tombolo-${mark(settings.id)}`,
+    namespace: `tombolo-${engineMark(settings.id)}`,
     log,
     insecureRegistries: config.insecureRegistries,
   });
@@ -80,23 +81,26 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     locks: new KeyedLock(),
     log,
   });
+  let isReady = false;
   parts.defer(() => engine.stop());
-  parts.defer(() => runtime.stop());
+  // A start that is refused leaves no program behind that it began; those that it found go on.
+  parts.defer(() => runtime.stop({ end: !isReady }));
   parts.defer(() => dataplane.stop());
-  await Promise.all([runtime.start(), dataplane.start()]);
+  await runtime.start();
+  // Before the data plane, which would make the bridge of former settings once more.
+  await engine.followSettings();
+  await dataplane.start();
   await engine.ensurePredefined();
   await engine.recover();
   for (const warning of host.firewallWarnings()) log.warn({}, warning);
   const api = parts.adopt(createApiServer({ engine, log }), (a) => a.close());
   for (const target of config.hosts)
     await api.listen({ path: target.slice("unix://".length), mode: 0o660, gid: groupId(config.group) });
+  isReady = true;
   log.info({ hosts: config.hosts, version }, "tombolod is ready");
   const started = parts.move();
   return { stop: () => started.disposeAsync() };
 }
-
-/** Short enough for a link's alias and a namespace's name, long enough to tell daemons apart. */
-const mark = (id: string) => createHash("sha256").update(id).digest("hex").slice(0, 12);
 
 function settingsOf(config: Config, id: string, version: string): Settings {
   return {
@@ -119,7 +123,8 @@ function settingsOf(config: Config, id: string, version: string): Settings {
 function checkBridge(kernel: Kernel, name: string): void {
   const link = name === "none" ? undefined : kernel.link("host", name);
   if (link === undefined || link.owner !== undefined) return;
-  const whose = name === "docker0" ? "probably dockerd's" : "not made by this tombolod";
+  const others = name === "docker0" ? "probably dockerd's" : "not made by this tombolod";
+  const whose = link.otherEngine === undefined ? others : "another tombolod's";
   throw new ConfigError(
     `the interface ${name} is there already and ${whose} (${link.type || "no bridge"}). It is left as it is. ` +
       "Start with another name for the default bridge, and another address: tombolod --bridge tombolo0 --bip 172.31.0.1/16; or with none: --bridge none",

@@ -1,9 +1,9 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ConfigError } from "./config.ts";
 
-/** The daemon's name for itself, kept in the data root. It marks what is ours in the kernel. */
+/** The daemon's name for itself, kept in the data root. */
 export function engineId(dataRoot: string): string {
   const path = join(dataRoot, "engine-id");
   const known = readText(path)?.trim();
@@ -13,6 +13,9 @@ export function engineId(dataRoot: string): string {
   renameSync(`${path}.new`, path);
   return id;
 }
+
+/** Marks what is ours in the kernel: short enough for a link's alias, long enough to tell daemons apart. */
+export const engineMark = (id: string) => createHash("sha256").update(id).digest("hex").slice(0, 12);
 
 /** Makes the roots: what is in them is nobody else's to read. */
 export function makeRoots(dataRoot: string, execRoot: string): void {

@@ -6,12 +6,17 @@ import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
 import type { Parts } from "./parts.ts";
-import { ensurePredefined } from "./predefined.ts";
+import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
 import { createSystem } from "./system.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
 export interface RunningEngine extends Engine {
+  /**
+   * Drops the network `bridge` where it was made by other settings than these. Needs the runtime, and comes before the data
+   * plane. @throws {EngineError} conflict while running containers are on it
+   */
+  followSettings(): Promise<void>;
   /** Makes the networks that are always there. Needs the data plane. */
   ensurePredefined(): Promise<void>;
   /** Puts right what broke off or happened while the daemon was away. Before the first call is served. */
@@ -34,6 +39,7 @@ export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
     images: createEngineImages(parts),
     events: parts.bus,
     system: createSystem(parts, new Date().toISOString()),
+    followSettings: () => followSettings(parts),
     ensurePredefined: () => ensurePredefined(parts),
     async recover() {
       await containers.recover();

@@ -5,7 +5,7 @@ import { failpoint } from "../lib/failpoint.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
-import type { Snapshot } from "../store/store.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
@@ -191,15 +191,17 @@ function checkBridgeName(parts: Parts, id: string, spec: NetworkSpec): void {
     );
 }
 
-/** Deletes a network that nobody is on, and waits until the kernel has lost it. */
-export async function deleteNetwork(parts: Parts, id: string): Promise<void> {
-  const { revision } = await parts.store.update((tx) => {
-    const row = tx.get("networks", id);
-    if (row === undefined) return;
-    closePools(tx, id);
-    tx.delete("names", `network|${row.spec.name}`);
-    tx.delete("networks", id);
-  });
+/** Deletes what the store has of a network that nobody is on. */
+export function deleteRows(tx: Transaction, id: string): void {
+  const row = tx.get("networks", id);
+  if (row === undefined) return;
+  closePools(tx, id);
+  tx.delete("names", `network|${row.spec.name}`);
+  tx.delete("networks", id);
+}
+
+async function deleteNetwork(parts: Parts, id: string): Promise<void> {
+  const { revision } = await parts.store.update((tx) => deleteRows(tx, id));
   await removalSettled(parts, [`network:${id}`], revision);
 }
 
@@ -218,9 +220,7 @@ async function removeNetwork(parts: Parts, reference: string): Promise<void> {
       );
     if (network.spec.configOnly && tx.list("networks").some((n) => n.spec.configFrom === network.spec.name))
       throw forbidden(`configuration network "${network.spec.name}" is in use`);
-    tx.delete("names", `network|${network.spec.name}`);
-    closePools(tx, network.id);
-    tx.delete("networks", network.id);
+    deleteRows(tx, network.id);
   });
   failpoint("network.remove.after-store");
   await removalSettled(parts, [`network:${network.id}`], parts.store.snapshot().revision);

@@ -5,7 +5,7 @@ import { conflict, invalid } from "../lib/errors.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Network, NetworkSpec, SubnetSpec } from "../model/network.ts";
 import { removeEndpoint } from "./attachments.ts";
-import { createNetwork, deleteNetwork } from "./networks.ts";
+import { createNetwork, deleteRows } from "./networks.ts";
 import type { Parts, Settings } from "./parts.ts";
 
 const empty = {
@@ -34,16 +34,15 @@ export async function ensurePredefined(parts: Parts): Promise<void> {
     driver: "none",
     ipam: { driver: "default", options: {}, subnets: [] },
   });
-  await followSettings(parts);
   if (settings.bridge !== "none") await ensure(parts, defaultBridge(settings));
 }
 
 /**
- * `--bridge`, `--bip` and `--ip` count at each start: where the network `bridge` was made by others, it is made anew, under
- * the same id. Before containers are looked for: what stands on it of containers that ended meanwhile goes with it.
+ * `--bridge`, `--bip` and `--ip` count at each start: where the network `bridge` was made by others, its rows go, and it is
+ * made anew under the same id. What stands on it of containers that ended meanwhile goes with it.
  * @throws {EngineError} conflict while running containers are on it
  */
-async function followSettings(parts: Parts): Promise<void> {
+export async function followSettings(parts: Parts): Promise<void> {
   const rows = parts.store.snapshot();
   const known = rows.get("names", `network|bridge`);
   const network = known && rows.get("networks", known.id);
@@ -64,8 +63,8 @@ async function followSettings(parts: Parts): Promise<void> {
   }
   await parts.store.update((tx) => {
     for (const endpoint of endpoints) removeEndpoint(tx, endpoint.id);
+    deleteRows(tx, network.id);
   });
-  await deleteNetwork(parts, network.id);
 }
 
 function isAsSet(network: Network, pools: readonly AddressPool[], settings: Settings): boolean {

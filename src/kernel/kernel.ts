@@ -38,6 +38,8 @@ export interface LinkState {
   /** `bridge`, `vlan` …; `""` for hardware. */
   readonly type: string;
   readonly owner?: string;
+  /** Set when it has the mark of another engine. */
+  readonly otherEngine?: string;
   readonly up: boolean;
   /** False when the cable is out, or what it stands on is down. */
   readonly carrier: boolean;

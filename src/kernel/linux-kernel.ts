@@ -137,7 +137,8 @@ function describeLink(realm: Realm | undefined, engine: string, name: string): R
   const mark = readMark(link.alias);
   const { index, type, up, carrier, promiscuous, mtu, mac } = link;
   const state = { name: link.name, index, type, up, carrier, promiscuous, mtu, mac };
-  return { ...state, ...(mark?.engine === engine && { owner: mark.owner }) };
+  if (mark === undefined) return state;
+  return mark.engine === engine ? { ...state, owner: mark.owner } : { ...state, otherEngine: mark.engine };
 }
 
 function watchHost(realms: Realms, watches: Set<() => void>, onEvent: (event: KernelEvent) => void): () => void {

@@ -58,10 +58,9 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       await images.recover();
       await processes.reopenLogs();
     },
-    async stop() {
+    async stop({ end }) {
       events.stop();
-      containerd?.stop();
-      loggerSupervised.stop();
+      await Promise.all([containerd?.stop({ end }), loggerSupervised.stop({ end })]);
       logger.close();
       client.close();
     },

@@ -1,4 +1,5 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -21,11 +22,12 @@ export interface Program {
 export interface Supervised {
   /** Resolves when the program answers at its socket. */
   start(): Promise<void>;
-  /** Looks no longer; the program goes on. */
-  stop(): void;
+  /** Looks no longer. The program goes on, but for one that was begun here when `end`. */
+  stop(options: { readonly end: boolean }): Promise<void>;
 }
 const startPatience = 20_000; // milliseconds
 const checkEvery = 500; // milliseconds
+const endPatience = 5000; // milliseconds
 
 /**
  * Starts a program, or finds the one that an earlier daemon started, and starts it again whenever it is gone.
@@ -33,38 +35,61 @@ const checkEvery = 500; // milliseconds
  */
 export function supervise(program: Program, log: Log, onBack: () => void): Supervised {
   let stopped = false;
+  let begun: ChildProcess | undefined;
+  let starting = Promise.resolve();
+  const begin = () => launch(program, (child) => (begun = child));
   async function watch(): Promise<void> {
     while (!stopped) {
       await sleep(checkEvery, undefined, { ref: false });
       if (stopped || isAlive(program)) continue;
       log.warn({ program: program.name }, "a program of ours ended: starting it again");
       try {
-        await launch(program);
+        await begin();
         if (!stopped) onBack();
       } catch (err) {
         log.warn({ err, program: program.name }, "it did not start");
       }
     }
   }
+  async function find(): Promise<void> {
+    if (isAlive(program) && (await answers(program.socket))) log.info({ program: program.name }, "found running");
+    else await begin();
+    void watch();
+  }
   return {
-    async start() {
-      if (isAlive(program) && (await answers(program.socket))) log.info({ program: program.name }, "found running");
-      else await launch(program);
-      void watch();
+    start() {
+      starting = find();
+      return starting;
     },
-    stop() {
+    async stop({ end }) {
       stopped = true;
+      if (!end) return;
+      await starting.catch(() => {}); // the caller of start was told
+      if (begun !== undefined) await ended(begun);
+      if (begun !== undefined) rmSync(program.pidfile, { force: true });
     },
   };
 }
 
-async function launch(program: Program): Promise<void> {
+/** Asks a program to end, and ends it when it takes long. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
+  const gone = once(child, "exit");
+  child.kill("SIGTERM");
+  const late = setTimeout(() => child.kill("SIGKILL"), endPatience);
+  await gone;
+  clearTimeout(late);
+}
+
+async function launch(program: Program, onBegun: (child: ChildProcess) => void): Promise<void> {
   endOld(program);
   rmSync(program.socket, { force: true });
   const [file, ...args] = program.command;
   const out = openSync(program.logFile, "a", 0o600);
   // A session of its own: what ends the daemon's terminal or group does not end it.
   const child = spawn(file, args, { detached: true, stdio: ["ignore", out, out], cwd: "/" });
+  onBegun(child);
   closeSync(out);
   let failed: Error | undefined;
   child.once("error", (error) => {

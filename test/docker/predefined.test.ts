@@ -40,16 +40,25 @@ describe("the default bridge follows the settings of each start", () => {
     assert.match(await docker("exec a ip addr"), /inet 172\.17\.0\.2\/16/);
   });
 
-  it("a docker0 that somebody else made meanwhile is left alone", async () => {
+  it("a docker0 that somebody else made meanwhile is left alone, as after a boot", async () => {
+    await docker("run -d --name b busybox sleep 1d");
+    const pid = Number(await docker("inspect -f {{.State.Pid}} b"));
     await host().stopDaemon();
+    process.kill(pid, "SIGKILL");
     host().here("ip", "link", "delete", "docker0");
     host().here("ip", "link", "add", "docker0", "type", "bridge");
     await assert.rejects(host().startDaemon(), /docker0 is there already and probably dockerd's/);
+    host().here("ip", "link", "set", "docker0", "alias", "tombolo:0123456789ab:network:x");
+    await assert.rejects(host().startDaemon(), /docker0 is there already and another tombolod's \(bridge\)/);
+    const link = host().here("ip", "-details", "link", "show", "docker0");
     await host().startDaemon({}, ["--bridge", "tombolo0", "--bip", "172.31.0.1/16"]);
     await docker("run -d --name a busybox sleep 1d");
+    assert.equal(host().here("ip", "-details", "link", "show", "docker0"), link);
+    assert.equal(host().here("ip", "address", "show", "docker0").includes("inet "), false);
     assert.equal(host().here("ip", "-o", "link", "show", "master", "docker0"), "");
+    assert.equal(await docker("inspect -f {{.State.Status}} b"), "exited");
     assert.match(await docker("exec a ip addr"), /inet 172\.31\.0\.2\/16/);
-    await docker("rm -f a");
+    await docker("rm -f a b");
     host().here("ip", "link", "delete", "docker0");
     await restart();
   });

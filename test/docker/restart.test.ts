@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestHost, useHost } from "../support/daemon.ts";
+import { processesOf } from "../support/leftovers.ts";
 
 const status = "{{.State.Status}} {{.State.ExitCode}}";
 
@@ -181,6 +182,17 @@ describe("what the daemon refuses to start with", () => {
     await host.stopDaemon();
     host.here("ip", "link", "del", "docker0");
     host.here("ip", "link", "del", "tombolo0");
+  });
+
+  it("a start that is refused ends the programs that it began", async () => {
+    const other = await TestHost.prepare({ args: ["-H", "unix:///no/such/directory/docker.sock"] });
+    try {
+      const before = processesOf(other.directory).lines;
+      await assert.rejects(other.startDaemon(), /no\/such\/directory/);
+      assert.deepEqual(processesOf(other.directory).lines, before);
+    } finally {
+      await other.stop();
+    }
   });
 
   it("a second daemon with the same roots", async () => {
