@@ -25,7 +25,8 @@ export interface Supervised {
   /** Looks no longer. The program goes on, but for one that was begun here when `end`. */
   stop(options: { readonly end: boolean }): Promise<void>;
 }
-const startPatience = 20_000; // milliseconds
+/** Milliseconds. A containerd that ends is noticed at once; one on an emulated, busy processor takes up to 25 s. */
+const startPatience = 60_000;
 const checkEvery = 500; // milliseconds
 const endPatience = 5000; // milliseconds
 

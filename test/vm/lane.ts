@@ -65,10 +65,10 @@ export class Lane {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(new Error(`not up after ${bootPatience} ms`)), bootPatience);
     try {
-      await Promise.race([late.promise, ...[Promise.all(this.hosts.map((host) => host.ready))]]);
+      await Promise.race([late.promise, Promise.all(this.hosts.map((host) => host.ready))]);
     } catch (error) {
-      const { stdout } = await this.segment.run(["sh", "-c", "tail -n 20 *.log *.console"]);
-      throw new Error(`${(error as Error).message}\n${stdout}`, { cause: error });
+      const consoles = await this.segment.sh("tail -n 20 *.log *.console").catch(() => "");
+      throw new Error(`${(error as Error).message}\n${consoles}`, { cause: error });
     } finally {
       clearTimeout(timer);
     }

@@ -2,7 +2,7 @@
  * First process of a lane's namespaces: makes the segment and its hosts, then runs commands in it. When its lane is gone, it
  * ends, and the kernel ends and removes everything else in the namespaces.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
@@ -20,25 +20,25 @@ export const firstStream = 3;
 /** A memory file system is mounted here, in the lane's mount namespace alone: on the disk it stays empty. */
 const scratch = join(kernelDirectory, "scratch");
 
-/** File systems of disks: what is mounted below the root from them is shown to the guests too. */
-const diskTypes = ["ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay"];
+const diskTypes = ["ext4", "xfs", "btrfs", "zfs", "f2fs"];
 const mounts = () =>
   readFileSync("/proc/self/mountinfo", "utf8")
     .trim()
     .split("\n")
-    .map((line) => ({ path: line.split(" ")[4] ?? "", type: / - (\S+)/.exec(line)?.[1] ?? "" }));
+    .map((line) => line.split(" "))
+    .map((words) => ({ root: words[3], path: words[4] ?? "", type: words[words.indexOf("-") + 1] ?? "" }));
 
-/** The machine's root, read-only. */
+/** The machine's root, read-only, with the disks that are mounted below it. */
 function shareRoot(): void {
   const readOnly = (from: string, to: string) => {
     execFileSync("mount", ["--bind", from, to]);
     execFileSync("mount", ["-o", "remount,bind,ro", to]);
   };
-  // Other programs' namespaces and containers must not live on here when they end.
+  // Other programs' namespaces and containers must not live on here when they end. They may be ending now.
   const others = mounts().filter(({ path, type }) => type === "nsfs" || path.endsWith("/rootfs"));
-  if (others.length > 0) execFileSync("umount", ["-l", ...others.map(({ path }) => path)]);
+  if (others.length > 0) spawnSync("umount", ["-l", ...others.map(({ path }) => path)]);
   mkdirSync(scratch, { recursive: true });
-  const disks = mounts().filter(({ path, type }) => path !== "/" && diskTypes.includes(type));
+  const disks = mounts().filter(({ root, path, type }) => root === "/" && path !== "/" && diskTypes.includes(type));
   execFileSync("mount", ["-t", "tmpfs", "-o", "mode=700", "lane", scratch]);
   mkdirSync(join(scratch, "root"));
   readOnly("/", join(scratch, "root"));

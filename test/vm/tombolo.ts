@@ -5,10 +5,11 @@ import type { Lane } from "./lane.ts";
 import type { Station } from "./station.ts";
 
 const patience = 240_000; // milliseconds: under emulation everything takes fifteen times as long
-const env = { DOCKER_HOST: "unix:///run/tombolo/docker.sock" };
 
 /** A host of a lane with tombolod and the image busybox. */
 export class TomboloHost {
+  /** For the docker client. */
+  static readonly env = { DOCKER_HOST: "unix:///run/tombolo/docker.sock" };
   readonly host: Station;
   constructor(host: Station) {
     this.host = host;
@@ -33,11 +34,11 @@ export class TomboloHost {
   }
   /** Runs a shell line. @returns what it printed @throws when it fails */
   sh(line: string): Promise<string> {
-    return this.host.sh(line, { env, timeout: patience });
+    return this.host.sh(line, { env: TomboloHost.env, timeout: patience });
   }
   /** Runs a docker command that may fail. */
   try(line: string): ReturnType<Station["run"]> {
-    return this.host.run(["sh", "-c", `docker ${line}`], { env, timeout: patience });
+    return this.host.run(["sh", "-c", `docker ${line}`], { env: TomboloHost.env, timeout: patience });
   }
   /** True when a ping from that container is answered within two seconds. */
   async reaches(container: string, address: string): Promise<boolean> {
