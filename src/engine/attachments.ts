@@ -1,26 +1,15 @@
-import { createHash } from "node:crypto";
 import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid } from "../lib/errors.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
-import type { EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
+import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import type { Prepared } from "./lan-addresses.ts";
 import { networkNamed } from "./lookup.ts";
 import { placePorts, type PortChoice } from "./ports.ts";
-
-/**
- * A locally administered unicast address from what is the container's alone: never from its IP address, which is used
- * again while neighbours still remember the old owner.
- */
-export function macOf(identity: string): MacAddress {
-  const bytes = createHash("sha256").update(identity).digest().subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return [...bytes].map((b) => b.toString(16).padStart(2, "0")).join(":");
-}
 
 /** A network whose containers find each other by name. */
 export const hasResolver = (network: Network) => !network.predefined;

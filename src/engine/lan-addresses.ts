@@ -7,7 +7,6 @@ import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
 import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
 import type { Network } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
-import { macOf } from "./attachments.ts";
 import { linkOf } from "./lan-networks.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
@@ -227,3 +226,13 @@ interface Kept {
 
 const inUse = (address: IpAddress, holder: MacAddress, link: string) =>
   `Address already in use: ${address} belongs to ${holder} on the LAN of ${link} (asked there; -o address_probe=false does not ask)`;
+
+/**
+ * A locally administered unicast address from what is the container's alone: never from its IP address, which is used
+ * again while neighbours still remember the old owner.
+ */
+function macOf(identity: string): MacAddress {
+  const bytes = createHash("sha256").update(identity).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return [...bytes].map((b) => b.toString(16).padStart(2, "0")).join(":");
+}
