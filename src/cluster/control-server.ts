@@ -1,4 +1,10 @@
-import { type ConnectRouter, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import {
+  type ConnectRouter,
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
 import { constants } from "node:crypto";
 import { once } from "node:events";
@@ -45,6 +51,8 @@ type Request = Parameters<NonNullable<ConnectNodeAdapterOptions["contextValues"]
 const facts = createContextKey<CallerFacts>({ identity: undefined, address: "" });
 /** Who makes the call at hand. */
 export const callerOf = (context: Pick<HandlerContext, "values">): CallerFacts => context.values.get(facts);
+/** Says who makes a call: for calls that come another way than over this port. */
+export const asCaller = (values: ContextValues, caller: CallerFacts): ContextValues => values.set(facts, caller);
 
 interface Known {
   readonly opened: number;
@@ -72,7 +80,7 @@ export class ControlServer {
     this.#peers = new Peers(credentials.roots, clusterId);
     const handler = connectNodeAdapter({
       routes: (router) => parts.routes(router),
-      contextValues: (request) => createContextValues().set(facts, this.#callerOf(request)),
+      contextValues: (request) => asCaller(createContextValues(), this.#callerOf(request)),
       requestGate: (context) => this.#gate(context),
       interceptors: [explain((error, call) => parts.failed(error, call))],
       connect: false, // one protocol is enough: less to answer to
@@ -83,10 +91,7 @@ export class ControlServer {
     const options = {
       requestCert: true,
       rejectUnauthorized: false, // hosts that join have none: the gate denies them the rest
-      minVersion: "TLSv1.3",
       handshakeTimeout: patience.handshake,
-      // A ticket would carry the certificate's verdict past its expiry.
-      secureOptions: constants.SSL_OP_NO_TICKET,
       settings: { maxConcurrentStreams: 100 },
     } as const;
     this.#server = createSecureServer({ ...options, ...tlsOf(credentials) }, handler);
@@ -105,7 +110,7 @@ export class ControlServer {
   /** From now on connections get this certificate, and all callers are measured by these roots; open ones that fit go on. */
   exchange(credentials: Credentials): void {
     this.#peers = new Peers(credentials.roots, this.#clusterId);
-    this.#server.setSecureContext({ minVersion: "TLSv1.3", ...tlsOf(credentials) });
+    this.#server.setSecureContext(tlsOf(credentials));
     this.look();
   }
 
@@ -166,4 +171,11 @@ export class ControlServer {
   }
 }
 
-const tlsOf = ({ key, certificate, roots }: Credentials) => ({ key, cert: certificate, ca: roots });
+const tlsOf = ({ key, certificate, roots }: Credentials) => ({
+  key,
+  cert: certificate,
+  ca: roots,
+  minVersion: "TLSv1.3" as const,
+  // A ticket would carry what was thought of a certificate past its expiry.
+  secureOptions: constants.SSL_OP_NO_TICKET,
+});

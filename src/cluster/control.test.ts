@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { after, describe, it } from "node:test";
+import { connect as connectTls } from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
 import { invalid } from "../lib/errors.ts";
 import type { NodeRole } from "../model/cluster.ts";
@@ -12,7 +13,7 @@ import { dial } from "./dial.ts";
 import { Join, Manager, Node } from "./gen/control_pb.ts";
 import { type Authority, finishRotation, startRotation, trustBundle } from "./identity/authority.ts";
 import { allowed, type CallName, type Caller } from "./identity/calls.ts";
-import { newSwarmId } from "./identity/names.ts";
+import { managerName, newSwarmId } from "./identity/names.ts";
 import { createRoot } from "./identity/root.ts";
 import { clusterId, hour, newAuthority, node, type Node as Holder } from "./identity/testing.ts";
 import { digestOf } from "./identity/token.ts";
@@ -28,6 +29,7 @@ after(async () => {
 });
 
 interface Wish {
+  readonly now?: () => number;
   readonly standing?: (id: string) => NodeRole | undefined;
   readonly root?: string;
   readonly credentials?: ReturnType<typeof credentialsOf>;
@@ -70,7 +72,8 @@ async function serve(wish: Wish = {}) {
     });
   };
   const standing = wish.standing ?? (() => "manager");
-  const parts = { routes, standing, failed: (error: unknown) => failures.push(error) };
+  const { now = Date.now } = wish;
+  const parts = { routes, standing, now, failed: (error: unknown) => failures.push(error) };
   const server = new ControlServer(wish.credentials ?? credentialsOf(self), clusterId, parts);
   const { port } = await server.listen("127.0.0.1", 0);
   open.push(server);
@@ -227,6 +230,42 @@ describe("a connection that may be no more is cut within 5 s", () => {
     await assert.rejects(session.ended, { class: "unavailable" });
     assert.ok(Date.now() - since < 2500 + 5000);
   });
+});
+
+it("a stranger stays for half a minute, and 512 are enough", async () => {
+  let late = 0;
+  const { address, server } = await serve({ now: () => Date.now() + late });
+  const strangers = [];
+  for (let n = 0; n < 512; n++) strangers.push(await dial(address, { ca: roots }, signal));
+  const more = await dial(address, { ca: roots }, signal).catch(() => undefined);
+  await sleep(50);
+  assert.ok(more?.isUp() !== true && strangers.every(({ isUp }) => isUp()));
+  const session = await openSession(clientOf([address], node(authority)));
+  late = 31_000;
+  server.look();
+  await sleep(100);
+  assert.ok(strangers.every(({ isUp }) => !isUp()));
+  session.stop();
+  await session.ended;
+});
+
+it("speaks TLS 1.3 and resumes no session, also after an exchange", async () => {
+  const { port, server } = await serve();
+  const { key, cert } = node(authority);
+  const place = { port, host: "127.0.0.1", servername: managerName, ALPNProtocols: ["h2"] };
+  const options = { ...place, ca: roots, key, cert };
+  for (let n = 0; n < 2; n++) {
+    const old = connectTls({ ...options, maxVersion: "TLSv1.2" });
+    await assert.rejects(once(old, "secureConnect"), /version/);
+    const first = connectTls(options).on("error", () => {});
+    const [session] = (await once(first, "session")) as [Buffer];
+    const second = connectTls({ ...options, session }).on("error", () => {});
+    await once(second, "secureConnect");
+    const seen = [second.getProtocol(), second.isSessionReused()];
+    for (const socket of [first, second]) socket.destroy();
+    assert.deepEqual(seen, ["TLSv1.3", false]);
+    server.exchange(credentialsOf(self));
+  }
 });
 
 it("certificate and roots are exchanged while streams go on; once the old root is gone, so are its nodes", async () => {

@@ -17,6 +17,7 @@ import { digestOf, formatToken, newSecret } from "./identity/token.ts";
 import { joinService, renewCertificate } from "./join.ts";
 import { description, newCluster, newNode } from "./testing.ts";
 import { descriptionToWire } from "./wire.ts";
+import { WrongTokens } from "./wrong-tokens.ts";
 
 const signal = AbortSignal.timeout(60_000);
 const ends: (() => unknown)[] = [];
@@ -158,4 +159,17 @@ it("a node renews its certificate by its own, with the role of its row; a remove
   await m.change((tx) => tx.delete("nodes", joined.nodeId));
   await assert.rejects(client.renewCertificate({ csr: createRequest(newKey()) }));
   assert.equal(m.nodes().length, 1);
+});
+
+it("counts wrong tokens by address, of IPv6 by the host's /64", () => {
+  let time = 0;
+  const wrong = new WrongTokens(() => time);
+  for (let n = 0; n < 5; n++) wrong.add(`2001:db8:0:1::${n}`);
+  assert.throws(() => wrong.check("2001:db8:0:1:ffff::1"), { code: Code.ResourceExhausted });
+  for (const other of ["2001:db8:0:2::1", "192.0.2.1"]) wrong.check(other);
+  time = 10_000;
+  wrong.check("2001:db8:0:1::1");
+  for (let n = 0; n < 10_000; n++) wrong.add(`10.0.${n >> 8}.${n & 255}`);
+  wrong.add("2001:db8:0:1::1"); // it was forgotten: memory is bounded
+  wrong.check("2001:db8:0:1::1");
 });
