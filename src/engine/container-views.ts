@@ -39,6 +39,8 @@ export function createContainerViews(
   return {
     async list(filters, { all, limit }) {
       checkFilters(filters, listFilters);
+      const wrong = filters.get("status")?.find((v) => !statuses.includes(v));
+      if (wrong !== undefined) throw invalid(`invalid filter 'status=${wrong}'`);
       const snapshot = rows();
       const wide = all || limit > 0 || filters.has("status") || filters.has("exited");
       const found = snapshot
@@ -89,10 +91,7 @@ function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
     passesFilters(filters, {
       id: (v) => c.id.startsWith(v),
       name: (v) => nameFits(`/${c.name}`, v) || nameFits(c.name, v),
-      status: (v) => {
-        if (!statuses.includes(v)) throw invalid(`invalid filter 'status=${v}'`);
-        return c.state.status === v;
-      },
+      status: (v) => c.state.status === v,
       exited: (v) => !isRunning(c) && c.state.status !== "created" && c.state.exitCode === Number(v),
       ancestor: (v) =>
         c.spec.image === v ||

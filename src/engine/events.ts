@@ -29,7 +29,7 @@ export class EventBus implements Events {
       wake();
     };
     this.#listeners.add(listener);
-    const timer = until === undefined ? undefined : setTimeout(() => wake(), Math.max(0, until - Date.now()));
+    const stopClock = until === undefined ? () => {} : atTime(until, () => wake());
     const onAbort = () => wake();
     signal.addEventListener("abort", onAbort);
     try {
@@ -45,9 +45,23 @@ export class EventBus implements Events {
     } finally {
       this.#listeners.delete(listener);
       signal.removeEventListener("abort", onAbort);
-      clearTimeout(timer);
+      stopClock();
     }
   }
+}
+
+const longestTimer = 2 ** 31 - 1; // milliseconds
+
+/** Calls `then` at a time, milliseconds since 1970, and never a moment before. @returns a function that calls it off */
+function atTime(time: number, then: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  const look = () => {
+    const left = Math.ceil(time - Date.now());
+    if (left <= 0) then();
+    else timer = setTimeout(look, Math.min(left, longestTimer));
+  };
+  timer = setTimeout(look, 0);
+  return () => clearTimeout(timer);
 }
 
 const millis = (event: EngineEvent) => Number(event.timeNano / 1_000_000n);

@@ -7,6 +7,7 @@ import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
+import { isRunning } from "./containers.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import { containerNamed, networkNamed } from "./lookup.ts";
@@ -273,8 +274,8 @@ async function connect(
     const endpointId = randomBytes(32).toString("hex");
     const attachments = [...container.attachments, attachment];
     const choices = await portChoices(parts, container, [attachment]);
-    const isRunning = parts.store.snapshot().get("sandboxes", id) !== undefined;
-    const { revision } = await parts.addresses.prepared(container, isRunning ? [attachment] : [], ([prepared]) => {
+    const hasSandbox = parts.store.snapshot().get("sandboxes", id) !== undefined;
+    const { revision } = await parts.addresses.prepared(container, hasSandbox ? [attachment] : [], ([prepared]) => {
       failpoint("network.connect.before-store");
       return parts.store.update((tx) => {
         const row = tx.get("containers", id) ?? container;
@@ -355,7 +356,7 @@ async function takeOff(
 async function disconnect(parts: Parts, reference: string, name: string, force: boolean): Promise<void> {
   const rows = parts.store.snapshot();
   const network = networkNamed(rows, reference);
-  const container = containerNamed(rows, name);
+  const container = toDisconnect(rows, name, force);
   if (network.spec.driver === "host")
     throw invalid("cannot disconnect container from host network - container was created in host network mode");
   await parts.locks.run(container.id, async () => {
@@ -364,12 +365,24 @@ async function disconnect(parts: Parts, reference: string, name: string, force: 
     const attachments = current.attachments.filter(
       (a) => !names.includes(a.network) && !(a.network === "default" && network.spec.name === "bridge"),
     );
-    if (attachments.length === current.attachments.length && !force)
-      throw system(`container ${current.id} is not connected to network ${network.spec.name}`);
+    if (attachments.length === current.attachments.length) {
+      const text = isRunning(current) ? "network" : "the network";
+      throw system(`container ${current.id} is not connected to ${text} ${network.spec.name}`);
+    }
     failpoint("network.disconnect.before-store");
     await takeOff(parts, current, attachments, network);
     publish(parts, "disconnect", network.id, network.spec, current.id);
   });
+}
+
+/** By force an endpoint without a container could be taken off: here there are none (moby daemon/network.go ForceEndpointDelete). */
+function toDisconnect(rows: Snapshot, name: string, force: boolean): Container {
+  try {
+    return containerNamed(rows, name);
+  } catch (error) {
+    const isGone = error instanceof EngineError && error.class === "not-found";
+    throw force && isGone ? notFound(`endpoint ${name} not found`) : error;
+  }
 }
 
 /** Tells `docker events` that a container came onto its networks, or left them. */
@@ -382,6 +395,7 @@ export function publishAttachments(parts: Parts, container: Container, action: "
 }
 
 function publish(parts: Parts, action: string, id: string, spec: NetworkSpec, container?: string): void {
-  const attributes = { name: spec.name, type: spec.driver, ...(container !== undefined && { container }) };
+  const type = spec.driver === "none" ? "null" : spec.driver;
+  const attributes = { name: spec.name, type, ...(container !== undefined && { container }) };
   parts.bus.publish({ type: "network", action, id, attributes });
 }

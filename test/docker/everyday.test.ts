@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { useHost } from "../support/daemon.ts";
 
 describe("what people do every day", () => {
@@ -18,6 +19,18 @@ describe("what people do every day", () => {
       assert.equal(await docker("inspect -f {{.State.Status}} k"), "exited");
       await docker("rm k");
     }
+  });
+
+  it("docker kill ends a paused container, too; docker wait is told of a forced removal", async () => {
+    await docker("run -d --name k busybox sleep 1d");
+    await docker("pause k");
+    await docker("kill k");
+    assert.equal(await docker("inspect -f {{.State.ExitCode}} k"), "137");
+    await docker("start k");
+    const waiting = docker("wait k");
+    await sleep(300);
+    await docker("rm -f k");
+    assert.equal(await waiting, "137");
   });
 
   it("nobody is on a configuration network", async () => {
@@ -71,6 +84,22 @@ describe("what people do every day", () => {
       "network disconnect",
       "container destroy",
     ]);
+    await docker("run -i --rm --name b --network none busybox true");
+    await docker("tag busybox:latest t1:1");
+    const later = (Date.now() / 1000 + 0.2).toFixed(3);
+    const names = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}";
+    const more = await host().docker("events", "--since", until, "--until", later, "--format", names);
+    assert.deepEqual(more.replaceAll("<no value>", "").replaceAll(/ +$/gm, "").split("\n"), [
+      "container create b",
+      "container attach b",
+      "network connect none null",
+      "container start b",
+      "container die b",
+      "network disconnect none null",
+      "container destroy b",
+      "image tag t1:1",
+    ]);
+    await docker("rmi t1:1");
   });
 
   it("published ports of a container on the host's network are discarded, and the user is told", async () => {
@@ -84,8 +113,24 @@ describe("what people do every day", () => {
       ["network create --subnet 10.9.9.9/32 net", /it has no room for a gateway and a container/],
       ["network create -o foo=bar net", /unknown option "foo" for the bridge driver$/m],
       ["ps --filter status=foo", /invalid filter 'status=foo'/],
+      [
+        "run --network container:a --mac-address 02:42:ac:11:00:05 busybox true",
+        /conflicting options: mac-address and the/,
+      ],
+      ["network disconnect -f bridge nope", /endpoint nope not found/],
+      ["network disconnect bridge nope", /No such container: nope/],
+      ["volume create a", /create a: volume name is too short, names should be at least two alphanumeric characters/],
+      ["run --rm --sysctl net.bogus=1 busybox true", /sysctl net\.bogus=1: this kernel has no such key here/],
+      ["run --rm --sysctl net.ipv4.ip_forward=x busybox true", /ip_forward=x: the kernel does not take this value/],
     ];
-    await docker("run -d --name a busybox true");
+    assert.match(await refused("ps --filter status=foo"), /invalid filter/); // even without containers
+    await docker("run -d --name a busybox sleep 1d");
+    await docker("network create one");
+    for (const flags of ["", "-f "])
+      assert.match(
+        await refused(`network disconnect ${flags}one a`),
+        /container [0-9a-f]+ is not connected to network one/,
+      );
     for (const [line, text] of cases) assert.match(await refused(line), text);
   });
 });

@@ -19,6 +19,11 @@ test("network modes conflict with what they cannot have (Docker's texts)", async
     [{ ExposedPorts: { "80/tcp": {} } }, {}, "conflicting options: port exposing and the container type network mode"],
     [{ MacAddress: "02:42:ac:11:00:05" }, {}, "conflicting options: mac-address and the network mode"],
     [
+      { NetworkingConfig: { EndpointsConfig: { "container:other": { MacAddress: "02:42:ac:11:00:05" } } } },
+      {},
+      "conflicting options: mac-address and the network mode",
+    ],
+    [
       { NetworkingConfig: { EndpointsConfig: { n: {} } } },
       {},
       "container sharing network namespace with another container or host cannot be connected to any other network",

@@ -28,6 +28,7 @@ export function readNetworking(body: CreateBody, version: number): Networking {
   const asked = body.HostConfig?.NetworkMode ?? "";
   const mode = asked === "" || asked === "default" ? "bridge" : asked;
   checkMode(body, mode);
+  checkMac(body, mode);
   const named = readEndpoints(body, mode, version);
   const mac = withMac(body, mode, named, version);
   const sysctls = withSysctls(body.HostConfig?.Sysctls ?? {}, mode, mac.endpoints, version);
@@ -63,6 +64,13 @@ function checkMode(body: CreateBody, mode: string): void {
   ];
   const found = conflicts.find(([given]) => given);
   if (found !== undefined) throw invalid(`conflicting options: ${found[1]}`);
+}
+
+/** Clients before API 1.44 and later ones say it in two places. */
+function checkMac(body: CreateBody, mode: string): void {
+  const endpoints = Object.values(body.NetworkingConfig?.EndpointsConfig ?? {});
+  if (!hasNetworks(mode) && (body.MacAddress || endpoints.some((settings) => settings?.MacAddress)))
+    throw invalid("conflicting options: mac-address and the network mode");
 }
 
 /** The endpoints by network name; `default` stands for the network mode. */
@@ -111,7 +119,6 @@ function withMac(
     return { endpoints: Object.fromEntries(bare) as Endpoints, warnings: [] };
   }
   if (mac === "") return { endpoints, warnings: [] };
-  if (!hasNetworks(mode)) throw invalid("conflicting options: mac-address and the network mode");
   const changed = change(endpoints, mode, version, (settings) => {
     if (version >= 44 && settings.MacAddress && settings.MacAddress !== mac)
       throw invalid(

@@ -9,6 +9,13 @@ import type { Handler } from "./handler.ts";
 export const sysctlPath = (key: string): string =>
   `/proc/sys/${key.replace(/[./]/g, (separator) => (separator === "." ? "/" : "."))}`;
 
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "this kernel has no such key here",
+  EINVAL: "the kernel does not take this value",
+  EACCES: "it cannot be written",
+  EPERM: "it may not be written",
+};
+
 /** Writes `value` when there is one. @returns the value as it is then @throws {KernelError} ENOENT, EINVAL … */
 export function sysctl(namespaces: Namespaces, namespace: NamespaceName, key: string, value?: string): string {
   if (/(^|[./])\.|\.\.|\0/.test(key)) throw new KernelError("ENOENT", `sysctl ${key}: no such key`);
@@ -19,7 +26,7 @@ export function sysctl(namespaces: Namespaces, namespace: NamespaceName, key: st
       return readFileSync(sysctlPath(key), "utf8").trim();
     } catch (error) {
       const { code = "EIO" } = error as NodeJS.ErrnoException;
-      throw new KernelError(code, `sysctl ${key}${value === undefined ? "" : `=${value}`}: ${code}`);
+      throw new KernelError(code, `sysctl ${key}${value === undefined ? "" : `=${value}`}: ${reasons[code] ?? code}`);
     }
   });
 }
