@@ -4,6 +4,7 @@ import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Sandbox } from "../model/sandbox.ts";
+import type { Announcements } from "./option-values.ts";
 import type { ParentUse } from "./parent.ts";
 
 /** What a driver sees of one network: rows only. */
@@ -28,6 +29,8 @@ export interface OnLan<Options> {
   parentOf(options: Options): ParentUse | undefined;
   /** True when an address is asked for on the LAN before a container gets it. */
   addressProbe(options: Options): boolean;
+  /** How often the LAN is told of a container's addresses when it starts. */
+  announcements(options: Options): Announcements;
   /** Addresses that the host takes for itself. */
   reserved(options: Options): readonly IpAddress[];
   /** How many containers the network may have at a time; undefined: as many as it has addresses. */

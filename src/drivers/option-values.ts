@@ -90,6 +90,30 @@ export function checkFamilies(spec: NetworkSpec): void {
   if (!spec.ipv4 && !spec.ipv6) throw invalid("IPv4 or IPv6 must be enabled");
 }
 
+export const announcementKeys = {
+  announcementNumber: "com.docker.network.advertise_addr_nmsgs",
+  announcementInterval: "com.docker.network.advertise_addr_ms",
+} as const;
+
+/** How often a LAN is told where a container's addresses are; `interval` in milliseconds. */
+export interface Announcements {
+  readonly number: number;
+  readonly interval: number;
+}
+
+/** Three times, a second apart, unless the user says otherwise. @throws {EngineError} invalid, with Docker's texts */
+export function readAnnouncements(read: OptionReader): Announcements {
+  const whole = (unit: string, least: number, most: number) => (key: string, value: string) => {
+    if (!/^[+-]?\d+$/.test(value)) throw invalid(`value for option ${key} ${JSON.stringify(value)} must be ${unit}`);
+    if (Number(value) < least || Number(value) > most) throw invalid(`${key} must be in the range ${least} to ${most}`);
+    return Number(value);
+  };
+  return {
+    number: read(announcementKeys.announcementNumber, whole("an integer", 0, 3)) ?? 3,
+    interval: read(announcementKeys.announcementInterval, whole("integer milliseconds", 100, 2000)) ?? 1000,
+  };
+}
+
 /** Beginning of interface names; it leaves room for a number of up to four digits. @throws {EngineError} invalid */
 export function readPrefix(key: string, value: string): string {
   if (value.length > 11) throw badValue(key, value, "longer than 11 characters");

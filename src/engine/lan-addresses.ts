@@ -210,9 +210,12 @@ export class LanAddresses {
     const rows = this.#parts.store.snapshot();
     for (const endpoint of rows.where("endpoints", "sandbox", container)) {
       const network = rows.get("networks", endpoint.networkId);
+      const driver = network && this.#parts.drivers.get(network.spec.driver);
       const link = network && linkOf(this.#parts.drivers, network);
+      if (network === undefined || driver?.lan === undefined || link === undefined) continue;
       const addresses = endpoint.addresses.map(({ address }) => address);
-      if (link !== undefined) this.#parts.lan.announce(link, endpoint.mac || undefined, addresses);
+      const how = driver.lan.announcements(driver.readOptions(network.spec));
+      this.#parts.lan.announce(link, endpoint.mac || undefined, addresses, how);
     }
   }
 }

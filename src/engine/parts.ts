@@ -48,8 +48,13 @@ export interface Resolver {
 export interface Lan {
   /** @returns the MAC of who has the address on the link's LAN, or undefined */
   probe(link: string, address: IpAddress): Promise<MacAddress | undefined>;
-  /** Tells where addresses are; `mac` is left out where it is the link's own. */
-  announce(link: string, mac: MacAddress | undefined, addresses: readonly IpAddress[]): void;
+  /** Tells where addresses are, `how.interval` milliseconds apart; `mac` is left out where it is the link's own. */
+  announce(
+    link: string,
+    mac: MacAddress | undefined,
+    addresses: readonly IpAddress[],
+    how: { readonly number: number; readonly interval: number },
+  ): void;
   /** @throws {EngineError} system, with the reason, when the DHCP server gives no address */
   obtain(request: LeaseRequest): Promise<GivenAddress>;
   /** @returns undefined when the address is another's by now @throws {EngineError} system when nobody answers */

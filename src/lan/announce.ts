@@ -2,14 +2,17 @@ import type { IpAddress, MacAddress } from "../model/ids.ts";
 import type { Ears } from "./ears.ts";
 import { arp, broadcastMac, ethernet, neighbourAnnouncement } from "./frames.ts";
 
-const times = 3;
-const interval = 1000; // milliseconds; both as Docker's `advertise_addr_nmsgs` and `advertise_addr_ms`
-
 /**
  * Tells the LAN where addresses are from now on, so that nobody sends to who had them before (RFC 5227 section 3).
- * A link that goes meanwhile ends it.
+ * A link that goes meanwhile ends it. @param how.interval milliseconds
  */
-export function announce(ears: Ears, link: string, mac: MacAddress, addresses: readonly IpAddress[]): void {
+export function announce(
+  ears: Ears,
+  link: string,
+  mac: MacAddress,
+  addresses: readonly IpAddress[],
+  how: { readonly number: number; readonly interval: number },
+): void {
   const frames = addresses.map((address) =>
     address.includes(":") ? neighbourAnnouncement(mac, address) : gratuitousArp(mac, address),
   );
@@ -21,9 +24,9 @@ export function announce(ears: Ears, link: string, mac: MacAddress, addresses: r
     } catch {
       return; // nobody is there to be told
     }
-    if (left > 1) setTimeout(send, interval, left - 1).unref();
+    if (left > 1) setTimeout(send, how.interval, left - 1).unref();
   };
-  if (frames.length > 0) send(times);
+  if (frames.length > 0 && how.number > 0) send(how.number);
 }
 
 function gratuitousArp(mac: MacAddress, address: IpAddress): Buffer {

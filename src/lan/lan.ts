@@ -11,8 +11,13 @@ import { probe } from "./probe.ts";
 export interface Lan {
   /** @returns the MAC of who has the address on the link's LAN, or undefined @throws {EngineError} system without the link */
   probe(link: string, address: IpAddress): Promise<MacAddress | undefined>;
-  /** Tells where addresses are; `mac` is left out where it is the link's own. */
-  announce(link: string, mac: MacAddress | undefined, addresses: readonly IpAddress[]): void;
+  /** Tells where addresses are, `how.interval` milliseconds apart; `mac` is left out where it is the link's own. */
+  announce(
+    link: string,
+    mac: MacAddress | undefined,
+    addresses: readonly IpAddress[],
+    how: { readonly number: number; readonly interval: number },
+  ): void;
   /** Gets an address from the DHCP server. @throws {EngineError} system, with the reason, within 9 seconds */
   obtain(request: LeaseRequest): Promise<GivenAddress>;
   /** @returns undefined when the address is another's by now @throws {EngineError} system when nobody answers */
@@ -40,8 +45,8 @@ export function createLan(kernel: Pick<Kernel, "frames" | "link">): Lan {
   };
   return {
     probe: (link, address) => onLink(link, () => probe(ears, link, macOf(link), address)),
-    announce(link, mac, addresses) {
-      if (kernel.link("host", link) !== undefined) announce(ears, link, mac ?? macOf(link), addresses);
+    announce(link, mac, addresses, how) {
+      if (kernel.link("host", link) !== undefined) announce(ears, link, mac ?? macOf(link), addresses, how);
     },
     obtain: (request) => onLink(request.link, () => dhcp.obtain(ears, request)),
     renew: (request, address) => onLink(request.link, () => dhcp.renew(ears, request, address)),

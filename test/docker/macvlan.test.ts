@@ -83,6 +83,25 @@ describe("macvlan", () => {
       assert.equal(await reaches("b", "a"), true);
     });
 
+    it("the LAN is told of a container's address as often as the options say", async () => {
+      const told = async (options: string) => {
+        lan.run("nft", "add table arp told; add chain arp told in { type filter hook input priority 0; }");
+        lan.run("nft", "add rule arp told in arp saddr ip 10.3.1.77 arp daddr ip 10.3.1.77 counter");
+        await create(`macvlan ${ranged} ${options} lan`);
+        await sleeper("a", "--network lan --ip 10.3.1.77");
+        await sleep(700);
+        const packets = /counter packets (\d+)/.exec(lan.run("nft", "list", "table", "arp", "told"))?.[1];
+        lan.run("nft", "delete", "table", "arp", "told");
+        await docker("rm -f a");
+        await docker("network rm lan");
+        return Number(packets);
+      };
+      const key = "-o com.docker.network.advertise_addr";
+      assert.equal(await told(`${key}_nmsgs=0`), 0);
+      assert.equal(await told(`${key}_nmsgs=2 ${key}_ms=100`), 2);
+      assert.equal(await told(`${key}_ms=100`), 3);
+    });
+
     it("published ports have no effect, and the user is told", async () => {
       await create(`macvlan ${ranged} net`);
       const { status, stderr } = await first().try(words("run -d --name web -p 80:80 --network net busybox sleep 1d"));

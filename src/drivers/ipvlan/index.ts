@@ -15,6 +15,7 @@ export const ipvlan: NetworkDriver<IpvlanOptions> = {
     parentOf: ({ parent }) =>
       parent === undefined ? undefined : { link: parent, type: "ipvlan", shared: false, promiscuous: false },
     addressProbe: ({ addressProbe }) => addressProbe,
+    announcements: ({ announcements }) => announcements,
     reserved: () => [],
     mostEndpoints: () => undefined,
     ownMacs: () => false,

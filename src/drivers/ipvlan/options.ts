@@ -2,9 +2,12 @@ import { invalid } from "../../lib/errors.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { IpvlanFlag, IpvlanMode } from "../../model/plan.ts";
 import {
+  type Announcements,
+  announcementKeys,
   checkFamilies,
   familyKeys,
   optionReader,
+  readAnnouncements,
   readBool,
   readParent,
   readMtu,
@@ -21,6 +24,7 @@ export interface IpvlanOptions {
   readonly mtu?: number;
   /** True: an address is asked for on the LAN before a container gets it. */
   readonly addressProbe: boolean;
+  readonly announcements: Announcements;
 }
 
 /** Every key of `-o` that this driver honours, under the name the code has for it. */
@@ -29,6 +33,7 @@ export const optionKeys = {
   mode: "ipvlan_mode",
   flag: "ipvlan_flag",
   addressProbe: "address_probe",
+  ...announcementKeys,
   mtu: "com.docker.network.driver.mtu",
   prefix: "com.docker.network.container_iface_prefix",
   ...familyKeys,
@@ -62,6 +67,7 @@ export function readOptions(spec: NetworkSpec): IpvlanOptions {
     flag,
     ...(mtu !== undefined && { mtu }),
     addressProbe: mode === "l2" && (addressProbe ?? true),
+    announcements: readAnnouncements(read),
   };
 }
 

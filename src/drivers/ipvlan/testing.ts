@@ -48,6 +48,14 @@ export const fixture: DriverFixture = {
   ],
   refused: [
     [
+      { options: on({ [optionKeys.announcementNumber]: "-1" }) },
+      "com.docker.network.advertise_addr_nmsgs must be in the range 0 to 3",
+    ],
+    [
+      { options: on({ [optionKeys.announcementInterval]: "2001" }) },
+      "com.docker.network.advertise_addr_ms must be in the range 100 to 2000",
+    ],
+    [
       { options: on({ [optionKeys.mode]: "l4" }) },
       "requested ipvlan mode 'l4' is not valid, 'l2' mode is the ipvlan driver default",
     ],

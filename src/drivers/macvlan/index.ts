@@ -17,6 +17,7 @@ export const macvlan: NetworkDriver<MacvlanOptions> = {
         ? undefined
         : { link: parent, type: "macvlan", shared: mode !== "passthru", promiscuous: true },
     addressProbe: ({ addressProbe }) => addressProbe,
+    announcements: ({ announcements }) => announcements,
     reserved: ({ hostAddresses }) => hostAddresses,
     // A MAC for each would be one too many for the one frame filter that passthru has.
     mostEndpoints: ({ mode }) => (mode === "passthru" ? 1 : undefined),

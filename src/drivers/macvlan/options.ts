@@ -3,9 +3,12 @@ import { invalid } from "../../lib/errors.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { MacvlanMode } from "../../model/plan.ts";
 import {
+  type Announcements,
+  announcementKeys,
   checkFamilies,
   familyKeys,
   optionReader,
+  readAnnouncements,
   readBool,
   readParent,
   readMtu,
@@ -25,6 +28,7 @@ export interface MacvlanOptions {
   readonly hostAddresses: readonly string[];
   /** True: an address is asked for on the LAN before a container gets it. */
   readonly addressProbe: boolean;
+  readonly announcements: Announcements;
 }
 
 /** Every key of `-o` that this driver honours, under the name the code has for it. */
@@ -34,6 +38,7 @@ export const optionKeys = {
   hostAccess: "host_access",
   hostAddress: "host_address",
   addressProbe: "address_probe",
+  ...announcementKeys,
   mtu: "com.docker.network.driver.mtu",
   prefix: "com.docker.network.container_iface_prefix",
   ...familyKeys,
@@ -57,6 +62,7 @@ export function readOptions(spec: NetworkSpec): MacvlanOptions {
     hostAccess: read(optionKeys.hostAccess, readBool) ?? false,
     hostAddresses: read(optionKeys.hostAddress, (_, value) => readHostAddresses(value)) ?? [],
     addressProbe: read(optionKeys.addressProbe, readBool) ?? true,
+    announcements: readAnnouncements(read),
   };
   checkTogether(spec, options);
   return options;

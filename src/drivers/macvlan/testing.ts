@@ -99,5 +99,17 @@ export const fixture: DriverFixture = {
       'failed to parse address_probe value: maybe (strconv.ParseBool: parsing "maybe": invalid syntax)',
     ],
     [{ ipv4: false, options: on("lan0") }, "IPv4 or IPv6 must be enabled"],
+    [
+      { options: on("lan0", { [optionKeys.announcementNumber]: "4" }) },
+      "com.docker.network.advertise_addr_nmsgs must be in the range 0 to 3",
+    ],
+    [
+      { options: on("lan0", { [optionKeys.announcementInterval]: "99" }) },
+      "com.docker.network.advertise_addr_ms must be in the range 100 to 2000",
+    ],
+    [
+      { options: on("lan0", { [optionKeys.announcementInterval]: "1s" }) },
+      'value for option com.docker.network.advertise_addr_ms "1s" must be integer milliseconds',
+    ],
   ],
 };
