@@ -20,6 +20,7 @@ export function createHost(kernel: Kernel): Host {
     cgroupVersion: existsSync("/sys/fs/cgroup/cgroup.controllers") ? "2" : "1",
     routes: () => kernel.hostRoutes(),
     linkState: (name) => parentState(kernel, name),
+    linkName: (name) => kernel.link("host", name)?.name,
     hasAddress: (address) => kernel.hasAddress(address),
     linkOwner(name) {
       const link = kernel.link("host", name);

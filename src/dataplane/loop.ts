@@ -161,7 +161,10 @@ export class Loop implements Dataplane {
 
   /** Most events are echoes of our own steps, or about what is none of our business. */
   #hear(event: KernelEvent): void {
-    if (event.kind === "lost") return this.#repairs.note(readKinds, true);
+    if (event.kind === "lost") {
+      this.#parents.touchAll();
+      return this.#repairs.note(readKinds, true);
+    }
     const { kind, name } = event;
     const isRule = kind === "chain" || kind === "element";
     const isParent = kind === "link" && this.#parents.touch(name);

@@ -52,3 +52,25 @@ it("an event of a parent counts only when the parent is another one, or in anoth
   assert.deepEqual(told, ["lan0 gone net1"]);
   assert.deepEqual(parents.look(store.snapshot()), [], "looked at once");
 });
+
+it("a VLAN interface that is gone counts again when its own parent is another one", async () => {
+  let base: LinkState | undefined;
+  const kernel = {
+    ...createFakeKernel(),
+    link: (_: string, name: string) => (name === "lan0" ? base : undefined),
+  };
+  const parents = new Parents(
+    kernel,
+    (name) => drivers[name],
+    () => {},
+  );
+  const store = createMemoryStore();
+  await store.update((tx) =>
+    putNetwork(tx, networkRows({ number: 1, driver: "macvlan", options: { parent: "lan0.50" } })),
+  );
+  parents.follow(store.snapshot());
+  assert.equal(parents.touch("lan0"), false, "as gone as before");
+  base = { name: "lan0", index: 9, type: "", up: true, carrier: true, promiscuous: false, mtu: 1500, mac: "" };
+  assert.equal(parents.touch("lan0"), true);
+  assert.ok(parents.look(store.snapshot()).includes("parent:lan0.50"));
+});

@@ -1,3 +1,4 @@
+import { vlanOf } from "../drivers/parent.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
@@ -23,6 +24,8 @@ export class Parents {
   readonly #tell: OnParent;
   readonly #touched = new Set<string>();
   #networks = new Map<string, Network[]>();
+  /** VLAN interfaces that networks stand on, by what they are made on. */
+  #above = new Map<string, string[]>();
   #states = new Map<string, ParentState>();
   /** What of each link matters here, as it was when it was looked at last. */
   #seen = new Map<string, string>();
@@ -39,6 +42,7 @@ export class Parents {
       rows.list("networks").filter((network) => parentUse(network, this.#driverFor) !== undefined),
       (network) => parentUse(network, this.#driverFor)?.link ?? "",
     );
+    this.#above = Map.groupBy(this.#networks.keys(), (link) => vlanOf(link)?.parent ?? "");
     const known = [...this.#networks.keys()].map(
       (link) => [link, this.#states.get(link) ?? parentState(this.#kernel, link)] as const,
     );
@@ -46,9 +50,12 @@ export class Parents {
     this.#seen = new Map(known.map(([link]) => [link, this.#seen.get(link) ?? this.#look(link)]));
   }
 
+  /** A VLAN interface is remade as soon as its own parent is there again: that counts, too. */
   #look(name: string): string {
     const link = this.#kernel.link("host", name);
-    return link === undefined ? "gone" : `${link.index} ${parentState(this.#kernel, name)} ${link.promiscuous}`;
+    if (link !== undefined) return `${link.index} ${parentState(this.#kernel, name)} ${link.promiscuous}`;
+    const below = vlanOf(name)?.parent;
+    return below === undefined ? "gone" : `gone, on ${this.#kernel.link("host", below)?.index ?? "nothing"}`;
   }
 
   /**
@@ -56,7 +63,16 @@ export class Parents {
    * which change nothing here. @returns true when somebody stands on the link, and it is another one or in another state
    */
   touch(link: string): boolean {
-    if (!this.#networks.has(link)) return false;
+    const here = [link, ...(this.#above.get(link) ?? [])].filter((one) => this.#networks.has(one));
+    return here.map((one) => this.#isOther(one)).includes(true);
+  }
+
+  /** Events were lost: any parent may be another one. */
+  touchAll(): void {
+    for (const link of this.#networks.keys()) this.#isOther(link);
+  }
+
+  #isOther(link: string): boolean {
     const now = this.#look(link);
     if (now === this.#seen.get(link)) return false;
     this.#seen.set(link, now);

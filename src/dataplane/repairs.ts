@@ -75,14 +75,18 @@ export class Echo {
       this.#until.delete(name);
     }
     for (const { object } of steps) {
+      // A container's interface on a parent makes the parent tell of itself.
+      if (object.kind === "link" && "parent" in object) this.#hold(object.parent, now);
       if (object.namespace !== "host") continue;
       const names = [eventName(object)];
       if (object.kind === "link" && object.type === "veth" && object.port !== undefined) names.push(object.port.bridge);
-      for (const name of names) {
-        this.#until.delete(name);
-        this.#until.set(name, now + echo);
-      }
+      for (const name of names) this.#hold(name, now);
     }
+  }
+
+  #hold(name: string, now: number): void {
+    this.#until.delete(name);
+    this.#until.set(name, now + echo);
   }
 
   has(name: string): boolean {

@@ -51,6 +51,7 @@ export function checkParent({ link, type }: ParentUse, isThere: (link: string) =
   if (more.length > 0)
     throw invalid(`required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received ${link}`);
   if (!/^\d+$/.test(vlan)) throw invalid(`unable to parse a valid vlan id from: ${vlan} (ex. eth0.10 for vlan 10)`);
+  if (/^0./.test(vlan)) throw invalid(`vlan id ${vlan} of ${link}: leave the zeros before it out`);
   if (!isThere(base)) throw invalid(`-o parent interface was not found on the host: ${base}`);
   if (Number(vlan) < 1 || Number(vlan) > 4094) throw invalid(`vlan id must be between 1-4094, received: ${vlan}`);
 }

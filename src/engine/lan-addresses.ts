@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { nextFree } from "../ipam/claim.ts";
-import { forbidden, invalid } from "../lib/errors.ts";
+import { forbidden, invalid, system } from "../lib/errors.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
@@ -22,6 +22,7 @@ export interface Prepared {
   readonly most?: number;
 }
 const remembered = 60_000; // milliseconds for which an address that somebody on the LAN has is not asked for again
+const patience = 16; // addresses that others have, one after the other, until something is wrong with the LAN
 const fresh = 300; // milliseconds for which an answer counts
 
 interface Question {
@@ -36,6 +37,8 @@ interface Question {
 export class LanAddresses {
   readonly #parts: Omit<Parts, "addresses">;
   readonly #reserved = new Set<string>();
+  /** Addresses that containers which are being started ask for by name. */
+  readonly #wished = new Set<string>();
   readonly #foreign = new Map<string, number>();
   /** What was asked on LANs a moment ago. */
   readonly #asked = new Map<string, Question>();
@@ -60,14 +63,15 @@ export class LanAddresses {
     attachments: readonly Attachment[],
     commit: (of: readonly Prepared[]) => Promise<R>,
   ): Promise<R> {
-    const kept: Kept = { addresses: [], clients: [], leases: [] };
+    const kept: Kept = { addresses: [], wished: [], clients: [], leases: [] };
     try {
-      return await commit(await Promise.all(attachments.map((one) => this.#prepareOne(container, one, kept))));
+      return await commit(await allOf(attachments.map((one) => this.#prepareOne(container, one, kept))));
     } catch (error) {
       for (const lease of kept.leases) this.#parts.lan.release(lease, lease);
       throw error;
     } finally {
       for (const key of kept.addresses) this.#reserved.delete(key);
+      for (const key of kept.wished) this.#wished.delete(key);
       for (const client of kept.clients) this.#clients.delete(client);
     }
   }
@@ -92,7 +96,7 @@ export class LanAddresses {
     if (network.spec.ipam.driver === "dhcp")
       return { ...common, lease: await this.#lease(container, network, { link, mac }, kept) };
     if (!lan.addressProbe(options) || this.#parts.host.linkState(link) !== "up") return common;
-    const [ipv4, ipv6] = await Promise.all(
+    const [ipv4, ipv6] = await allOf(
       ([4, 6] as const).map((family) => this.#free(rows, network, link, family, attachment, kept)),
     );
     return { ...common, ...(ipv4 !== undefined && { ipv4 }), ...(ipv6 !== undefined && { ipv6 }) };
@@ -111,16 +115,25 @@ export class LanAddresses {
     const wished = family === 4 ? wish.ipv4 : wish.ipv6;
     if (pools.length === 0) return undefined;
     if (wished !== undefined) {
+      this.#wished.add(`${network.id}|${wished}`);
+      kept.wished.push(`${network.id}|${wished}`);
       if (this.#isOwn(wished)) throw forbidden(`Address already in use: ${wished} is this host's own`);
       const holder = await this.#ask(link, wished);
       if (holder !== undefined) throw forbidden(inUse(wished, holder, link));
       return wished;
     }
-    for (;;) {
+    const found: string[] = [];
+    while (found.length < patience) {
       const address = this.#candidate(pools, network.id, kept);
-      if (!this.#isOwn(address) && (await this.#ask(link, address)) === undefined) return address;
+      const holder = this.#isOwn(address) ? "this host" : await this.#ask(link, address);
+      if (holder === undefined && !this.#wished.has(`${network.id}|${address}`)) return address;
+      if (holder === undefined) continue; // another container asks for it by --ip meanwhile
       this.#foreign.set(`${network.id}|${address}`, Date.now() + remembered);
+      found.push(`${address} belongs to ${holder}`);
     }
+    throw system(
+      `no free address found: on the LAN of ${link}, ${found.length} addresses that were asked for belong to others (the last: ${found.at(-1)}); a proxy that answers for all? -o address_probe=false does not ask`,
+    );
   }
 
   #ask(link: string, address: IpAddress): Promise<MacAddress | undefined> {
@@ -163,14 +176,14 @@ export class LanAddresses {
 
   #isTaken(network: NetworkId, address: IpAddress): boolean {
     const key = `${network}|${address}`;
-    return this.#reserved.has(key) || this.#foreign.has(key);
+    return this.#reserved.has(key) || this.#wished.has(key) || this.#foreign.has(key);
   }
 
   #candidate(pools: readonly AddressPool[], network: NetworkId, kept: Kept): IpAddress {
     const now = Date.now();
     for (const [key, until] of this.#foreign) if (until < now) this.#foreign.delete(key);
     const keyOf = (address: IpAddress) => `${network}|${address}`;
-    const isTaken = (address: IpAddress) => this.#reserved.has(keyOf(address)) || this.#foreign.has(keyOf(address));
+    const isTaken = (address: IpAddress) => this.#isTaken(network, address);
     let failure: unknown;
     for (const pool of pools) {
       try {
@@ -202,6 +215,12 @@ export class LanAddresses {
     kept.clients.push(clientId);
     const lease = { ...request, ...(await this.#parts.lan.obtain(request)) };
     kept.leases.push(lease);
+    const other = this.#parts.store
+      .snapshot()
+      .list("leases")
+      .find((one) => one.link === at.link && one.address === lease.address && one.clientId !== clientId);
+    if (other !== undefined)
+      throw system(`the DHCP server on ${at.link} gave ${lease.address}, which another container has from it`);
     return lease;
   }
 
@@ -220,9 +239,16 @@ export class LanAddresses {
   }
 }
 
+/** All results, or the first refusal: when all have ended, so that nothing is begun after that. */
+async function allOf<T>(all: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(all);
+  return Promise.all(all);
+}
+
 /** What a preparation holds until its end. */
 interface Kept {
   readonly addresses: string[];
+  readonly wished: string[];
   readonly clients: string[];
   readonly leases: (LeaseRequest & GivenAddress)[];
 }

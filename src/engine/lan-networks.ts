@@ -1,5 +1,5 @@
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { checkParent, checkShared, type ParentUse, type PlacedUse } from "../drivers/parent.ts";
+import { checkParent, checkShared, type ParentUse, type PlacedUse, vlanOf } from "../drivers/parent.ts";
 import { invalid } from "../lib/errors.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
@@ -29,7 +29,13 @@ export function linkOf(drivers: ReadonlyMap<string, NetworkDriver>, network: Net
 
 /** Whether the parent is there, or can be made. @throws {EngineError} invalid, with Docker's texts */
 export function checkPlace(parts: Parts, place: LanPlace | undefined): void {
-  if (place?.use !== undefined) checkParent(place.use, (link) => parts.host.linkState(link) !== "gone");
+  if (place?.use === undefined) return;
+  const { link } = place.use;
+  for (const one of [link, vlanOf(link)?.parent ?? link]) {
+    const name = parts.host.linkName(one);
+    if (name !== undefined && name !== one) throw invalid(`-o parent: ${one} is another name of ${name}: use that`);
+  }
+  checkParent(place.use, (one) => parts.host.linkName(one) !== undefined);
 }
 
 /** Whether a network may be where it wants to be, beside the others. @throws {EngineError} invalid, naming the other */

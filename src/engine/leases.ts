@@ -3,6 +3,7 @@ import type { EndpointId } from "../model/ids.ts";
 import type { Parts } from "./parts.ts";
 
 const forEver = 0xffffffff;
+const shortest = 1_000; // milliseconds until a renewal, whatever the server says
 const soonest = 5_000; // milliseconds between two attempts to renew a lease
 const latest = 2 ** 31 - 1; // milliseconds: the longest timer of Node
 
@@ -46,7 +47,7 @@ export class Leases {
     if (rows.get("endpoints", id) === undefined) return this.#giveBack(lease);
     if (lease.seconds === forEver) return;
     const due = lease.obtainedAt + lease.seconds * 500 - Date.now();
-    this.#plan(id, Math.max(due, 0));
+    this.#plan(id, Math.max(due, shortest));
   }
 
   #plan(id: EndpointId, pause: number): void {
@@ -72,17 +73,19 @@ export class Leases {
     if (lease === undefined || this.#end.signal.aborted) return;
     const given = (await lan.renew(lease, lease.address)) ?? (await lan.obtain(lease));
     if (given.address !== lease.address) {
+      const rows = store.snapshot();
+      const network = rows.get("networks", rows.get("endpoints", id)?.networkId ?? "");
       log.warn({ endpoint: id, before: lease.address, after: given.address }, "the DHCP server gave another address");
       bus.publish({
         type: "network",
         action: "lease",
-        id: lease.link,
-        attributes: { before: lease.address, after: given.address },
+        id: network?.id ?? "",
+        attributes: { name: network?.spec.name ?? "", parent: lease.link, before: lease.address, after: given.address },
       });
     }
-    await store.update((tx) => {
+    const { result: isKept } = await store.update((tx) => {
       const endpoint = tx.get("endpoints", id);
-      if (endpoint === undefined || tx.get("leases", id) === undefined) return;
+      if (endpoint === undefined || tx.get("leases", id) === undefined) return false;
       tx.put("leases", { ...lease, ...given });
       const { address, prefix, gateway } = given;
       const [before] = endpoint.addresses;
@@ -91,7 +94,9 @@ export class Leases {
           ...endpoint,
           addresses: [{ address, prefix, ...(gateway !== undefined && { gateway }) }],
         });
+      return true;
     });
+    if (!isKept && given.address !== lease.address) lan.release(lease, given);
   }
 
   /** Half of what is left until the end of the lease, as RFC 2131 has it; past that, every minute. */

@@ -22,6 +22,8 @@ export interface Host {
   routes(): readonly { readonly to: Cidr; readonly link: string }[];
   /** What a link of the host is like; a name that no link has is "gone". */
   linkState(name: string): ParentState;
+  /** The name of a link, also when it was asked for by another name that it has (ip-link(8), altname). */
+  linkName(name: string): string | undefined;
   /** True for the host's own addresses. */
   hasAddress(address: IpAddress): boolean;
   /** Why a bridge of this name cannot be ours, or undefined. */

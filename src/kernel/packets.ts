@@ -1,4 +1,4 @@
-import type { FrameFilter, FrameSocket } from "./kernel.ts";
+import { type FrameFilter, type FrameSocket, KernelError } from "./kernel.ts";
 import { calls, check } from "./libc.ts";
 import { wrapSocket } from "./wrap-socket.ts";
 
@@ -58,7 +58,11 @@ export function openFrames(index: number, filter: FrameFilter, onFrame: (frame: 
   socket.on("error", () => socket.destroy()); // the link is gone, or down
   socket.resume();
   return {
-    send: (frame) => void check("packet send", calls.send(own, frame, frame.length, 0)),
+    send(frame) {
+      // Its number may be another socket's by now.
+      if (socket.destroyed) throw new KernelError("ENETDOWN", "packet send: the link is gone, or went down");
+      check("packet send", calls.send(own, frame, frame.length, 0));
+    },
     get closed() {
       return socket.destroyed;
     },

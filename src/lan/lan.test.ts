@@ -176,6 +176,14 @@ describe("leases", () => {
     lan.stop();
   });
 
+  it("of what no container can use are refused", async () => {
+    for (const address of ["0.0.0.0", "127.0.0.1", "224.0.0.9", "255.255.255.255", "10.0.0.254"]) {
+      const { lan } = lanWith(server({ discover: ["offer", address], request: ["ack", address] }));
+      await assert.rejects(lan.obtain(request), /the DHCP server on lan0 gave what no container can use/, address);
+      lan.stop();
+    }
+  });
+
   it("are asked for on a link that is there", async () => {
     const { lan } = lanWith(() => []);
     await assert.rejects(lan.probe("eth9", "10.0.0.9"), /there is no interface eth9 on this host/);

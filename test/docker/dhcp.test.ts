@@ -135,6 +135,7 @@ describe("addresses from the LAN's DHCP server", () => {
       [`${create} --subnet 10.0.0.0/8 net`, /ipam driver dhcp: the server knows subnet, range and gateway/],
       [`${create} --ipv6 net`, /ipam driver dhcp: only IPv4 addresses are asked for/],
       [`${create} -o macvlan_mode=passthru net`, /have the MAC of the parent/],
+      [`${create} -o host_access=true net`, /host_access and --ipam-driver dhcp: the LAN.s server would decide/],
       ["network create -d macvlan --ipam-driver dhcp net", /it needs a network on a LAN/],
       [`${create} --ipam-opt lease=1h net`, /unknown option "lease"/],
     ];

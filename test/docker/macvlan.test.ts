@@ -146,6 +146,16 @@ describe("macvlan", () => {
       );
     });
 
+    it("a parent goes by its own name: another name of it is refused, and said", async () => {
+      first().here("ip", "link", "property", "add", "dev", "ens160", "altname", "enp0s3");
+      try {
+        const said = await refused("network create -d macvlan --subnet 10.7.0.0/16 -o parent=enp0s3 other");
+        assert.match(said, /-o parent: enp0s3 is another name of ens160: use that/);
+      } finally {
+        first().here("ip", "link", "property", "del", "dev", "ens160", "altname", "enp0s3");
+      }
+    });
+
     it("mode passthru has the parent for itself, and room for one container", async () => {
       const id = await create(`macvlan ${ranged} -o macvlan_mode=passthru through`);
       await sleeper("a", "--network through");

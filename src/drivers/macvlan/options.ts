@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { invalid } from "../../lib/errors.ts";
+import { addressText, contains, parseAddress, parseCidr } from "../../lib/net.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { MacvlanMode } from "../../model/plan.ts";
 import {
@@ -83,7 +84,10 @@ function readHostAddresses(value: string): string[] {
     throw invalid(`failed to parse ${optionKeys.hostAddress} value: ${value} (${bad || "nothing"} is no IP address)`);
   if (new Set(list.map(isIP)).size < list.length)
     throw invalid(`failed to parse ${optionKeys.hostAddress} value: ${value} (two addresses of one family)`);
-  return list;
+  return list.map((text) => {
+    const address = parseAddress(text);
+    return address === undefined ? text : addressText(address);
+  });
 }
 
 function checkTogether(spec: NetworkSpec, { parent, mode, hostAccess, hostAddresses }: MacvlanOptions): void {
@@ -96,10 +100,26 @@ function checkTogether(spec: NetworkSpec, { parent, mode, hostAccess, hostAddres
     throw invalid(
       `conflicting options: host_access and macvlan_mode=${mode}: only in mode bridge do interfaces of one parent reach each other`,
     );
+  if (hostAccess && spec.ipam.driver === "dhcp")
+    throw invalid(
+      "conflicting options: host_access and --ipam-driver dhcp: the LAN's server would decide which of the host's traffic goes to containers",
+    );
   if (hostAddresses.length > 0 && !hostAccess)
     throw invalid("conflicting options: host_address needs host_access=true");
+  const stray = hostAddresses.find((address) => !isInside(spec, address));
+  if (stray !== undefined)
+    throw invalid(`conflicting options: host_address ${stray} is in no subnet of the network (--subnet)`);
   if (hostAccess && spec.ipv6 && !hostAddresses.some((address) => isIP(address) === 6))
     throw invalid(
       "host_access on a network with IPv6 needs an IPv6 address of the host's own, like -o host_address=fd00::2: Linux answers neighbour solicitations only for addresses of the interface that hears them",
     );
+}
+
+/** A network that says no subnet gets one that nobody knows yet. */
+function isInside(spec: NetworkSpec, text: string): boolean {
+  const address = parseAddress(text);
+  return spec.ipam.subnets.some(({ subnet }) => {
+    const cidr = subnet === undefined ? undefined : parseCidr(subnet);
+    return address !== undefined && cidr !== undefined && contains(cidr, address);
+  });
 }

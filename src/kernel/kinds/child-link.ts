@@ -18,8 +18,8 @@ export function makeChild(realms: Realms, object: Child, mark: string): void {
   const host = realms.get("host");
   const place = { name: object.name, parent: host.indexOf(object.parent) };
   if (object.namespace === "host") {
-    explained(object, () => host.route.exchange(createChild(object, place)));
-    host.route.exchange(setLink({ name: object.name }, { alias: mark }));
+    const marked = setLink({ name: object.name }, { alias: mark });
+    explained(object, () => host.route.exchange(createChild(object, place), marked));
     return;
   }
   const there = realms.get(object.namespace);

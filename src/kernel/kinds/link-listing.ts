@@ -32,9 +32,8 @@ export function listLinks(
     const object = mark.engine === engine && !mark.peer ? describe(link, words) : undefined;
     if (object === undefined) return [];
     const wish = wishOf(keyOf(object))?.object;
-    return [
-      { object: wish !== undefined && satisfies(wish, object, link) ? wish : shown(object, link), owner: mark.owner },
-    ];
+    const isAsWished = wish !== undefined && satisfies(wish, followed(realms, object, wish), link);
+    return [{ object: isAsWished ? wish : shown(object, link), owner: mark.owner }];
   });
 }
 
@@ -79,6 +78,13 @@ export function parentReader(realms: Realms, names: ReadonlyMap<number, string>)
     );
     return ofHost.get(peer.index) ?? "";
   };
+}
+
+/** With the parent as the plan names it, when that name is nobody's any more: the parent was renamed. */
+function followed(realms: Realms, found: LinkObject, wish: LinkObject): LinkObject {
+  if (!("parent" in found) || !("parent" in wish) || found.parent === wish.parent) return found;
+  const isRenamed = found.parent !== "" && realms.get("host").link({ name: wish.parent }) === undefined;
+  return isRenamed ? { ...found, parent: wish.parent } : found;
 }
 
 function satisfies(wish: LinkObject, found: LinkObject, link: LinkInfo): boolean {

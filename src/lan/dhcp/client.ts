@@ -72,6 +72,10 @@ function granted({ link }: LeaseRequest, answer: Heard | undefined): GivenAddres
   const prefix = prefixOf(answer.mask ?? "255.255.255.0");
   if (answer.server === undefined || answer.seconds === undefined || prefix === undefined)
     throw system(`the DHCP server on ${link} gave an address without saying for how long, or on what subnet`);
+  if (!isUsable(answer.address, prefix, answer.router) || answer.seconds === 0)
+    throw system(
+      `the DHCP server on ${link} gave what no container can use: ${answer.address}/${prefix} for ${answer.seconds} seconds, router ${answer.router ?? "none"}`,
+    );
   return {
     address: answer.address,
     prefix,
@@ -81,6 +85,12 @@ function granted({ link }: LeaseRequest, answer: Heard | undefined): GivenAddres
     seconds: answer.seconds,
     obtainedAt: Date.now(),
   };
+}
+
+/** Not "this host", loopback, multicast or reserved (RFC 6890), not all addresses there are, and not the router's own. */
+function isUsable(address: string, prefix: number, router: string | undefined): boolean {
+  const first = Number(address.split(".")[0]);
+  return first > 0 && first !== 127 && first < 224 && prefix > 0 && address !== router;
 }
 
 const identity = ({ mac, clientId, hostname }: LeaseRequest) => ({
