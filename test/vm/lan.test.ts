@@ -26,6 +26,14 @@ describe("on a LAN, with a full kernel", () => {
     Promise.all([body(host(1), 1), body(host(2), 2)]);
   const links = (number: 1 | 2) => host(number).sh("ip -o link");
 
+  it("a bridge network with a published port, on the oldest kernel that is tested", async () => {
+    await host(1).docker("network create --subnet 172.77.0.0/24 net");
+    const serve = "'echo hello >/tmp/index.html; exec httpd -f -p 80 -h /tmp'";
+    await host(1).docker(`run -d --name web --network net -p 8080:80 busybox sh -c ${serve}`);
+    assert.equal(await host(1).docker("run --rm --network net busybox wget -qO- http://web/"), "hello");
+    assert.equal(await host(2).sh(`busybox wget -qO- http://${host(1).host.address}:8080/`), "hello");
+  });
+
   it("two VLANs of one trunk: each VLAN is a LAN of its own, and no container sees a frame of the other's", async () => {
     await both(async (one, number) => {
       for (const vlan of [50, 60]) {
