@@ -326,7 +326,7 @@ describe("subnets of LANs that are not ours", () => {
 
   it("keep the host's own addresses from containers", async () => {
     const store = createMemoryStore();
-    const reserved = ["10.3.1.0", "fd00::7"];
+    const reserved = ["10.3.1.0"];
     await open(store, "a", net("10.3.1.0/30", "10.1.1.1"), { ...onLan("eth0"), reserved });
     const [pool] = store.snapshot().where("pools", "network", "a");
     assert.ok(pool);
@@ -334,5 +334,7 @@ describe("subnets of LANs that are not ours", () => {
     assert.equal(result, "10.3.1.1");
     const clash = { ...onLan("eth1"), reserved: ["10.1.1.1"] };
     await assert.rejects(open(store, "b", net(undefined, "10.1.1.1"), clash), /cannot be the host's/);
+    const stray = { ...onLan("eth1"), reserved: ["fd00::7"] };
+    await assert.rejects(open(store, "b", net(undefined, "10.1.1.1"), stray), /fd00::7 is in no subnet of the network/);
   });
 });

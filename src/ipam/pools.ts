@@ -63,7 +63,15 @@ export function openPools(
       return [openPool(tx, request, { subnet: freeBlock(tx, request, family), auxiliary: {} }, false)];
     return named.map((subnet) => openPool(tx, request, subnet, true));
   });
+  const blocks = pools.flatMap(({ subnet }) => parseCidr(subnet) ?? []);
+  const stray = request.reserved?.find((text) => !blocks.some((block) => isIn(block, text)));
+  if (stray !== undefined) throw invalid(`the host's address ${stray} is in no subnet of the network`);
   return { pools, labels };
+}
+
+function isIn(block: ParsedCidr, text: IpAddress): boolean {
+  const address = parseAddress(text);
+  return address !== undefined && contains(block, address);
 }
 
 /** `--ipam-driver null`: containers without addresses. */

@@ -207,6 +207,23 @@ describe("a probe", () => {
     lan.stop();
   });
 
+  it("of two that ask at once gives the address to the lower MAC", async () => {
+    const asked = (mac: string) =>
+      arp({
+        operation: "request",
+        senderMac: mac,
+        senderAddress: "0.0.0.0",
+        targetMac: own,
+        targetAddress: "10.0.0.9",
+      });
+    const probe = (mac: string) => {
+      const { lan } = lanWith(() => [ethernet("ff:ff:ff:ff:ff:ff", mac, "arp", asked(mac))]);
+      return lan.probe("lan0", "10.0.0.9").finally(() => lan.stop());
+    };
+    assert.equal(await probe("00:00:00:00:00:01"), "00:00:00:00:00:01");
+    assert.equal(await probe("fe:00:00:00:00:01"), undefined);
+  });
+
   it("does not find the host itself", async () => {
     const { lan } = lanWith(() => [reply("10.0.0.9", own)]);
     assert.equal(await lan.probe("lan0", "10.0.0.9"), undefined);

@@ -21,7 +21,7 @@ export async function probe(
   const six = address.includes(":");
   let holder: MacAddress | undefined;
   const hearing = ears.listen(link, six ? "neighbour-advertisement" : "arp", (frame) => {
-    const found = six ? readAdvertisement(frame) : readArp(frame)?.senderAddress;
+    const found = six ? readAdvertisement(frame) : claimed(frame, sender);
     if (found === address && senderOf(frame) !== sender) holder ??= senderOf(frame);
   });
   const question = six
@@ -48,4 +48,14 @@ export async function probe(
   } finally {
     hearing.end();
   }
+}
+
+/**
+ * The address that an ARP packet claims: who asks for one at the same time means to take it, too (RFC 5227 section 2.1.1).
+ * Of two hosts of ours that ask at once the one with the lower MAC gets it.
+ */
+function claimed(frame: Buffer, sender: MacAddress): IpAddress | undefined {
+  const packet = readArp(frame);
+  if (packet?.operation !== "request" || packet.senderAddress !== "0.0.0.0") return packet?.senderAddress;
+  return packet.senderMac < sender ? packet.targetAddress : undefined;
 }

@@ -280,6 +280,14 @@ describe("macvlan", () => {
       assert.equal(await reaches("a", "10.1.1.111"), true);
       await docker("rm -f b");
       assert.deepEqual(routes(), ["10.3.1.145"]);
+      const own = ["10.3.1.147", "dev", "ens160"];
+      first().here("ip", "route", "add", ...own);
+      assert.match(
+        await refused("run --rm --network net --ip 10.3.1.147 busybox true"),
+        /a route to 10\.3\.1\.147\/32 exists and is not ours/,
+      );
+      assert.match(first().here("ip", "route"), /^10\.3\.1\.147 dev ens160/m);
+      first().here("ip", "route", "del", ...own);
       await docker("rm -f a");
       await docker("network rm net");
       assert.doesNotMatch(first().here("ip", "link"), /mh-/);
@@ -344,6 +352,11 @@ describe("macvlan", () => {
         /\* invalid subnet 10\.3\.1\.0\/8: it should be 10\.0\.0\.0\/8\n\* invalid ip-range 10\.3\.1\.0\/8: it should be 10\.0\.0\.0\/8/,
       ],
       [`ipvlan --subnet 10.0.0.0/8 ${parent} -o ipvlan_mode=l4`, /requested ipvlan mode 'l4' is not valid/],
+      [
+        `macvlan ${subnet} -o host_access=true -o host_address=192.0.2.1`,
+        /the host's address 192\.0\.2\.1 is in no subnet of the network/,
+      ],
+      ["macvlan --subnet 10.0.0.0/8 -o parent=ens160.050", /vlan id 050 of ens160\.050: leave the zeros before it out/],
       [`bridge --ipam-driver dhcp`, /ipam driver dhcp: it needs a network on a LAN/],
     ];
     for (const [line, text] of cases) assert.match(await refused(`network create -d ${line} net`), text, line);

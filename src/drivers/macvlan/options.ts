@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { invalid } from "../../lib/errors.ts";
-import { addressText, contains, parseAddress, parseCidr } from "../../lib/net.ts";
+import { addressText, parseAddress } from "../../lib/net.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { MacvlanMode } from "../../model/plan.ts";
 import {
@@ -106,20 +106,8 @@ function checkTogether(spec: NetworkSpec, { parent, mode, hostAccess, hostAddres
     );
   if (hostAddresses.length > 0 && !hostAccess)
     throw invalid("conflicting options: host_address needs host_access=true");
-  const stray = hostAddresses.find((address) => !isInside(spec, address));
-  if (stray !== undefined)
-    throw invalid(`conflicting options: host_address ${stray} is in no subnet of the network (--subnet)`);
   if (hostAccess && spec.ipv6 && !hostAddresses.some((address) => isIP(address) === 6))
     throw invalid(
       "host_access on a network with IPv6 needs an IPv6 address of the host's own, like -o host_address=fd00::2: Linux answers neighbour solicitations only for addresses of the interface that hears them",
     );
-}
-
-/** A network that says no subnet gets one that nobody knows yet. */
-function isInside(spec: NetworkSpec, text: string): boolean {
-  const address = parseAddress(text);
-  return spec.ipam.subnets.some(({ subnet }) => {
-    const cidr = subnet === undefined ? undefined : parseCidr(subnet);
-    return address !== undefined && cidr !== undefined && contains(cidr, address);
-  });
 }

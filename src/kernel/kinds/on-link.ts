@@ -7,7 +7,7 @@ import {
   type RouteObject,
 } from "../../model/plan.ts";
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
-import type { Found } from "../kernel.ts";
+import { type Found, KernelError } from "../kernel.ts";
 import { deleteAddress, dumpAddresses, putAddress, readAddress } from "../netlink/addresses.ts";
 import type { Message } from "../netlink/message.ts";
 import {
@@ -21,7 +21,7 @@ import {
   readNeighbour,
 } from "../netlink/neighbours.ts";
 import { ourProtocol } from "../netlink/protocol.ts";
-import { deleteRoute, dumpRoutes, putRoute, readRoute } from "../netlink/routes.ts";
+import { addRoute, deleteRoute, dumpRoutes, putRoute, readRoute } from "../netlink/routes.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
@@ -39,6 +39,8 @@ type Held<O extends OnLink> = {
 /** What differs between the kinds of objects that stand on a link. */
 interface Words<O extends OnLink> {
   put(index: number, object: O, realm: Realm): Message;
+  /** Before an object is put for the first time. @throws {KernelError} EEXIST when somebody else has one in its place */
+  begin?(index: number, object: O, realm: Realm): void;
   remove(index: number, object: O): Message;
   /** Refusals of a removal that mean that the object is gone. */
   readonly gone: readonly string[];
@@ -58,7 +60,9 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
   return {
     put(object, owner) {
       const realm = realms.get(object.namespace);
-      realm.route.exchange(words.put(realm.indexOf(object.link), object, realm));
+      const index = realm.indexOf(object.link);
+      if (wishes.get(keyOf(object)) === undefined) words.begin?.(index, object, realm);
+      realm.route.exchange(words.put(index, object, realm));
       wishes.remember(object, owner);
     },
     remove(object) {
@@ -110,6 +114,21 @@ const routeWords: Words<RouteObject> = {
   put(index, { to, via, sourceOf }, realm) {
     const source = sourceOf === undefined ? undefined : sourceFor(realm, sourceOf, to);
     return putRoute(index, { to, ...(via !== undefined && { via }), ...(source !== undefined && { source }) });
+  },
+  /** A route of the host that somebody else made stays: who made it relies on it. */
+  begin(index, { namespace, to }, realm) {
+    if (namespace !== "host") return;
+    try {
+      realm.route.exchange(addRoute(index, { to }));
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== "EEXIST") throw error;
+      const there = ([2, 10] as const)
+        .flatMap((family) => realm.route.dump(dumpRoutes(family)))
+        .flatMap((reply) => readRoute(reply.body) ?? [])
+        .filter((route) => route.to === to);
+      if (there.length > 0 && there.every(({ protocol }) => protocol !== ourProtocol))
+        throw new KernelError("EEXIST", `a route to ${to} exists and is not ours`);
+    }
   },
   remove: deleteRoute,
   gone: ["ESRCH"],

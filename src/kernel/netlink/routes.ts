@@ -33,6 +33,10 @@ function message(type: number, flag: number, index: number, route: RouteWish, re
   return { type, flags: flag, body, attributes: list };
 }
 
+/** Refused with EEXIST where a route to the same destination is. */
+export const addRoute = (index: number, { to }: Pick<RouteWish, "to">): Message =>
+  message(routeTypes.new, flags.create | flags.exclusive, index, { to }, scope.link);
+
 /** In place of another route to the same destination. */
 export const putRoute = (index: number, route: RouteWish): Message =>
   message(
