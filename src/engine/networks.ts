@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { NetworkDriver } from "../drivers/driver.ts";
 import { closePools, openPools } from "../ipam/pools.ts";
 import { conflict, EngineError, forbidden, invalid, notFound, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
@@ -116,7 +117,7 @@ export async function createNetwork(
     throw notFound(`plugin "${asked.ipam.driver}" not found`);
   if (asked.ingress) throw forbidden("Ingress network can only be global scope network");
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
-  driver.readOptions(asked);
+  checkOptions(parts, driver, asked);
   const place = lanPlace(driver, asked);
   if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);
   checkPlace(parts, place);
@@ -158,6 +159,24 @@ export async function createNetwork(
   failpoint("network.create.after-kernel");
   publish(parts, "create", id, spec);
   return { id, warning: "" };
+}
+
+/** A configuration may be meant for any driver: the one that takes it up says so. @throws {EngineError} invalid */
+function checkOptions(parts: Parts, driver: NetworkDriver, spec: NetworkSpec): void {
+  try {
+    driver.readOptions(spec);
+  } catch (error) {
+    if (!spec.configOnly || ![...parts.drivers.values()].some((other) => takes(other, spec))) throw error;
+  }
+}
+
+function takes(driver: NetworkDriver, spec: NetworkSpec): boolean {
+  try {
+    driver.readOptions(spec);
+    return driver.hasPools;
+  } catch {
+    return false;
+  }
 }
 
 /** Fills in what `--config-from` refers to (moby libnetwork/network.go applyConfigurationTo). */

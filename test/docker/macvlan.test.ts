@@ -146,6 +146,16 @@ describe("macvlan", () => {
       );
     });
 
+    it("a configuration for it needs no driver, as in Docker's documentation", async () => {
+      await docker(`network create --config-only --subnet 10.8.0.0/24 ${parent} cfg`);
+      await create("macvlan --config-from cfg net");
+      await sleeper("a", "--network net");
+      assert.equal(await ofNetwork("a", "net", "IPAddress"), "10.8.0.2");
+      assert.match(await refused("network create --config-only -o paretn=ens160 other"), /unknown option "paretn"/);
+      await docker("rm -f a");
+      await docker("network rm net cfg");
+    });
+
     it("a parent goes by its own name: another name of it is refused, and said", async () => {
       first().here("ip", "link", "property", "add", "dev", "ens160", "altname", "enp0s3");
       try {
