@@ -38,7 +38,7 @@ const story: readonly Step[] = [
 ];
 /** What the daemon answers where the call had been carried out before it died. */
 const carriedOut =
-  /already exists|is already in use by container|is not connected to network|No such container: c|no such volume|network \S+ not found|is not running/i;
+  /already exists|is already in use by container|is not connected to network|No such container: c|no such volume|network \S+ not found|No such network|is not running/i;
 
 /** Every failpoint of the source, the N-th pass for those that one story passes many times. */
 const names = globSync("src/**/*.ts")
