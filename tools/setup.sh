@@ -36,6 +36,7 @@ for_test() {
   have docker-registry || need docker-registry /usr/bin/docker-registry
   have script || need bsdutils /usr/bin/script
   have dnsmasq || need dnsmasq-base /usr/sbin/dnsmasq
+  need openssl /usr/bin/openssl
   have nsenter || need util-linux /usr/bin/nsenter
 }
 # Hosts of their own kernel (test/vm): QEMU emulates x86-64, on x86-64 only, where the guests can use this machine's programs.
