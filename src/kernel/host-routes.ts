@@ -1,9 +1,7 @@
 import type { HostRoute } from "./kernel.ts";
 import { readMark } from "./mark.ts";
-import { dumpAddresses, readAddress } from "./netlink/addresses.ts";
 import { addressText } from "../lib/address-bytes.ts";
 import { maskBits, splitCidr } from "./netlink/attributes.ts";
-import { dumpRoutes, readRoute } from "./netlink/routes.ts";
 import type { Realm } from "./realms.ts";
 
 /** Routes and subnets of addresses on links that are not this engine's; default routes overlap everything and are left out. */
@@ -14,14 +12,8 @@ export function hostRoutes(realm: Realm, engine: string): HostRoute[] {
       .filter((link) => readMark(link.alias)?.engine !== engine)
       .map((link) => [link.index, link.name]),
   );
-  const addresses = realm.route
-    .dump(dumpAddresses)
-    .map((reply) => readAddress(reply.body))
-    .map(({ index, address }) => ({ index, to: subnetOf(address) }));
-  const routes = ([2, 10] as const)
-    .flatMap((family) => realm.route.dump(dumpRoutes(family)))
-    .flatMap((reply) => readRoute(reply.body) ?? [])
-    .filter(({ to }) => !to.endsWith("/0"));
+  const addresses = realm.addresses().map(({ index, address }) => ({ index, to: subnetOf(address) }));
+  const routes = realm.routes().filter(({ to }) => !to.endsWith("/0"));
   const found = [...addresses, ...routes].flatMap(({ index, to }): HostRoute[] => {
     const link = index === 0 ? "" : foreign.get(index);
     return link === undefined ? [] : [{ to, link }];

@@ -9,7 +9,6 @@ import { parentHandler } from "./kinds/parent.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { readMark } from "./mark.ts";
 import { createNamespaces } from "./namespaces.ts";
-import { dumpAddresses, readAddress } from "./netlink/addresses.ts";
 import { nftGroups, readNftEvents, readRouteEvents, routeGroups } from "./netlink/events.ts";
 import { watch } from "./netlink/watch.ts";
 import { createBase } from "./nft/base.ts";
@@ -52,8 +51,8 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     hostRoutes: () => hostRoutes(host(), engine),
     hasAddress: (address) =>
       host()
-        .route.dump(dumpAddresses)
-        .some((reply) => readAddress(reply.body).address.split("/")[0] === address),
+        .addresses()
+        .some((one) => one.address.split("/")[0] === address),
     ensureBase: (text) => base.ensure(text),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),

@@ -1,7 +1,9 @@
 import type { NamespaceName } from "../model/plan.ts";
 import { KernelError } from "./kernel.ts";
 import type { Namespaces } from "./namespaces.ts";
+import { type AddressInfo, dumpAddresses, readAddress } from "./netlink/addresses.ts";
 import { dumpLinks, getLink, type LinkInfo, readLink } from "./netlink/links.ts";
+import { dumpRoutes, readRoute, type RouteInfo } from "./netlink/routes.ts";
 import { RouteSocket } from "./netlink/socket.ts";
 import { contextsLeft, Nft } from "./nft/nft.ts";
 
@@ -13,6 +15,9 @@ export interface Realm {
   /** One link by name or index. */
   link(by: { readonly name: string } | { readonly index: number }): LinkInfo | undefined;
   links(): LinkInfo[];
+  addresses(): AddressInfo[];
+  /** Ordinary routes of the main table, in both families. @param protocol absent: whoever made them */
+  routes(protocol?: number): RouteInfo[];
   /** @throws {KernelError} ENODEV */
   indexOf(link: string): number;
   close(): void;
@@ -102,6 +107,11 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
     },
     link,
     links: () => route.dump(dumpLinks).map((reply) => readLink(reply.body)),
+    addresses: () => route.dump(dumpAddresses).map((reply) => readAddress(reply.body)),
+    routes: (protocol) =>
+      ([2, 10] as const)
+        .flatMap((family) => route.dump(dumpRoutes(family, protocol)))
+        .flatMap((reply) => readRoute(reply.body) ?? []),
     indexOf(name) {
       const found = link({ name });
       if (found === undefined) throw new KernelError("ENODEV", `no link ${name} in ${namespace}`);

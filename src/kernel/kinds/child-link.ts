@@ -4,7 +4,7 @@ import { KernelError } from "../kernel.ts";
 import { createChild } from "../netlink/child-links.ts";
 import { deleteLink, type LinkInfo, setLink } from "../netlink/links.ts";
 import type { Realm, Realms } from "../realms.ts";
-import { parentReader } from "./link-listing.ts";
+import { parentName } from "./link-listing.ts";
 import { withNamespace } from "./veth-peer.ts";
 
 type Child = ChildLink | VlanLink;
@@ -56,9 +56,7 @@ export function isSameChild(realms: Realms, object: Child, link: LinkInfo, realm
   const { child } = link;
   if (child === undefined || Object.entries(child).some(([key, value]) => object[key as keyof Child] !== value))
     return false;
-  const names = new Map(realm.links().map(({ index, name }) => [index, name]));
   return (
-    parentReader(realms, names)(link) === object.parent ||
-    realms.get("host").link({ name: object.parent }) === undefined
+    parentName(realms, realm, link) === object.parent || realms.get("host").link({ name: object.parent }) === undefined
   );
 }

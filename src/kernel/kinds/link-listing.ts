@@ -3,7 +3,7 @@ import { type BridgePort, keyOf, type LinkObject, type NamespaceName, type PlanO
 import type { Found } from "../kernel.ts";
 import { readMark } from "../mark.ts";
 import type { LinkInfo } from "../netlink/links.ts";
-import type { Realms } from "../realms.ts";
+import type { Realm, Realms } from "../realms.ts";
 import { type Peer, peerReader } from "./veth-peer.ts";
 
 /** The MTU that Linux gives bridges and veths (ETH_DATA_LEN); a link on a parent has the parent's. */
@@ -24,7 +24,7 @@ export function listLinks(
     namespace,
     names,
     peerOf: peerReader(realms, namespace, realm),
-    parentOf: parentReader(realms, names),
+    parentOf: (link) => parentName(realms, realm, link),
   };
   return links.flatMap((link) => {
     const mark = readMark(link.alias);
@@ -64,20 +64,11 @@ function describe(link: LinkInfo, { namespace, names, peerOf, parentOf }: Words)
   return { ...base, type: "veth", peer: peerOf(link), ...(port !== undefined && { port }) };
 }
 
-/** The parent's name: in the link's own namespace, or in the host's. */
-export function parentReader(realms: Realms, names: ReadonlyMap<number, string>): (link: LinkInfo) => string {
-  let ofHost: ReadonlyMap<number, string> | undefined;
-  return ({ peer }) => {
-    if (peer === undefined) return "";
-    if (peer.namespaceId === undefined) return names.get(peer.index) ?? "";
-    ofHost ??= new Map(
-      realms
-        .get("host")
-        .links()
-        .map((link) => [link.index, link.name]),
-    );
-    return ofHost.get(peer.index) ?? "";
-  };
+/** The parent's name: in the link's own namespace, or in the host's; "" without one. */
+export function parentName(realms: Realms, realm: Realm, { peer }: LinkInfo): string {
+  if (peer === undefined) return "";
+  const there = peer.namespaceId === undefined ? realm : realms.get("host");
+  return there.link({ index: peer.index })?.name ?? "";
 }
 
 /** With the parent as the plan names it, when that name is nobody's any more: the parent was renamed. */

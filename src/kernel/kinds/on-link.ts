@@ -8,7 +8,7 @@ import {
 } from "../../model/plan.ts";
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import { type Found, KernelError } from "../kernel.ts";
-import { deleteAddress, dumpAddresses, putAddress, readAddress } from "../netlink/addresses.ts";
+import { deleteAddress, putAddress } from "../netlink/addresses.ts";
 import type { Message } from "../netlink/message.ts";
 import {
   deleteForwarding,
@@ -21,7 +21,7 @@ import {
   readNeighbour,
 } from "../netlink/neighbours.ts";
 import { ourProtocol } from "../netlink/protocol.ts";
-import { addRoute, deleteRoute, dumpRoutes, putRoute, readRoute } from "../netlink/routes.ts";
+import { addRoute, deleteRoute, putRoute } from "../netlink/routes.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
@@ -90,9 +90,8 @@ const addressWords: Words<AddressObject> = {
   remove: (index, o) => deleteAddress(index, o.address),
   gone: ["EADDRNOTAVAIL"],
   read: (realm) =>
-    realm.route
-      .dump(dumpAddresses)
-      .map((reply) => readAddress(reply.body))
+    realm
+      .addresses()
       .filter(({ protocol }) => protocol === ourProtocol)
       .map(({ index, address }) => ({ index, object: { kind: "address", address } })),
 };
@@ -101,9 +100,8 @@ const addressWords: Words<AddressObject> = {
 function sourceFor(realm: Realm, link: string, to: string): string | undefined {
   const index = realm.link({ name: link })?.index;
   const target = parseCidr(to);
-  const found = realm.route
-    .dump(dumpAddresses)
-    .map((reply) => readAddress(reply.body))
+  const found = realm
+    .addresses()
     .flatMap((one) => (one.index === index ? (parseCidr(one.address) ?? []) : []))
     .filter(({ family }) => family === target?.family);
   const near = found.find((own) => target !== undefined && contains(own, target)) ?? found[0];
@@ -122,10 +120,7 @@ const routeWords: Words<RouteObject> = {
       realm.route.exchange(addRoute(index, { to }));
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== "EEXIST") throw error;
-      const there = ([2, 10] as const)
-        .flatMap((family) => realm.route.dump(dumpRoutes(family)))
-        .flatMap((reply) => readRoute(reply.body) ?? [])
-        .filter((route) => route.to === to);
+      const there = realm.routes().filter((route) => route.to === to);
       if (there.length > 0 && there.every(({ protocol }) => protocol !== ourProtocol))
         throw new KernelError("EEXIST", `a route to ${to} exists and is not ours`);
     }
@@ -133,9 +128,8 @@ const routeWords: Words<RouteObject> = {
   remove: deleteRoute,
   gone: ["ESRCH"],
   read: (realm) =>
-    ([2, 10] as const)
-      .flatMap((family) => realm.route.dump(dumpRoutes(family, ourProtocol)))
-      .flatMap((reply) => readRoute(reply.body) ?? [])
+    realm
+      .routes(ourProtocol)
       .filter(({ protocol }) => protocol === ourProtocol)
       .map(({ index, to, via }) => ({ index, object: { kind: "route", to, ...(via !== undefined && { via }) } })),
 };
