@@ -4,7 +4,7 @@ import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Sandbox } from "../model/sandbox.ts";
-import type { Announcements } from "./option-values.ts";
+import type { Announcements } from "../model/lan.ts";
 import type { ParentUse } from "./parent.ts";
 
 /** What a driver sees of one network: rows only. */

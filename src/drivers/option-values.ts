@@ -90,30 +90,6 @@ export function checkFamilies(spec: NetworkSpec): void {
   if (!spec.ipv4 && !spec.ipv6) throw invalid("IPv4 or IPv6 must be enabled");
 }
 
-export const announcementKeys = {
-  announcementNumber: "com.docker.network.advertise_addr_nmsgs",
-  announcementInterval: "com.docker.network.advertise_addr_ms",
-} as const;
-
-/** How often a LAN is told where a container's addresses are; `interval` in milliseconds. */
-export interface Announcements {
-  readonly number: number;
-  readonly interval: number;
-}
-
-/** Three times, a second apart, unless the user says otherwise. @throws {EngineError} invalid, with Docker's texts */
-export function readAnnouncements(read: OptionReader): Announcements {
-  const whole = (unit: string, least: number, most: number) => (key: string, value: string) => {
-    if (!/^[+-]?\d+$/.test(value)) throw invalid(`value for option ${key} ${JSON.stringify(value)} must be ${unit}`);
-    if (Number(value) < least || Number(value) > most) throw invalid(`${key} must be in the range ${least} to ${most}`);
-    return Number(value);
-  };
-  return {
-    number: read(announcementKeys.announcementNumber, whole("an integer", 0, 3)) ?? 3,
-    interval: read(announcementKeys.announcementInterval, whole("integer milliseconds", 100, 2000)) ?? 1000,
-  };
-}
-
 /** Beginning of interface names; it leaves room for a number of up to four digits. @throws {EngineError} invalid */
 export function readPrefix(key: string, value: string): string {
   if (value.length > 11) throw badValue(key, value, "longer than 11 characters");
@@ -126,9 +102,6 @@ export function readLinkName(key: string, value: string): string {
     throw badValue(key, value, "an interface name has 1 to 15 letters, digits, '.', '_' or '-'");
   return value;
 }
-
-/** A link of the host's; which ones will not do is said later (drivers/parent.ts). @throws {EngineError} invalid */
-export const readParent = (key: string, value: string) => (value === "lo" ? value : readLinkName(key, value));
 
 /**
  * Refuses what nobody would honour: an unknown key, and a known one with a reason.

@@ -1,8 +1,8 @@
 import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
-import type { Cidr, IpAddress, MacAddress, SandboxId } from "../model/ids.ts";
-import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
+import type { Cidr, IpAddress, SandboxId } from "../model/ids.ts";
+import type { Lan } from "../model/lan.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Store } from "../store/store.ts";
@@ -44,24 +44,6 @@ export interface Host {
 export interface Resolver {
   open(id: SandboxId): void | Promise<void>;
   close(id: SandboxId): void | Promise<void>;
-}
-
-/** What is asked and said on the LANs that containers are on. */
-export interface Lan {
-  /** @returns the MAC of who has the address on the link's LAN, or undefined */
-  probe(link: string, address: IpAddress): Promise<MacAddress | undefined>;
-  /** Tells where addresses are, `how.interval` milliseconds apart; `mac` is left out where it is the link's own. */
-  announce(
-    link: string,
-    mac: MacAddress | undefined,
-    addresses: readonly IpAddress[],
-    how: { readonly number: number; readonly interval: number },
-  ): void;
-  /** @throws {EngineError} system, with the reason, when the DHCP server gives no address */
-  obtain(request: LeaseRequest): Promise<GivenAddress>;
-  /** @returns undefined when the address is another's by now @throws {EngineError} system when nobody answers */
-  renew(request: LeaseRequest, address: IpAddress): Promise<GivenAddress | undefined>;
-  release(request: LeaseRequest, given: GivenAddress): void;
 }
 
 export interface Settings {

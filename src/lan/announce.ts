@@ -1,17 +1,18 @@
 import type { IpAddress, MacAddress } from "../model/ids.ts";
+import type { Announcements } from "../model/lan.ts";
 import type { Ears } from "./ears.ts";
 import { arp, broadcastMac, ethernet, neighbourAnnouncement } from "./frames.ts";
 
 /**
  * Tells the LAN where addresses are from now on, so that nobody sends to who had them before (RFC 5227 section 3).
- * A link that goes meanwhile ends it. @param how.interval milliseconds
+ * A link that goes meanwhile ends it.
  */
 export function announce(
   ears: Ears,
   link: string,
   mac: MacAddress,
   addresses: readonly IpAddress[],
-  how: { readonly number: number; readonly interval: number },
+  { number, interval }: Announcements,
 ): void {
   const frames = addresses.map((address) =>
     address.includes(":") ? neighbourAnnouncement(mac, address) : gratuitousArp(mac, address),
@@ -24,9 +25,9 @@ export function announce(
     } catch {
       return; // nobody is there to be told
     }
-    if (left > 1) setTimeout(send, how.interval, left - 1).unref();
+    if (left > 1) setTimeout(send, interval, left - 1).unref();
   };
-  if (frames.length > 0 && how.number > 0) send(how.number);
+  if (frames.length > 0 && number > 0) send(number);
 }
 
 function gratuitousArp(mac: MacAddress, address: IpAddress): Buffer {

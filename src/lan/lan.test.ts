@@ -16,14 +16,17 @@ import {
   readUdp,
   udp,
 } from "./frames.ts";
-import { createLan, type Lan } from "./lan.ts";
+import { createLan } from "./lan.ts";
 
 const own = "02:00:00:00:00:01";
 const other = "02:00:00:00:00:02";
 const request: LeaseRequest = { link: "lan0", mac: own, clientId: "00ff", hostname: "web" };
 
 /** A LAN on which `answer` says what comes back for each frame. */
-function lanWith(answer: (frame: Buffer, filter: FrameFilter) => Buffer[]): { lan: Lan; sent: Buffer[] } {
+function lanWith(answer: (frame: Buffer, filter: FrameFilter) => Buffer[]): {
+  lan: ReturnType<typeof createLan>;
+  sent: Buffer[];
+} {
   const sent: Buffer[] = [];
   const frames = (_link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void): FrameSocket => ({
     send(frame) {

@@ -1,33 +1,13 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { system } from "../lib/errors.ts";
-import type { IpAddress, MacAddress } from "../model/ids.ts";
-import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
+import type { MacAddress } from "../model/ids.ts";
+import type { Lan } from "../model/lan.ts";
 import { announce } from "./announce.ts";
 import * as dhcp from "./dhcp/client.ts";
 import { Ears } from "./ears.ts";
 import { probe } from "./probe.ts";
 
-/** What the host says and asks on the LANs that its links lead to, for containers that are on them. */
-export interface Lan {
-  /** @returns the MAC of who has the address on the link's LAN, or undefined @throws {EngineError} system without the link */
-  probe(link: string, address: IpAddress): Promise<MacAddress | undefined>;
-  /** Tells where addresses are, `how.interval` milliseconds apart; `mac` is left out where it is the link's own. */
-  announce(
-    link: string,
-    mac: MacAddress | undefined,
-    addresses: readonly IpAddress[],
-    how: { readonly number: number; readonly interval: number },
-  ): void;
-  /** Gets an address from the DHCP server. @throws {EngineError} system, with the reason, within 9 seconds */
-  obtain(request: LeaseRequest): Promise<GivenAddress>;
-  /** @returns undefined when the address is another's by now @throws {EngineError} system when nobody answers */
-  renew(request: LeaseRequest, address: IpAddress): Promise<GivenAddress | undefined>;
-  /** Gives an address back, if the link is there. */
-  release(request: LeaseRequest, given: GivenAddress): void;
-  stop(): void;
-}
-
-export function createLan(kernel: Pick<Kernel, "frames" | "link">): Lan {
+export function createLan(kernel: Pick<Kernel, "frames" | "link">): Lan & { stop(): void } {
   const ears = new Ears(kernel);
   const macOf = (link: string): MacAddress => {
     const mac = kernel.link("host", link)?.mac;

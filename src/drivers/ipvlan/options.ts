@@ -1,42 +1,20 @@
 import { invalid } from "../../lib/errors.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { IpvlanFlag, IpvlanMode } from "../../model/plan.ts";
-import {
-  type Announcements,
-  announcementKeys,
-  checkFamilies,
-  familyKeys,
-  optionReader,
-  readAnnouncements,
-  readBool,
-  readParent,
-  readMtu,
-  readPrefix,
-  refuseUnknown,
-} from "../option-values.ts";
+import { type LanOptions, lanKeys, readAnnouncements, readParent } from "../lan-options.ts";
+import { checkFamilies, optionReader, readBool, readMtu, readPrefix, refuseUnknown } from "../option-values.ts";
 
 /** The options of one ipvlan network, checked. */
-export interface IpvlanOptions {
-  /** Absent: a segment of its own, without a way out. */
-  readonly parent?: string;
+export interface IpvlanOptions extends LanOptions {
   readonly mode: IpvlanMode;
   readonly flag: IpvlanFlag;
-  readonly mtu?: number;
-  /** True: an address is asked for on the LAN before a container gets it. */
-  readonly addressProbe: boolean;
-  readonly announcements: Announcements;
 }
 
 /** Every key of `-o` that this driver honours, under the name the code has for it. */
 export const optionKeys = {
-  parent: "parent",
   mode: "ipvlan_mode",
   flag: "ipvlan_flag",
-  addressProbe: "address_probe",
-  ...announcementKeys,
-  mtu: "com.docker.network.driver.mtu",
-  prefix: "com.docker.network.container_iface_prefix",
-  ...familyKeys,
+  ...lanKeys,
 } as const;
 
 export const modes = ["l2", "l3", "l3s"] as const satisfies readonly IpvlanMode[];

@@ -3,46 +3,24 @@ import { invalid } from "../../lib/errors.ts";
 import { addressText, parseAddress } from "../../lib/net.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { MacvlanMode } from "../../model/plan.ts";
-import {
-  type Announcements,
-  announcementKeys,
-  checkFamilies,
-  familyKeys,
-  optionReader,
-  readAnnouncements,
-  readBool,
-  readParent,
-  readMtu,
-  readPrefix,
-  refuseUnknown,
-} from "../option-values.ts";
+import { type LanOptions, lanKeys, readAnnouncements, readParent } from "../lan-options.ts";
+import { checkFamilies, optionReader, readBool, readMtu, readPrefix, refuseUnknown } from "../option-values.ts";
 
 /** The options of one macvlan network, checked. */
-export interface MacvlanOptions {
-  /** Absent: a segment of its own, without a way out. */
-  readonly parent?: string;
+export interface MacvlanOptions extends LanOptions {
   readonly mode: MacvlanMode;
-  readonly mtu?: number;
   /** True: the host has an interface on the parent, and a route to each container. */
   readonly hostAccess: boolean;
   /** Addresses of that interface, at most one a family; without one it goes by the parent's. */
   readonly hostAddresses: readonly string[];
-  /** True: an address is asked for on the LAN before a container gets it. */
-  readonly addressProbe: boolean;
-  readonly announcements: Announcements;
 }
 
 /** Every key of `-o` that this driver honours, under the name the code has for it. */
 export const optionKeys = {
-  parent: "parent",
   mode: "macvlan_mode",
   hostAccess: "host_access",
   hostAddress: "host_address",
-  addressProbe: "address_probe",
-  ...announcementKeys,
-  mtu: "com.docker.network.driver.mtu",
-  prefix: "com.docker.network.container_iface_prefix",
-  ...familyKeys,
+  ...lanKeys,
 } as const;
 
 export const modes = ["bridge", "private", "vepa", "passthru"] as const satisfies readonly MacvlanMode[];

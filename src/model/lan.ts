@@ -1,0 +1,27 @@
+import type { IpAddress, MacAddress } from "./ids.ts";
+import type { GivenAddress, LeaseRequest } from "./lease.ts";
+
+/** How often a LAN is told where a container's addresses are; `interval` in milliseconds. */
+export interface Announcements {
+  readonly number: number;
+  readonly interval: number;
+}
+
+/** What the host says and asks on the LANs that its links lead to, for containers that are on them. */
+export interface Lan {
+  /** @returns the MAC of who has the address on the link's LAN, or undefined @throws {EngineError} system without the link */
+  probe(link: string, address: IpAddress): Promise<MacAddress | undefined>;
+  /** Tells where addresses are; `mac` is left out where it is the link's own. */
+  announce(
+    link: string,
+    mac: MacAddress | undefined,
+    addresses: readonly IpAddress[],
+    announcements: Announcements,
+  ): void;
+  /** Gets an address from the DHCP server. @throws {EngineError} system, with the reason, within 9 seconds */
+  obtain(request: LeaseRequest): Promise<GivenAddress>;
+  /** @returns undefined when the address is another's by now @throws {EngineError} system when nobody answers */
+  renew(request: LeaseRequest, address: IpAddress): Promise<GivenAddress | undefined>;
+  /** Gives an address back, if the link is there. */
+  release(request: LeaseRequest, given: GivenAddress): void;
+}
