@@ -115,8 +115,8 @@ export class LanAddresses {
     const wished = family === 4 ? wish.ipv4 : wish.ipv6;
     if (pools.length === 0) return undefined;
     if (wished !== undefined) {
-      this.#wished.add(`${network.id}|${wished}`);
-      kept.wished.push(`${network.id}|${wished}`);
+      this.#wished.add(keyOf(network.id, wished));
+      kept.wished.push(keyOf(network.id, wished));
       if (this.#isOwn(wished)) throw forbidden(`Address already in use: ${wished} is this host's own`);
       const holder = await this.#ask(link, wished);
       if (holder !== undefined) throw forbidden(inUse(wished, holder, link));
@@ -126,9 +126,9 @@ export class LanAddresses {
     while (found.length < patience) {
       const address = this.#candidate(pools, network.id, kept);
       const holder = this.#isOwn(address) ? "this host" : await this.#ask(link, address);
-      if (holder === undefined && !this.#wished.has(`${network.id}|${address}`)) return address;
+      if (holder === undefined && !this.#wished.has(keyOf(network.id, address))) return address;
       if (holder === undefined) continue; // another container asks for it by --ip meanwhile
-      this.#foreign.set(`${network.id}|${address}`, Date.now() + remembered);
+      this.#foreign.set(keyOf(network.id, address), Date.now() + remembered);
       found.push(`${address} belongs to ${holder}`);
     }
     throw system(
@@ -175,21 +175,19 @@ export class LanAddresses {
   }
 
   #isTaken(network: NetworkId, address: IpAddress): boolean {
-    const key = `${network}|${address}`;
+    const key = keyOf(network, address);
     return this.#reserved.has(key) || this.#wished.has(key) || this.#foreign.has(key);
   }
 
   #candidate(pools: readonly AddressPool[], network: NetworkId, kept: Kept): IpAddress {
     const now = Date.now();
     for (const [key, until] of this.#foreign) if (until < now) this.#foreign.delete(key);
-    const keyOf = (address: IpAddress) => `${network}|${address}`;
-    const isTaken = (address: IpAddress) => this.#isTaken(network, address);
     let failure: unknown;
     for (const pool of pools) {
       try {
-        const address = nextFree(this.#parts.store.snapshot(), pool, isTaken);
-        this.#reserved.add(keyOf(address));
-        kept.addresses.push(keyOf(address));
+        const address = nextFree(this.#parts.store.snapshot(), pool, (one) => this.#isTaken(network, one));
+        this.#reserved.add(keyOf(network, address));
+        kept.addresses.push(keyOf(network, address));
         return address;
       } catch (error) {
         failure ??= error;
@@ -253,6 +251,7 @@ interface Kept {
   readonly leases: (LeaseRequest & GivenAddress)[];
 }
 
+const keyOf = (network: NetworkId, address: IpAddress) => `${network}|${address}`;
 const inUse = (address: IpAddress, holder: MacAddress, link: string) =>
   `Address already in use: ${address} belongs to ${holder} on the LAN of ${link} (asked there; -o address_probe=false does not ask)`;
 

@@ -12,7 +12,7 @@ import { isRunning } from "./containers.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import { containerNamed, networkNamed } from "./lookup.ts";
-import { checkLeases, checkNeighbours, checkPlace, type LanPlace, lanPlace, linkOf } from "./lan-networks.ts";
+import { checkLeases, checkNeighbours, checkPlace, lanPlace, linkOf } from "./lan-networks.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles } from "./sandbox-files.ts";
 import { portChoices, removalSettled } from "./sandboxes.ts";
@@ -151,9 +151,9 @@ export async function createNetwork(
   });
   failpoint("network.create.after-store");
   try {
-    await Promise.all(ownersAt(id, place).map((owner) => parts.dataplane.settled(owner, revision, signal)));
+    await Promise.all(ownersAt(id, place?.use?.link).map((owner) => parts.dataplane.settled(owner, revision, signal)));
   } catch (error) {
-    await deleteNetwork(parts, id, place);
+    await deleteNetwork(parts, id, place?.use?.link);
     throw error instanceof EngineError ? error : system((error as Error).message, error);
   }
   failpoint("network.create.after-kernel");
@@ -221,14 +221,14 @@ export function deleteRows(tx: Transaction, id: string): void {
 }
 
 /** Who has something in the kernel for a network: itself, and the link that it stands on. */
-const ownersAt = (id: string, place: LanPlace | undefined): Owner[] => [
+const ownersAt = (id: string, link: string | undefined): Owner[] => [
   `network:${id}`,
-  ...(place?.use === undefined ? [] : [`parent:${place.use.link}` as const]),
+  ...(link === undefined ? [] : [`parent:${link}` as const]),
 ];
 
-async function deleteNetwork(parts: Parts, id: string, place: LanPlace | undefined): Promise<void> {
+async function deleteNetwork(parts: Parts, id: string, link: string | undefined): Promise<void> {
   const { revision } = await parts.store.update((tx) => deleteRows(tx, id));
-  await removalSettled(parts, ownersAt(id, place), revision);
+  await removalSettled(parts, ownersAt(id, link), revision);
 }
 
 async function removeNetwork(parts: Parts, reference: string): Promise<void> {
@@ -249,9 +249,8 @@ async function removeNetwork(parts: Parts, reference: string): Promise<void> {
     deleteRows(tx, network.id);
   });
   failpoint("network.remove.after-store");
-  const driver = parts.drivers.get(network.spec.driver);
-  const place = driver && lanPlace(driver, network.spec);
-  await removalSettled(parts, ownersAt(network.id, place), parts.store.snapshot().revision);
+  const owners = ownersAt(network.id, linkOf(parts.drivers, network));
+  await removalSettled(parts, owners, parts.store.snapshot().revision);
   publish(parts, "destroy", network.id, network.spec);
 }
 

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { type EngineError, forbidden, invalid } from "../lib/errors.ts";
 import {
   type AddressFamily,
-  addressText,
   cidrText,
   contains,
   lastOf,
@@ -37,7 +36,7 @@ export interface OpenRequest {
    * Absent: they are the host's own.
    */
   readonly segment?: string;
-  /** Addresses that the host takes for itself. */
+  /** Addresses that the host takes for itself, in canonical text. */
   readonly reserved?: readonly IpAddress[];
 }
 
@@ -114,7 +113,7 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
     else if (!/^DefaultGatewayIPv[46]$/.test(name))
       throw forbidden(`auxiliary address ${name}: ${address} is named twice`);
   }
-  for (const address of hostAddresses(request, wish.subnet)) {
+  for (const address of request.reserved?.filter((text) => isIn(wish.subnet, text)) ?? []) {
     if (address === wish.gateway || tx.get("claims", `${draft.id}|${address}`) !== undefined)
       throw forbidden(`Address already in use: ${address} cannot be the host's, it is the gateway or reserved`);
     claim(address, "auxiliary");
@@ -128,14 +127,6 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
   const pool = { ...draft, gateway };
   tx.insert("pools", pool);
   return pool;
-}
-
-/** Those of the host's own addresses that are in this subnet. */
-function hostAddresses({ reserved = [] }: OpenRequest, subnet: ParsedCidr): IpAddress[] {
-  return reserved.flatMap((text) => {
-    const address = parseAddress(text);
-    return address !== undefined && contains(subnet, address) ? [addressText(address)] : [];
-  });
 }
 
 interface OtherParty {
