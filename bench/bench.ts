@@ -136,43 +136,48 @@ function makeNamespace(file: string): void {
   namespaces.push(file);
 }
 
-function barePair(): Pair {
-  const [bridge, server, client] = ["bridge", "server", "client"].map((name) => join(directory, name)) as [
+const ip = (namespace: string, ...args: string[]) => execFileSync("nsenter", [`--net=${namespace}`, "ip", ...args]);
+
+/**
+ * Two namespaces with an interface each that stands on something in a third, the hub.
+ * @param prepare makes what they stand on @param attach makes interface eth0 for the namespace of a process
+ */
+function barePair(
+  name: string,
+  prepare: (hub: string) => void,
+  attach: (hub: string, number: number, pid: string) => void,
+): Pair {
+  const [hub, server, client] = ["hub", "server", "client"].map((part) => join(directory, `${name}-${part}`)) as [
     string,
     string,
     string,
   ];
-  for (const file of [bridge, server, client]) makeNamespace(file);
-  const inside = (file: string, ...args: string[]) => execFileSync("nsenter", [`--net=${file}`, "ip", ...args]);
-  inside(bridge, "link", "add", "br0", "up", "type", "bridge");
+  for (const file of [hub, server, client]) makeNamespace(file);
+  prepare(hub);
   for (const [file, number] of [
     [server, 1],
     [client, 2],
   ] as const) {
     const holder = spawn("nsenter", [`--net=${file}`, "sleep", "30"]);
     spawnSync("sleep", ["0.1"]);
-    inside(
-      bridge,
-      "link",
-      "add",
-      `port${number}`,
-      "up",
-      "master",
-      "br0",
-      "type",
-      "veth",
-      "peer",
-      "name",
-      "eth0",
-      "netns",
-      String(holder.pid),
-    );
+    attach(hub, number, String(holder.pid));
     holder.kill("SIGKILL");
-    inside(file, "address", "add", `10.9.9.${number}/24`, "dev", "eth0");
-    inside(file, "link", "set", "eth0", "up");
+    ip(file, "address", "add", `10.9.9.${number}/24`, "dev", "eth0");
+    ip(file, "link", "set", "eth0", "up");
   }
   return { server, client, address: "10.9.9.1" };
 }
+
+/** Two namespaces on a bare bridge. */
+const bareBridgePair = () =>
+  barePair(
+    "bridge",
+    (hub) => ip(hub, "link", "add", "br0", "up", "type", "bridge"),
+    (hub, number, pid) => {
+      const port = ["link", "add", `port${number}`, "up", "master", "br0", "type", "veth"];
+      ip(hub, ...port, "peer", "name", "eth0", "netns", pid);
+    },
+  );
 
 function containerPair(engine: Engine, create: readonly string[] = ["network", "create"]): Pair {
   engine.docker(...create, "load");
@@ -193,7 +198,7 @@ async function packets(): Promise<void> {
     bare,
     ours: a,
     theirs: b,
-  } = await load({ bare: barePair(), ours: containerPair(ours), theirs: containerPair(theirs) });
+  } = await load({ bare: bareBridgePair(), ours: containerPair(ours), theirs: containerPair(theirs) });
   const note = (x: number, y: number) => `dockerd ${(x / y).toFixed(2)}`;
   report("TCP throughput, of two bare namespaces", a.stream / bare.stream, 0.95, "high", note(b.stream, bare.stream));
   report("TCP turns, of two bare namespaces", a.turns / bare.turns, 0.95, "high", note(b.turns, bare.turns));
@@ -242,33 +247,16 @@ async function restart(): Promise<void> {
 
 /** A cable whose far end leads nowhere: a parent for macvlan in that namespace. */
 function cable(namespace: string): void {
-  const ip = (...args: string[]) => execFileSync("nsenter", [`--net=${namespace}`, "ip", ...args]);
-  ip("link", "add", "lan0", "up", "type", "veth", "peer", "name", "lan1");
-  ip("link", "set", "lan1", "up");
+  ip(namespace, "link", "add", "lan0", "up", "type", "veth", "peer", "name", "lan1");
+  ip(namespace, "link", "set", "lan1", "up");
 }
 
 /** Two namespaces with a bare macvlan each on one parent. */
-function bareMacvlanPair(): Pair {
-  const [parent, server, client] = ["macvlan", "macvlan-server", "macvlan-client"].map((name) =>
-    join(directory, name),
-  ) as [string, string, string];
-  for (const file of [parent, server, client]) makeNamespace(file);
-  cable(parent);
-  for (const [file, number] of [
-    [server, 1],
-    [client, 2],
-  ] as const) {
-    const holder = spawn("nsenter", [`--net=${file}`, "sleep", "30"]);
-    spawnSync("sleep", ["0.1"]);
-    const inside = (at: string, ...args: string[]) => execFileSync("nsenter", [`--net=${at}`, "ip", ...args]);
-    inside(parent, "link", "add", `mv${number}`, "link", "lan0", "type", "macvlan", "mode", "bridge");
-    inside(parent, "link", "set", `mv${number}`, "netns", String(holder.pid), "name", "eth0");
-    holder.kill("SIGKILL");
-    inside(file, "address", "add", `10.9.8.${number}/24`, "dev", "eth0");
-    inside(file, "link", "set", "eth0", "up");
-  }
-  return { server, client, address: "10.9.8.1" };
-}
+const bareMacvlanPair = () =>
+  barePair("macvlan", cable, (hub, number, pid) => {
+    ip(hub, "link", "add", `mv${number}`, "link", "lan0", "type", "macvlan", "mode", "bridge");
+    ip(hub, "link", "set", `mv${number}`, "netns", pid, "name", "eth0");
+  });
 
 /** macvlan: a container's whole life, and the packets between two. */
 async function macvlan(): Promise<void> {
