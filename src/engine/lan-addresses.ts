@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { OnLan } from "../drivers/driver.ts";
 import { nextFree } from "../ipam/claim.ts";
 import { forbidden, invalid, system } from "../lib/errors.ts";
 import type { AddressPool } from "../model/address-pool.ts";
@@ -7,7 +8,6 @@ import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
 import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
 import type { Network } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
-import { linkOf } from "./lan-networks.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 
@@ -24,6 +24,13 @@ export interface Prepared {
 const remembered = 60_000; // milliseconds for which an address that somebody on the LAN has is not asked for again
 const patience = 16; // addresses that others have, one after the other, until something is wrong with the LAN
 const fresh = 300; // milliseconds for which an answer counts
+
+/** A network on a LAN: its driver, its options as that reads them, and the host's link there, if it has one. */
+interface Place {
+  readonly lan: OnLan<unknown>;
+  readonly options: unknown;
+  readonly link: string | undefined;
+}
 
 interface Question {
   readonly at: number;
@@ -81,25 +88,36 @@ export class LanAddresses {
     const network = networkNamed(rows, attachment.network);
     // The same MAC after every start: switches, leases and licences of the LAN may go by it.
     const mac = attachment.mac ?? macOf(`${network.id} ${container.id}`);
-    const driver = this.#parts.drivers.get(network.spec.driver);
-    const lan = driver?.lan;
-    if (driver === undefined || lan === undefined) return { mac };
-    const options = driver.readOptions(network.spec);
+    const place = this.#placeOf(network);
+    if (place === undefined) return { mac };
+    const { lan, options, link } = place;
     if (attachment.mac !== undefined && !lan.ownMacs(options))
       throw invalid(
-        `${driver.name} interfaces do not support custom mac address assignment: ${network.spec.name} uses the parent's`,
+        `${network.spec.driver} interfaces do not support custom mac address assignment: ${network.spec.name} uses the parent's`,
       );
     const most = lan.mostEndpoints(options);
     const common = { mac: lan.ownMacs(options) ? mac : "", ...(most !== undefined && { most }) };
-    const link = lan.parentOf(options)?.link;
     if (link === undefined) return common;
     if (network.spec.ipam.driver === "dhcp")
       return { ...common, lease: await this.#lease(container, network, { link, mac }, kept) };
-    if (!lan.addressProbe(options) || this.#parts.host.linkState(link) !== "up") return common;
+    if (!this.#isAsked(place)) return common;
     const [ipv4, ipv6] = await allOf(
       ([4, 6] as const).map((family) => this.#free(rows, network, link, family, attachment, kept)),
     );
     return { ...common, ...(ipv4 !== undefined && { ipv4 }), ...(ipv6 !== undefined && { ipv6 }) };
+  }
+
+  /** Undefined for networks of the host's own. */
+  #placeOf({ spec }: Network): Place | undefined {
+    const driver = this.#parts.drivers.get(spec.driver);
+    if (driver?.lan === undefined || spec.configOnly) return undefined;
+    const options = driver.readOptions(spec);
+    return { lan: driver.lan, options, link: driver.lan.parentOf(options)?.link };
+  }
+
+  /** Whether addresses are asked for on the LAN, and can be. */
+  #isAsked({ lan, options, link }: Place): boolean {
+    return link !== undefined && lan.addressProbe(options) && this.#parts.host.linkState(link) === "up";
   }
 
   /** The wished address, or a free one, that nobody on the LAN has; undefined when the network has none of the family. */
@@ -155,11 +173,9 @@ export class LanAddresses {
     const rows = this.#parts.store.snapshot();
     for (const { network: name, ipv4, ipv6 } of attachments) {
       const network = rows.list("networks").find((one) => one.id === name || one.spec.name === name);
-      const driver = network && this.#parts.drivers.get(network.spec.driver);
-      const link = network && linkOf(this.#parts.drivers, network);
-      if (network === undefined || driver?.lan === undefined || link === undefined) continue;
-      if (!driver.lan.addressProbe(driver.readOptions(network.spec)) || this.#parts.host.linkState(link) !== "up")
-        continue;
+      const place = network && this.#placeOf(network);
+      if (network === undefined || place?.link === undefined || !this.#isAsked(place)) continue;
+      const { link } = place;
       const likely = rows.where("pools", "network", network.id).flatMap((pool) => this.#likely(rows, network.id, pool));
       const wished = [ipv4, ipv6].filter((one) => one !== undefined);
       for (const address of wished.length > 0 ? wished : likely) this.#ask(link, address).catch(() => {}); // the start will be told
@@ -227,12 +243,15 @@ export class LanAddresses {
     const rows = this.#parts.store.snapshot();
     for (const endpoint of rows.where("endpoints", "sandbox", container)) {
       const network = rows.get("networks", endpoint.networkId);
-      const driver = network && this.#parts.drivers.get(network.spec.driver);
-      const link = network && linkOf(this.#parts.drivers, network);
-      if (network === undefined || driver?.lan === undefined || link === undefined) continue;
+      const place = network && this.#placeOf(network);
+      if (place?.link === undefined) continue;
       const addresses = endpoint.addresses.map(({ address }) => address);
-      const how = driver.lan.announcements(driver.readOptions(network.spec));
-      this.#parts.lan.announce(link, endpoint.mac || undefined, addresses, how);
+      this.#parts.lan.announce(
+        place.link,
+        endpoint.mac || undefined,
+        addresses,
+        place.lan.announcements(place.options),
+      );
     }
   }
 }
