@@ -22,8 +22,6 @@ const defaultMtu = 1500; // of bridges and veths (include/uapi/linux/if_ether.h,
 
 /** True when the kernel has what is wished. A link's MAC may be left open; a left out MTU is the default, or the parent's. */
 export function matches(wish: PlanObject, found: PlanObject): boolean {
-  if (wish.kind === "route" && found.kind === "route")
-    return wish.via === found.via && wish.link === found.link && wish.to === found.to;
   if (wish.kind !== "link" || found.kind !== "link") return isDeepStrictEqual(wish, found);
   return isDeepStrictEqual(comparable(wish, wish), comparable(found, wish));
 }

@@ -1,6 +1,6 @@
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import type { Owner, Plan, PlanObject } from "../model/plan.ts";
+import { keyOf, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, fittingSysctls } from "./base.ts";
@@ -21,6 +21,8 @@ const fullReading = 60_000;
 /** Milliseconds between readings of the host's own sysctls: a handful, and most of them tell nobody when they change. */
 const sysctlReading = 900;
 const ruleKinds: readonly ReadKind[] = ["chain", "element"];
+/** With an address go routes over its link, and the sources of others. */
+const goesWith: Partial<Record<PlanKind, readonly ReadKind[]>> = { address: ["address", "route"] };
 
 /** Rows in, kernel out. One round at a time, and none of it waits: plan, compare, apply. */
 export class Loop implements Dataplane {
@@ -76,12 +78,19 @@ export class Loop implements Dataplane {
   async #follow(commits: AsyncIterator<Commit>): Promise<void> {
     for (let next = await commits.next(); next.done !== true; next = await commits.next()) {
       const { snapshot, changed } = next.value;
-      const owners = ownersOf(this.#rows, snapshot, changed, this.#parts.driverFor);
+      const owners = new Set(ownersOf(this.#rows, snapshot, changed, this.#parts.driverFor));
+      for (const link of this.#parents.wantedUp(this.#rows, snapshot, changed)) owners.add(this.#believeDown(link));
       this.#rows = snapshot;
       if (changed.some(({ table }) => table === "networks")) this.#parents.follow(snapshot);
       this.#round(owners);
       this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     }
+  }
+
+  /** A parent that its administrator took down stays so until somebody new wants to stand on it. */
+  #believeDown(link: string): Owner {
+    this.#believed.delete(keyOf({ kind: "parent", namespace: "host", link, promiscuous: false }));
+    return `parent:${link}`;
   }
 
   async stop(): Promise<void> {
@@ -170,7 +179,7 @@ export class Loop implements Dataplane {
     const isParent = kind === "link" && this.#parents.touch(name);
     if (!isRule && !isParent && !this.#believed.has(kind, name) && !(kind === "link" && this.#isOurs(name))) return;
     // Sysctls are not read by kind: any reading of the links looks at them too.
-    const kinds = isRule ? ruleKinds : kind === "sysctl" || kind === "link" ? readKinds : [kind];
+    const kinds = isRule ? ruleKinds : kind === "sysctl" || kind === "link" ? readKinds : (goesWith[kind] ?? [kind]);
     this.#repairs.note(kinds, !this.#echo.has(name));
   }
 

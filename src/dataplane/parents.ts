@@ -2,7 +2,7 @@ import { vlanOf } from "../drivers/parent.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
-import type { Snapshot } from "../store/store.ts";
+import type { RowKey, Snapshot } from "../store/store.ts";
 import type { ParentState } from "./dataplane.ts";
 import { type DriverFor, parentUse } from "./views.ts";
 
@@ -48,6 +48,17 @@ export class Parents {
     );
     this.#states = new Map(known);
     this.#seen = new Map(known.map(([link]) => [link, this.#seen.get(link) ?? this.#look(link)]));
+  }
+
+  /** @returns the links that are down and on which a network or an endpoint of these rows is new */
+  wantedUp(before: Snapshot, rows: Snapshot, changed: readonly RowKey[]): string[] {
+    const links = changed.flatMap(({ table, key }) => {
+      if ((table !== "networks" && table !== "endpoints") || before.get(table, key) !== undefined) return [];
+      const network = table === "networks" ? key : rows.get(table, key)?.networkId;
+      const row = network === undefined ? undefined : rows.get("networks", network);
+      return (row && parentUse(row, this.#driverFor)?.link) ?? [];
+    });
+    return [...new Set(links)].filter((link) => parentState(this.#kernel, link) === "down");
   }
 
   /** A VLAN interface is remade as soon as its own parent is there again: that counts, too. */

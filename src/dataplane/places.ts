@@ -9,6 +9,8 @@ export function placesOf(object: PlanObject): string[] {
   const places = [namespace, `${namespace}|${kind}`, `${namespace}|${kind}|${eventName(object)}`];
   if (object.kind === "link" && object.type === "veth") places.push(object.peer.namespace);
   if (object.kind === "link" && "parent" in object) places.push(onLink("host", object.parent));
+  // The source of a route comes and goes with the addresses of a link.
+  if (object.kind === "route" && object.sourceOf !== undefined) places.push(`${namespace}|address|${object.sourceOf}`);
   if ("link" in object) places.push(onLink(namespace, object.link));
   if (object.kind === "sysctl") places.push(onLink(namespace, linkOfSysctl(object.key)));
   return [...new Set(places)];

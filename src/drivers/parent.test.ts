@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { checkParent, checkShared, type ParentUse, planParent } from "./parent.ts";
 
-const macvlan: ParentUse = { link: "eth0", type: "macvlan", shared: true, promiscuous: true };
-const ipvlan: ParentUse = { link: "eth0", type: "ipvlan", shared: false, promiscuous: false };
+const macvlan: ParentUse = { link: "eth0", type: "macvlan", shared: true, promiscuous: true, hostRoutes: false };
+const ipvlan: ParentUse = { link: "eth0", type: "ipvlan", shared: false, promiscuous: false, hostRoutes: false };
 
 describe("parents", () => {
   const isThere = (link: string) => ["eth0", "eth0.7", "wg0.x", "lo"].includes(link);
@@ -47,7 +47,7 @@ describe("parents", () => {
     const wants = (...uses: ParentUse[]) => planParent("eth0.7", uses).map((o) => (o.kind === "parent" ? o : o.kind));
     assert.deepEqual(wants(), []);
     const parent = { kind: "parent", namespace: "host", link: "eth0.7" };
-    assert.deepEqual(wants(ipvlan), ["link", { ...parent, promiscuous: false }]);
-    assert.deepEqual(wants(ipvlan, macvlan), ["link", { ...parent, promiscuous: true }]);
+    assert.deepEqual(wants(ipvlan), ["link", { ...parent, promiscuous: false, hostRoutes: false }]);
+    assert.deepEqual(wants(ipvlan, macvlan), ["link", { ...parent, promiscuous: true, hostRoutes: false }]);
   });
 });

@@ -11,6 +11,8 @@ export interface ParentUse {
   readonly shared: boolean;
   /** True when containers have MACs of their own, for which the parent has to take in frames. */
   readonly promiscuous: boolean;
+  /** True when the host has a route to each container. */
+  readonly hostRoutes: boolean;
 }
 export interface PlacedUse extends ParentUse {
   readonly network: NetworkId;

@@ -8,6 +8,7 @@ import type { Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import type { Prepared } from "./lan-addresses.ts";
+import { addressOf, putLease } from "./leases.ts";
 import { networkNamed } from "./lookup.ts";
 import { placePorts, type PortChoice } from "./ports.ts";
 
@@ -69,8 +70,8 @@ export function addEndpoint(
   const addresses =
     lease === undefined
       ? poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id))
-      : [{ address: lease.address, prefix: lease.prefix, ...(lease.gateway && { gateway: lease.gateway }) }];
-  if (lease !== undefined) tx.put("leases", { ...lease, endpointId: id });
+      : [addressOf(lease)];
+  if (lease !== undefined) putLease(tx, { ...lease, endpointId: id });
   const interfaceName = nameInterface(network, attachment, others);
   const endpoint: Endpoint = {
     id,

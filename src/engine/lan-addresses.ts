@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { OnLan } from "../drivers/driver.ts";
 import { nextFree } from "../ipam/claim.ts";
 import { forbidden, invalid, system } from "../lib/errors.ts";
@@ -6,7 +7,7 @@ import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
 import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
-import type { Network } from "../model/network.ts";
+import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
@@ -24,6 +25,8 @@ export interface Prepared {
 const remembered = 60_000; // milliseconds for which an address that somebody on the LAN has is not asked for again
 const patience = 16; // addresses that others have, one after the other, until something is wrong with the LAN
 const fresh = 300; // milliseconds for which an answer counts
+const declines = 3; // leases for addresses that others have, one after the other
+const carrierPatience = 2000; // milliseconds: a link that has just come up hears nobody yet
 
 /** A network on a LAN: its driver, its options as that reads them, and the host's link there, if it has one. */
 interface Place {
@@ -100,7 +103,7 @@ export class LanAddresses {
     if (link === undefined) return common;
     if (network.spec.ipam.driver === "dhcp")
       return { ...common, lease: await this.#lease(container, network, { link, mac }, kept) };
-    if (!this.#isAsked(place)) return common;
+    if (!(await this.#canAsk(place))) return common;
     const [ipv4, ipv6] = await allOf(
       ([4, 6] as const).map((family) => this.#free(rows, network, link, family, attachment, kept)),
     );
@@ -108,16 +111,38 @@ export class LanAddresses {
   }
 
   /** Undefined for networks of the host's own. */
-  #placeOf({ spec }: Network): Place | undefined {
+  #placeOf({ spec }: Pick<Network, "spec">): Place | undefined {
     const driver = this.#parts.drivers.get(spec.driver);
     if (driver?.lan === undefined || spec.configOnly) return undefined;
     const options = driver.readOptions(spec);
     return { lan: driver.lan, options, link: driver.lan.parentOf(options)?.link };
   }
 
-  /** Whether addresses are asked for on the LAN, and can be. */
+  /** Whether addresses are asked for on the LAN, and can be now. */
   #isAsked({ lan, options, link }: Place): boolean {
     return link !== undefined && lan.addressProbe(options) && this.#parts.host.linkState(link) === "up";
+  }
+
+  async #canAsk(place: Place): Promise<boolean> {
+    const { link = "", lan, options } = place;
+    const isComing = () => lan.addressProbe(options) && this.#parts.host.linkState(link) === "no carrier";
+    for (let waited = 0; waited < carrierPatience && isComing(); waited += 50) await sleep(50);
+    return this.#isAsked(place);
+  }
+
+  /** Asks for the addresses that a new network takes for the host. @throws {EngineError} forbidden, by the MAC of who has one */
+  async checkHostAddresses(spec: NetworkSpec): Promise<void> {
+    const place = this.#placeOf({ spec });
+    const { link, lan, options } = place ?? {};
+    if (place === undefined || link === undefined || lan === undefined) return;
+    const wished = lan.reserved(options).filter((address) => !this.#isOwn(address));
+    if (wished.length === 0 || !(await this.#canAsk(place))) return;
+    await allOf(
+      wished.map(async (address) => {
+        const holder = await this.#ask(link, address);
+        if (holder !== undefined) throw forbidden(inUse(address, holder, link));
+      }),
+    );
   }
 
   /** The wished address, or a free one, that nobody on the LAN has; undefined when the network has none of the family. */
@@ -227,15 +252,34 @@ export class LanAddresses {
     const request = { ...at, clientId, hostname: container.spec.hostname };
     this.#clients.add(clientId);
     kept.clients.push(clientId);
-    const lease = { ...request, ...(await this.#parts.lan.obtain(request)) };
+    const lease = { ...request, ...(await this.obtain(request, network)) };
     kept.leases.push(lease);
-    const other = this.#parts.store
-      .snapshot()
-      .list("leases")
-      .find((one) => one.link === at.link && one.address === lease.address && one.clientId !== clientId);
-    if (other !== undefined)
-      throw system(`the DHCP server on ${at.link} gave ${lease.address}, which another container has from it`);
     return lease;
+  }
+
+  /**
+   * Gets an address that nobody else on the LAN has from its DHCP server; what somebody has is declined (RFC 2131 section
+   * 3.1, step 5). @throws {EngineError} system, with the reason
+   */
+  async obtain(request: LeaseRequest, network: Network): Promise<GivenAddress> {
+    const { lan } = this.#parts;
+    const place = this.#placeOf(network);
+    let found = "";
+    for (let tries = 0; tries < declines; tries += 1) {
+      const given = await lan.obtain(request);
+      const isAsked = place !== undefined && (await this.#canAsk(place));
+      const holder = !isAsked
+        ? undefined
+        : this.#isOwn(given.address)
+          ? "this host"
+          : await this.#ask(request.link, given.address);
+      if (holder === undefined) return given;
+      lan.decline(request, given);
+      found = `${given.address} belongs to ${holder}`;
+    }
+    throw system(
+      `the DHCP server on ${request.link} gave ${declines} times what others on the LAN have (the last: ${found}); -o address_probe=false does not ask`,
+    );
   }
 
   /** Tells the LANs of a container's networks where its addresses are. */

@@ -1,6 +1,8 @@
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { checkParent, checkShared, type ParentUse, type PlacedUse, vlanOf } from "../drivers/parent.ts";
 import { invalid } from "../lib/errors.ts";
+import { cidrText, overlaps, parseCidr } from "../lib/net.ts";
+import type { AddressPool } from "../model/address-pool.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -48,6 +50,31 @@ export function checkNeighbours(rows: Snapshot, drivers: Parts["drivers"], place
     return other?.link === use.link ? [{ ...other, network: network.id }] : [];
   });
   checkShared(use, others);
+}
+
+/**
+ * The host has one route to an address: containers of two LANs to which it has routes must not have the same.
+ * @throws {EngineError} invalid, naming the other
+ */
+export function checkHostRoutes(
+  rows: Snapshot,
+  drivers: Parts["drivers"],
+  place: LanPlace | undefined,
+  pools: readonly AddressPool[],
+): void {
+  if (place?.use?.hostRoutes !== true) return;
+  const own = pools.flatMap(({ subnet }) => parseCidr(subnet) ?? []);
+  for (const network of rows.list("networks")) {
+    const driver = drivers.get(network.spec.driver);
+    const other = driver && lanPlace(driver, network.spec)?.use;
+    if (other?.hostRoutes !== true || other.link === place.use.link) continue;
+    const there = rows.where("pools", "network", network.id).flatMap(({ subnet }) => parseCidr(subnet) ?? []);
+    const both = there.find((block) => own.some((one) => overlaps(one, block)));
+    if (both !== undefined)
+      throw invalid(
+        `conflicting options: host_access: network ${network.spec.name} on ${other.link} has it too, and ${cidrText(both)}: the host cannot have routes to the same addresses on two LANs`,
+      );
+  }
 }
 
 /** `--ipam-driver dhcp`: the LAN's server gives the addresses. @throws {EngineError} invalid, with the reason */

@@ -12,7 +12,8 @@ import { isRunning } from "./containers.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import { containerNamed, networkNamed } from "./lookup.ts";
-import { checkLeases, checkNeighbours, checkPlace, lanPlace, linkOf } from "./lan-networks.ts";
+import { checkHostRoutes, checkLeases, checkNeighbours, checkPlace, lanPlace, linkOf } from "./lan-networks.ts";
+import { leaseTrouble } from "./leases.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles } from "./sandbox-files.ts";
 import { portChoices, removalSettled } from "./sandboxes.ts";
@@ -67,7 +68,10 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
     pools: rows.where("pools", "network", network.id),
     endpoints,
     ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
-    errors: [...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? []))],
+    errors: [
+      ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
+      ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
+    ],
   };
 }
 
@@ -125,6 +129,7 @@ export async function createNetwork(
   const spec = place !== undefined && place.use === undefined ? { ...asked, internal: true } : asked;
   const id = options.id ?? randomBytes(32).toString("hex");
   checkBridgeName(parts, id, spec);
+  await parts.addresses.checkHostAddresses(spec);
   const createdAt = new Date().toISOString();
   failpoint("network.create.before-store");
   const { revision } = await parts.store.update((tx) => {
@@ -146,6 +151,7 @@ export async function createNetwork(
           });
     const labels = { ...spec.labels, ...opened.labels };
     tx.insert("names", { kind: "network", name: spec.name, id });
+    checkHostRoutes(tx, parts.drivers, place, opened.pools);
     const pools = opened.pools.map((pool) => pool.id);
     tx.insert("networks", { id, scope: driver.scope, spec: { ...spec, labels }, pools, predefined, createdAt });
   });

@@ -23,6 +23,12 @@ export function createLan(kernel: Pick<Kernel, "frames" | "link">): Lan & { stop
       throw system(`nothing can be asked on ${link}: ${error.message}`, error);
     }
   };
+  /** Without the link the lease ends by itself. */
+  const unanswered = (tell: () => void): void => {
+    try {
+      tell();
+    } catch {}
+  };
   return {
     probe: (link, address) => onLink(link, () => probe(ears, link, macOf(link), address)),
     announce(link, mac, addresses, how) {
@@ -30,11 +36,8 @@ export function createLan(kernel: Pick<Kernel, "frames" | "link">): Lan & { stop
     },
     obtain: (request) => onLink(request.link, () => dhcp.obtain(ears, request)),
     renew: (request, address) => onLink(request.link, () => dhcp.renew(ears, request, address)),
-    release(request, given) {
-      try {
-        dhcp.release(ears, request, given);
-      } catch {} // it ends by itself
-    },
+    release: (request, given) => unanswered(() => dhcp.release(ears, request, given)),
+    decline: (request, given) => unanswered(() => dhcp.decline(ears, request, given)),
     stop: () => ears.stop(),
   };
 }

@@ -24,4 +24,6 @@ export interface Lan {
   renew(request: LeaseRequest, address: IpAddress): Promise<GivenAddress | undefined>;
   /** Gives an address back, if the link is there. */
   release(request: LeaseRequest, given: GivenAddress): void;
+  /** Tells the server that somebody else has what it gave. */
+  decline(request: LeaseRequest, given: GivenAddress): void;
 }

@@ -107,7 +107,7 @@ export interface RouteObject {
   readonly via?: IpAddress;
   /**
    * The host speaks with an address of this link, of the subnet of `to` if there is one: `link` has none of its own.
-   * Looked up when the route is written, and not compared.
+   * Found in the kernel only while the route has the source that this leads to.
    */
   readonly sourceOf?: string;
 }

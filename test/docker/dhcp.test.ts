@@ -32,7 +32,7 @@ describe("addresses from the LAN's DHCP server", () => {
   const sleeper = (name: string, flags = "") => docker(`run -d --name ${name} --network net ${flags} busybox sleep 1d`);
   const leases = () => readFileSync(join(lan.directory, "leases"), "utf8");
   let server: ReturnType<TestLan["start"]> | undefined;
-  async function serve(range: string): Promise<void> {
+  async function serve(range: string, ...more: string[]): Promise<void> {
     server = lan.start(
       "dnsmasq",
       "--keep-in-foreground",
@@ -48,6 +48,7 @@ describe("addresses from the LAN's DHCP server", () => {
       `--dhcp-range=${range}`,
       `--dhcp-leasefile=${join(lan.directory, "leases")}`,
       "--dhcp-option=option:router,10.1.1.1",
+      ...more,
     );
     await new Promise((resolve) => server?.stderr?.once("data", resolve));
   }
@@ -80,21 +81,22 @@ describe("addresses from the LAN's DHCP server", () => {
     await until(() => leases().trim().split("\n").length === 1);
   });
 
-  /** As if the daemon had slept past half of every lease: dnsmasq lends for two minutes at least. */
-  async function age(): Promise<void> {
+  /** As if the daemon had slept past half of every lease, or so long: dnsmasq lends for two minutes at least. */
+  async function age(milliseconds = 61_000): Promise<void> {
     await host().stopDaemon();
     const store = await openFileStore(join(host().dataRoot, "tombolo.db"));
     await store.update((tx) => {
-      for (const lease of tx.list("leases")) tx.put("leases", { ...lease, obtainedAt: lease.obtainedAt - 61_000 });
+      for (const lease of tx.list("leases"))
+        tx.put("leases", { ...lease, obtainedAt: lease.obtainedAt - milliseconds });
     });
     await store.close();
     await sleep(1100); // dnsmasq counts in seconds
     await host().startDaemon();
   }
-  /** @throws when it is not so within three seconds */
-  async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-    for (let waited = 0; !(await isSo()); waited += 50) {
-      assert.ok(waited < 3000, `not within three seconds; leases:\n${leases()}`);
+  /** @throws when it is not so in time */
+  async function until(isSo: () => boolean | Promise<boolean>, milliseconds = 8000): Promise<void> {
+    for (const began = Date.now(); !(await isSo()); ) {
+      assert.ok(Date.now() - began < milliseconds, `not within ${milliseconds} ms; leases:\n${leases()}`);
       await sleep(50);
     }
   }
@@ -116,6 +118,43 @@ describe("addresses from the LAN's DHCP server", () => {
     assert.match(await docker("exec a ip addr show eth0"), /inet 10\.3\.2\.5\d\/8/);
     assert.doesNotMatch(await docker("exec a ip addr show eth0"), /inet 10\.3\.1\./);
     assert.match(await docker("exec a ip route"), /^default via 10\.1\.1\.1/m);
+    server?.kill("SIGKILL");
+    await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s");
+  });
+
+  it("are not used past the end of their lease, which inspect says, and come back with the server", async () => {
+    await docker(`${create} net`);
+    await sleeper("a");
+    const before = await addressOf("a");
+    server?.kill("SIGKILL");
+    await age(116_000);
+    await until(async () => !(await docker("exec a ip addr show eth0")).includes("inet "), 6000);
+    assert.equal(await addressOf("a"), "/0 ");
+    const shown = JSON.parse(await host().get("/networks/net")) as { Status?: { Errors?: string[] } };
+    assert.match(
+      shown.Status?.Errors?.join() ?? "",
+      /^container a has no address: its lease of 10\.3\.1\.5\d ended at .*, and the DHCP server on lan0 has not renewed it/,
+    );
+    await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s");
+    await until(async () => (await addressOf("a")) === before, 20_000);
+    assert.equal(pings(lan.namespace, before.split("/")[0] ?? ""), true);
+  });
+
+  it("that somebody on the LAN has are declined, and another one is used", async () => {
+    lan.machine("other", "10.3.1.50/8");
+    server?.kill("SIGKILL");
+    await serve("10.3.1.50,10.3.1.51,255.0.0.0,120s", "--no-ping");
+    await docker(`${create} net`);
+    await sleeper("a");
+    assert.match(await addressOf("a"), /^10\.3\.1\.51\/8/);
+    const { status, stderr } = await host().try(words("run --rm --network net busybox true"));
+    assert.notEqual(status, 0);
+    assert.match(
+      stderr,
+      /gave 3 times what others on the LAN have \(the last: 10\.3\.1\.50 belongs to|no DHCP server answered/,
+    );
+    server?.kill("SIGKILL");
+    await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s");
   });
 
   it("a server that is silent is told within ten seconds, and nothing is left behind", async () => {

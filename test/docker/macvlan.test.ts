@@ -200,6 +200,13 @@ describe("macvlan", () => {
       assert.match(link("ens160"), /PROMISC,UP/);
       await docker("network rm one");
       assert.match(link("ens160"), /PROMISC/);
+      for (const next of [() => create(`macvlan ${ranged} three`), () => sleeper("a", "--network three")]) {
+        first().here("ip", "link", "set", "ens160", "down");
+        await next();
+        assert.match(link("ens160"), /PROMISC,UP/);
+      }
+      await docker("rm -f a");
+      await docker("network rm three");
       await docker("network rm two");
       assert.doesNotMatch(link("ens160"), /PROMISC/);
       assert.doesNotMatch(link("ens160"), /altname/);
@@ -303,6 +310,32 @@ describe("macvlan", () => {
       assert.doesNotMatch(first().here("ip", "link"), /mh-/);
     });
 
+    it("with host_access the host speaks with the parent's address, also when that comes late or comes back", async () => {
+      const address = (verb: string) => first().here("ip", "address", verb, "10.1.1.111/8", "dev", "ens160");
+      const route = () => first().here("ip", "route", "show", "10.3.1.145");
+      const becomes = async (wish: RegExp) => {
+        for (let waited = 0; !wish.test(route()); waited += 50) {
+          assert.ok(waited < 2000, `after two seconds: ${route()}`);
+          await sleep(50);
+        }
+      };
+      await create(`macvlan ${ranged} -o host_access=true net`);
+      address("del");
+      await sleeper("a", "--network net --ip 10.3.1.145");
+      assert.doesNotMatch(route(), /src/);
+      await first().auditIsZero();
+      address("add");
+      await becomes(/src 10\.1\.1\.111/);
+      assert.equal(pings(first().namespace, "10.3.1.145"), true);
+      address("del");
+      await becomes(/^10\.3\.1\.145 dev mh-\w+ proto \w+ scope link\s*$/);
+      await first().stopDaemon("SIGKILL");
+      await first().startDaemon();
+      address("add");
+      await becomes(/src 10\.1\.1\.111/);
+      assert.equal(await reaches("a", "10.1.1.111"), true);
+    });
+
     it("with host_address the host has that one there, in both families, and nobody else gets it", async () => {
       await create(
         `macvlan ${ranged} --ipv6 --subnet fd00::/60 --gateway fd00::1 -o host_access=true -o host_address=10.3.1.0,fd00::200 net`,
@@ -313,6 +346,19 @@ describe("macvlan", () => {
         assert.equal(await reaches("a", address), true, address);
       for (const address of ["10.3.1.1", "fd00::145"]) assert.equal(pings(first().namespace, address), true, address);
       assert.match(await refused("run --rm --network net --ip 10.3.1.0 busybox true"), /Address already in use/);
+    });
+
+    it("with host_access on two LANs the addresses are apart: the host has one route to each", async () => {
+      lan.plug(first().namespace, "ens161");
+      await create(`macvlan ${ranged} -o host_access=true net`);
+      const other = "--subnet 10.3.0.0/16 -o parent=ens161";
+      assert.match(
+        await refused(`network create -d macvlan ${other} -o host_access=true other`),
+        /host_access: network net on ens160 has it too, and 10\.0\.0\.0\/8: the host cannot have routes to the same/,
+      );
+      await create(`macvlan ${other} other`);
+      await docker("network rm net other");
+      first().here("ip", "link", "delete", "ens161");
     });
   });
 
@@ -336,6 +382,12 @@ describe("macvlan", () => {
         `macvlan --subnet 10.0.0.0/8 --gateway 10.1.1.2 --ip-range 10.3.2.0/24 ${parent} -o address_probe=false blind`,
       );
       await docker("run --rm --network blind --ip 10.3.1.1 busybox true");
+      assert.match(
+        await refused(
+          `network create -d macvlan --subnet 10.0.0.0/8 ${parent} -o host_access=true -o host_address=10.3.1.1 other`,
+        ),
+        /Address already in use: 10\.3\.1\.1 belongs to /,
+      );
       assert.notEqual(other, "");
     });
   });

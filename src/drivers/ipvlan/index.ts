@@ -13,7 +13,9 @@ export const ipvlan: NetworkDriver<IpvlanOptions> = {
   planEndpoint,
   lan: {
     parentOf: ({ parent }) =>
-      parent === undefined ? undefined : { link: parent, type: "ipvlan", shared: false, promiscuous: false },
+      parent === undefined
+        ? undefined
+        : { link: parent, type: "ipvlan", shared: false, promiscuous: false, hostRoutes: false },
     addressProbe: ({ addressProbe }) => addressProbe,
     announcements: ({ announcements }) => announcements,
     reserved: () => [],

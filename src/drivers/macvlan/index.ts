@@ -12,10 +12,10 @@ export const macvlan: NetworkDriver<MacvlanOptions> = {
   planNetwork,
   planEndpoint,
   lan: {
-    parentOf: ({ parent, mode }) =>
+    parentOf: ({ parent, mode, hostAccess }) =>
       parent === undefined
         ? undefined
-        : { link: parent, type: "macvlan", shared: mode !== "passthru", promiscuous: true },
+        : { link: parent, type: "macvlan", shared: mode !== "passthru", promiscuous: true, hostRoutes: hostAccess },
     addressProbe: ({ addressProbe }) => addressProbe,
     announcements: ({ announcements }) => announcements,
     reserved: ({ hostAddresses }) => hostAddresses,

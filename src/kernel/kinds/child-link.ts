@@ -16,7 +16,10 @@ type Child = ChildLink | VlanLink;
  */
 export function makeChild(realms: Realms, object: Child, mark: string): void {
   const host = realms.get("host");
-  const place = { name: object.name, parent: host.indexOf(object.parent) };
+  const parent = host.link({ name: object.parent });
+  if (parent === undefined) throw new KernelError("ENODEV", `there is no interface ${object.parent} on this host`);
+  const place = { name: object.name, parent: parent.index };
+  if (object.type === "vlan") bringUp(host, parent);
   if (object.namespace === "host") {
     const marked = setLink({ name: object.name }, { alias: mark });
     explained(object, () => host.route.exchange(createChild(object, place), marked));
@@ -36,6 +39,14 @@ export function makeChild(realms: Realms, object: Child, mark: string): void {
     there.route.exchange(deleteLink(index));
     throw error;
   }
+}
+
+/** Linux keeps a VLAN interface down while its parent is (net/8021q/vlan_dev.c): that one goes up first. */
+export function bringUp(realm: Realm, link: LinkInfo): void {
+  if (link.up) return;
+  const below = link.child?.type === "vlan" && link.peer !== undefined ? realm.link(link.peer) : undefined;
+  if (below !== undefined) bringUp(realm, below);
+  realm.route.exchange(setLink({ index: link.index }, {}));
 }
 
 /** Linux says of a kind of link that it does not have just "not supported". */

@@ -2,13 +2,12 @@ import {
   type AddressObject,
   type ForwardingObject,
   keyOf,
-  type NamespaceName,
   type NeighbourObject,
   type RouteObject,
 } from "../../model/plan.ts";
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import { type Found, KernelError } from "../kernel.ts";
-import { deleteAddress, putAddress } from "../netlink/addresses.ts";
+import { type AddressInfo, deleteAddress, putAddress } from "../netlink/addresses.ts";
 import type { Message } from "../netlink/message.ts";
 import {
   deleteForwarding,
@@ -25,13 +24,15 @@ import { addRoute, deleteRoute, putRoute } from "../netlink/routes.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
-import { type Holder, holders } from "./of-link.ts";
+import { holders } from "./of-link.ts";
 
 type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject;
 /** What the kernel holds on a link, less the link's name. */
 type Held<O extends OnLink> = {
   readonly index: number;
   readonly object: Omit<O, "namespace" | "link">;
+  /** With which address of this host one speaks over a route. */
+  readonly source?: string;
   /** Index of the link whose owner it has, when that is another one. */
   readonly heir?: number;
 };
@@ -45,6 +46,8 @@ interface Words<O extends OnLink> {
   /** Refusals of a removal that mean that the object is gone. */
   readonly gone: readonly string[];
   read(realm: Realm): readonly Held<O>[];
+  /** What the kernel keeps of the host's in another way than it was asked for. @returns the wish's words where they still hold */
+  wordsOf?(realm: Realm): (held: Held<O>, wish: O) => Partial<O>;
 }
 
 /**
@@ -52,11 +55,6 @@ interface Words<O extends OnLink> {
  */
 function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: string): Handler<O> {
   const wishes = createWishes<O>();
-  const found = (namespace: NamespaceName, holder: Holder, heir: Holder | undefined, held: Held<O>): Found => {
-    const object = { ...held.object, namespace, link: holder.name } as unknown as O;
-    const owner = wishes.get(keyOf(object))?.owner ?? heir?.owner ?? holder.owner;
-    return owner === undefined ? { object } : { object, owner };
-  };
   return {
     put(object, owner) {
       const realm = realms.get(object.namespace);
@@ -76,10 +74,16 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
       const links = holders(realm, engine);
-      return words.read(realm).flatMap((held) => {
+      const wordsOf = namespace === "host" ? words.wordsOf?.(realm) : undefined;
+      return words.read(realm).flatMap((held): Found[] => {
         const holder = links.get(held.index);
+        if (holder === undefined) return [];
         const heir = held.heir === undefined ? undefined : links.get(held.heir);
-        return holder === undefined ? [] : [found(namespace, holder, heir, held)];
+        const object = { ...held.object, namespace, link: holder.name } as unknown as O;
+        const wish = wishes.get(keyOf(object));
+        const owner = wish?.owner ?? heir?.owner ?? holder.owner;
+        if (wish !== undefined) Object.assign(object, wordsOf?.(held, wish.object));
+        return [{ object, ...(owner !== undefined && { owner }) }];
       });
     },
   };
@@ -97,12 +101,10 @@ const addressWords: Words<AddressObject> = {
 };
 
 /** An address of `link` in the family of `to`: one in whose subnet that is, else any. */
-function sourceFor(realm: Realm, link: string, to: string): string | undefined {
-  const index = realm.link({ name: link })?.index;
+function sourceFor(addresses: readonly AddressInfo[], link: number | undefined, to: string): string | undefined {
   const target = parseCidr(to);
-  const found = realm
-    .addresses()
-    .flatMap((one) => (one.index === index ? (parseCidr(one.address) ?? []) : []))
+  const found = addresses
+    .flatMap((one) => (one.index === link && one.isSource ? (parseCidr(one.address) ?? []) : []))
     .filter(({ family }) => family === target?.family);
   const near = found.find((own) => target !== undefined && contains(own, target)) ?? found[0];
   return near && addressText(near);
@@ -110,7 +112,8 @@ function sourceFor(realm: Realm, link: string, to: string): string | undefined {
 
 const routeWords: Words<RouteObject> = {
   put(index, { to, via, sourceOf }, realm) {
-    const source = sourceOf === undefined ? undefined : sourceFor(realm, sourceOf, to);
+    const source =
+      sourceOf === undefined ? undefined : sourceFor(realm.addresses(), realm.link({ name: sourceOf })?.index, to);
     return putRoute(index, { to, ...(via !== undefined && { via }), ...(source !== undefined && { source }) });
   },
   /** A route of the host that somebody else made stays: who made it relies on it. */
@@ -131,7 +134,17 @@ const routeWords: Words<RouteObject> = {
     realm
       .routes(ourProtocol)
       .filter(({ protocol }) => protocol === ourProtocol)
-      .map(({ index, to, via }) => ({ index, object: { kind: "route", to, ...(via !== undefined && { via }) } })),
+      .map(({ index, to, via, source }) => ({
+        index,
+        object: { kind: "route", to, ...(via !== undefined && { via }) },
+        ...(source !== undefined && { source }),
+      })),
+  wordsOf(realm) {
+    const indexes = new Map(realm.links().map(({ name, index }) => [name, index]));
+    const addresses = realm.addresses();
+    return ({ source }, { to, sourceOf }) =>
+      sourceOf !== undefined && source === sourceFor(addresses, indexes.get(sourceOf), to) ? { sourceOf } : {};
+  },
 };
 
 const neighbourWords: Words<NeighbourObject> = {

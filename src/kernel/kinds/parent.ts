@@ -1,9 +1,10 @@
 import type { ParentObject } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import { addName, removeName } from "../netlink/link-names.ts";
-import { type LinkInfo, setLink, setPromiscuous } from "../netlink/links.ts";
+import { type LinkInfo, setPromiscuous } from "../netlink/links.ts";
 import type { Realms } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
+import { bringUp } from "./child-link.ts";
 import type { Handler } from "./handler.ts";
 
 const suffix = "-promisc";
@@ -32,8 +33,8 @@ export function parentHandler(realms: Realms, engine: string): Handler<ParentObj
         if (before !== undefined) route.exchange(removeName(index, before));
         route.exchange(addName(index, after));
       }
+      bringUp(realm, link);
       if (switched || before?.endsWith(suffix) === true) route.exchange(setPromiscuous(index, switched));
-      else if (!link.up) route.exchange(setLink({ index }, {}));
       wishes.remember(object, `parent:${object.link}`);
     },
     remove(object) {

@@ -6,6 +6,8 @@ import { ourProtocol } from "./protocol.ts";
 export const addressTypes = { new: 20, del: 21, get: 22 } as const;
 const attribute = { address: 1, local: 2, broadcast: 4, protocol: 11 } as const; // IFA_*
 const withoutDetection = 2; // IFA_F_NODAD
+const unusable = 0x40 | 0x08; // IFA_F_TENTATIVE: being asked for on the link; IFA_F_DADFAILED
+const onLinkOnly = 253; // RT_SCOPE_LINK
 const bodyLength = 8; // struct ifaddrmsg
 
 export interface AddressInfo {
@@ -13,6 +15,8 @@ export interface AddressInfo {
   readonly address: string;
   /** IFA_PROTO (Linux 5.18): who put it there; 0 when nobody said. */
   readonly protocol: number;
+  /** True when the host can speak with it beyond the link that it is on. */
+  readonly isSource: boolean;
 }
 
 function body(family: number, prefix: number, index: number): Buffer {
@@ -62,5 +66,6 @@ export function readAddress(bytes: Buffer): AddressInfo {
     index: bytes.readUInt32LE(4),
     address: `${addressText(address)}/${bytes.readUInt8(1)}`,
     protocol: a.get(attribute.protocol)?.readUInt8(0) ?? 0,
+    isSource: (bytes.readUInt8(2) & unusable) === 0 && bytes.readUInt8(3) < onLinkOnly,
   };
 }

@@ -88,17 +88,31 @@ describe("netlink words for links on a parent", () => {
 describe("netlink words for what stands on links", () => {
   it("writes and reads addresses, with broadcast for IPv4 and without DAD for IPv6", () => {
     const four = putAddress(3, "10.1.2.3/20");
-    assert.deepEqual(readAddress(told(four)), { index: 3, address: "10.1.2.3/20", protocol: 84 });
+    assert.deepEqual(readAddress(told(four)), { index: 3, address: "10.1.2.3/20", protocol: 84, isSource: true });
     assert.ok(told(four).includes(Buffer.from([10, 1, 15, 255])));
     assert.ok(!told(putAddress(3, "10.1.2.3/31")).includes(Buffer.from([10, 1, 2, 255])));
     const six = putAddress(3, "fd00::2/64");
     assert.equal(six.body[2], 2);
-    assert.deepEqual(readAddress(told(six)), { index: 3, address: "fd00::2/64", protocol: 84 });
+    assert.deepEqual(readAddress(told(six)), { index: 3, address: "fd00::2/64", protocol: 84, isSource: true });
     assert.equal(readAddress(told(deleteAddress(3, "10.1.2.3/20"))).protocol, 0);
+    for (const [at, value] of [
+      [2, 0x40], // IFA_F_TENTATIVE
+      [2, 0x08], // IFA_F_DADFAILED
+      [3, 253], // RT_SCOPE_LINK
+    ] as const) {
+      const body = Buffer.from(six.body);
+      body[at] = value;
+      assert.equal(readAddress(Buffer.concat([body, encodeAttributes(six.attributes)])).isSource, false);
+    }
   });
 
   it("writes and reads routes", () => {
-    for (const route of [{ to: "0.0.0.0/0", via: "10.0.0.1" }, { to: "::/0", via: "fd00::1" }, { to: "10.7.0.0/16" }])
+    for (const route of [
+      { to: "0.0.0.0/0", via: "10.0.0.1" },
+      { to: "::/0", via: "fd00::1" },
+      { to: "10.7.0.0/16" },
+      { to: "10.7.0.1/32", source: "10.1.1.1" },
+    ])
       assert.deepEqual(readRoute(told(putRoute(4, route))), { ...route, index: 4, protocol: 84 });
     assert.equal(putRoute(4, { to: "10.7.0.0/16" }).body[6], 253);
     assert.equal(deleteRoute(4, { to: "10.7.0.0/16" }).body[6], 255);

@@ -66,10 +66,12 @@ export function readRoute(bytes: Buffer): RouteInfo | undefined {
   if (table !== mainTable || bytes.readUInt8(7) !== unicast) return undefined;
   const destination = a.get(attribute.destination) ?? Buffer.alloc(bytes.readUInt8(0) === 2 ? 4 : 16);
   const gateway = a.get(attribute.gateway);
+  const source = a.get(attribute.source);
   return {
     index: readU32(a.get(attribute.link)) ?? 0,
     to: `${addressText(destination)}/${bytes.readUInt8(1)}`,
     ...(gateway !== undefined && { via: addressText(gateway) }),
+    ...(source !== undefined && { source: addressText(source) }),
     protocol: bytes.readUInt8(5),
   };
 }

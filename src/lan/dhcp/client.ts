@@ -34,6 +34,7 @@ export async function obtain(ears: Ears, request: LeaseRequest): Promise<GivenAd
   if (offer === undefined) throw system(`no DHCP server answered on ${request.link} within ${patience / 1000} seconds`);
   const chosen = { type: "request", requested: offer.address, ...(offer.server && { server: offer.server }) } as const;
   const answer = await ask(ears, request, until, chosen, (m) => isVerdict(m) && m.server === offer.server);
+  if (answer === undefined) throw system(`the DHCP server on ${request.link} offered an address and then fell silent`);
   return granted(request, answer);
 }
 
@@ -45,29 +46,49 @@ export async function obtain(ears: Ears, request: LeaseRequest): Promise<GivenAd
  */
 export async function renew(ears: Ears, request: LeaseRequest, address: string): Promise<GivenAddress | undefined> {
   const answer = await ask(ears, request, Date.now() + patience, { type: "request", requested: address }, isVerdict);
-  return answer?.type === "nak" ? undefined : granted(request, answer);
+  if (answer === undefined)
+    throw system(`no DHCP server answered on ${request.link} within ${patience / 1000} seconds`);
+  return answer.type === "nak" ? undefined : granted(request, answer);
 }
 
 /** Gives an address back. Nobody answers to that. @throws {KernelError} without the link */
 export function release(ears: Ears, request: LeaseRequest, given: GivenAddress): void {
   const { address, server, serverMac } = given;
-  const message = encode({
-    ...identity(request),
-    type: "release",
-    transaction: randomInt(2 ** 32),
-    address,
-    server,
-  });
+  tell(ears, request, { type: "release", address, server }, { from: address, to: server, mac: serverMac });
+}
+
+/** Says that somebody else on the LAN has the address (RFC 2131 section 4.4.4). Nobody answers to that, either. */
+export function decline(ears: Ears, request: LeaseRequest, given: GivenAddress): void {
+  const { address: requested, server } = given;
+  tell(ears, request, { type: "decline", requested, server }, everybody);
+}
+
+type Message = Omit<ClientMessage, "transaction" | keyof ReturnType<typeof identity>>;
+interface Way {
+  readonly from: string;
+  readonly to: string;
+  readonly mac: string;
+}
+const everybody: Way = { from: "0.0.0.0", to: "255.255.255.255", mac: broadcastMac };
+
+function tell(ears: Ears, request: LeaseRequest, message: Message, way: Way): void {
   const hearing = ears.listen(request.link, "dhcp", () => {});
-  const frame = { to: serverMac, from: request.mac };
-  hearing.send(udp(frame, { address, port: clientPort }, { address: server, port: serverPort }, message));
+  hearing.send(packetOf(request, message, randomInt(2 ** 32), way));
   hearing.end();
+}
+
+function packetOf(request: LeaseRequest, message: Message, transaction: number, { from, to, mac }: Way): Buffer {
+  return udp(
+    { to: mac, from: request.mac },
+    { address: from, port: clientPort },
+    { address: to, port: serverPort },
+    encode({ ...identity(request), ...message, transaction }),
+  );
 }
 
 const isVerdict = (m: ServerMessage) => m.type === "ack" || m.type === "nak";
 
-function granted({ link }: LeaseRequest, answer: Heard | undefined): GivenAddress {
-  if (answer === undefined) throw system(`the DHCP server on ${link} offered an address and then fell silent`);
+function granted({ link }: LeaseRequest, answer: Heard): GivenAddress {
   if (answer.type === "nak") throw system(`the DHCP server on ${link} refused: ${answer.text ?? "it gave no reason"}`);
   const prefix = prefixOf(answer.mask ?? "255.255.255.0");
   if (answer.server === undefined || answer.seconds === undefined || prefix === undefined)
@@ -105,23 +126,16 @@ async function ask(
   ears: Ears,
   request: LeaseRequest,
   until: number,
-  question: Pick<ClientMessage, "type" | "requested" | "server">,
+  question: Message,
   fits: (answer: ServerMessage) => boolean,
 ): Promise<Heard | undefined> {
   const transaction = randomInt(2 ** 32);
-  const message = encode({ ...identity(request), ...question, transaction });
+  const packet = packetOf(request, question, transaction, everybody);
   const heard = Promise.withResolvers<Heard>();
   const hearing = ears.listen(request.link, "dhcp", (frame) => {
     const answer = decode(readUdp(frame) ?? Buffer.alloc(0), request.mac);
     if (answer?.transaction === transaction && fits(answer)) heard.resolve({ ...answer, from: senderOf(frame) });
   });
-  const frame = { to: broadcastMac, from: request.mac };
-  const packet = udp(
-    frame,
-    { address: "0.0.0.0", port: clientPort },
-    { address: "255.255.255.255", port: serverPort },
-    message,
-  );
   try {
     for (const pause of [...pauses, patience]) {
       const left = until - Date.now();

@@ -8,7 +8,7 @@ export type MessageType = keyof typeof messageTypes;
 
 /** What a client says. */
 export interface ClientMessage {
-  readonly type: "discover" | "request" | "release";
+  readonly type: "discover" | "request" | "decline" | "release";
   /** 32 bits, the same in the server's answers. */
   readonly transaction: number;
   readonly mac: MacAddress;
@@ -61,7 +61,8 @@ export function encode(message: ClientMessage): Buffer {
   const head = Buffer.alloc(fixedLength + 4);
   head.set([1, 1, 6, 0], 0); // BOOTREQUEST, Ethernet, six bytes
   head.writeUInt32BE(message.transaction >>> 0, 4);
-  head.writeUInt16BE(message.type === "release" ? 0 : broadcast, 10);
+  const isAnswered = message.type === "discover" || message.type === "request";
+  head.writeUInt16BE(isAnswered ? broadcast : 0, 10);
   if (message.address !== undefined) addressBytes(message.address).copy(head, 12);
   macBytes(message.mac).copy(head, 28);
   head.writeUInt32BE(cookie, fixedLength);
@@ -71,9 +72,9 @@ export function encode(message: ClientMessage): Buffer {
   ];
   if (message.requested !== undefined) options.push([option.requested, addressBytes(message.requested)]);
   if (message.server !== undefined) options.push([option.server, addressBytes(message.server)]);
-  if (message.hostname !== undefined && message.type !== "release")
+  if (message.hostname !== undefined && isAnswered)
     options.push([option.hostname, Buffer.from(message.hostname.slice(0, 63))]);
-  if (message.type !== "release")
+  if (isAnswered)
     options.push([option.wanted, Buffer.from([option.mask, option.router, option.seconds, option.server])]);
   const written = options.map(([code, value]) => Buffer.concat([Buffer.from([code, value.length]), value]));
   const bytes = Buffer.concat([head, ...written, Buffer.from([end])]);
