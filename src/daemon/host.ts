@@ -21,6 +21,7 @@ export function createHost(kernel: Kernel): Host {
     routes: () => kernel.hostRoutes(),
     linkState: (name) => parentState(kernel, name),
     linkName: (name) => kernel.link("host", name)?.name,
+    linkMtu: (name) => kernel.link("host", name)?.mtu,
     hasAddress: (address) => kernel.hasAddress(address),
     linkOwner(name) {
       const link = kernel.link("host", name);

@@ -27,6 +27,8 @@ export interface DriverDefaults {
 export interface OnLan<Options> {
   /** Undefined for a network with a segment of its own. */
   parentOf(options: Options): ParentUse | undefined;
+  /** MTU of the containers' interfaces, in bytes; undefined: the parent's. */
+  mtu(options: Options): number | undefined;
   /** True when an address is asked for on the LAN before a container gets it. */
   addressProbe(options: Options): boolean;
   /** How often the LAN is told of a container's addresses when it starts. */

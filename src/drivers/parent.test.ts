@@ -47,7 +47,7 @@ describe("parents", () => {
     const wants = (...uses: ParentUse[]) => planParent("eth0.7", uses).map((o) => (o.kind === "parent" ? o : o.kind));
     assert.deepEqual(wants(), []);
     const parent = { kind: "parent", namespace: "host", link: "eth0.7" };
-    assert.deepEqual(wants(ipvlan), ["link", { ...parent, promiscuous: false, hostRoutes: false }]);
-    assert.deepEqual(wants(ipvlan, macvlan), ["link", { ...parent, promiscuous: true, hostRoutes: false }]);
+    assert.deepEqual(wants(ipvlan), ["link", { ...parent, promiscuous: false }]);
+    assert.deepEqual(wants(ipvlan, macvlan), ["link", { ...parent, promiscuous: true }]);
   });
 });

@@ -12,6 +12,8 @@ import type { Parts } from "./parts.ts";
 export interface LanPlace {
   /** Absent: it has a segment of its own. */
   readonly use?: ParentUse;
+  /** Bytes; absent: the parent's. */
+  readonly mtu?: number;
   readonly reserved: readonly IpAddress[];
 }
 
@@ -20,7 +22,12 @@ export function lanPlace(driver: NetworkDriver, spec: NetworkSpec): LanPlace | u
   if (driver.lan === undefined || spec.configOnly) return undefined;
   const options = driver.readOptions(spec);
   const use = driver.lan.parentOf(options);
-  return { reserved: driver.lan.reserved(options), ...(use !== undefined && { use }) };
+  const mtu = driver.lan.mtu(options);
+  return {
+    reserved: driver.lan.reserved(options),
+    ...(use !== undefined && { use }),
+    ...(mtu !== undefined && { mtu }),
+  };
 }
 
 /** The link of the host on whose LAN a network is. */
@@ -38,6 +45,10 @@ export function checkPlace(parts: Parts, place: LanPlace | undefined): void {
     if (name !== undefined && name !== one) throw invalid(`-o parent: ${one} is another name of ${name}: use that`);
   }
   checkParent(place.use, (one) => parts.host.linkName(one) !== undefined);
+  const base = parts.host.linkName(link) === undefined ? vlanOf(link)?.parent : link;
+  const most = parts.host.linkMtu(base ?? link);
+  if (place.mtu !== undefined && most !== undefined && place.mtu > most)
+    throw invalid(`com.docker.network.driver.mtu ${place.mtu} is more than the ${most} bytes of the parent ${base}`);
 }
 
 /** Whether a network may be where it wants to be, beside the others. @throws {EngineError} invalid, naming the other */

@@ -24,6 +24,8 @@ export interface Host {
   linkState(name: string): ParentState;
   /** The name of a link, also when it was asked for by another name that it has (ip-link(8), altname). */
   linkName(name: string): string | undefined;
+  /** MTU of a link in bytes; undefined when there is none of that name. */
+  linkMtu(name: string): number | undefined;
   /** True for the host's own addresses. */
   hasAddress(address: IpAddress): boolean;
   /** Why a bridge of this name cannot be ours, or undefined. */

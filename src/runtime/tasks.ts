@@ -20,8 +20,9 @@ export const runc = {
   },
 };
 
+/** Of a process that never ran containerd gives Go's zero time, in the year 1: it ended just now. */
 export const timeText = (time: Timestamp | undefined) =>
-  (time === undefined ? new Date() : timestampDate(time)).toISOString();
+  (time === undefined || time.seconds <= 0n ? new Date() : timestampDate(time)).toISOString();
 
 /** Follows containerd's task events, also across its restarts. */
 export class TaskEvents {

@@ -419,6 +419,10 @@ describe("macvlan", () => {
         /the host's address 192\.0\.2\.1 is in no subnet of the network/,
       ],
       ["macvlan --subnet 10.0.0.0/8 -o parent=ens160.050", /vlan id 050 of ens160\.050: leave the zeros before it out/],
+      [
+        `macvlan ${subnet} -o com.docker.network.driver.mtu=9000`,
+        /com\.docker\.network\.driver\.mtu 9000 is more than the 1500 bytes of the parent ens160/,
+      ],
       [`bridge --ipam-driver dhcp`, /ipam driver dhcp: it needs a network on a LAN/],
     ];
     for (const [line, text] of cases) assert.match(await refused(`network create -d ${line} net`), text, line);

@@ -16,6 +16,7 @@ export const ipvlan: NetworkDriver<IpvlanOptions> = {
       parent === undefined
         ? undefined
         : { link: parent, type: "ipvlan", shared: false, promiscuous: false, hostRoutes: false },
+    mtu: ({ mtu }) => mtu,
     addressProbe: ({ addressProbe }) => addressProbe,
     announcements: ({ announcements }) => announcements,
     reserved: () => [],

@@ -16,6 +16,7 @@ export const macvlan: NetworkDriver<MacvlanOptions> = {
       parent === undefined
         ? undefined
         : { link: parent, type: "macvlan", shared: mode !== "passthru", promiscuous: true, hostRoutes: hostAccess },
+    mtu: ({ mtu }) => mtu,
     addressProbe: ({ addressProbe }) => addressProbe,
     announcements: ({ announcements }) => announcements,
     reserved: ({ hostAddresses }) => hostAddresses,
