@@ -5,7 +5,7 @@ import { eventName } from "./places.ts";
 const soon = 40; // milliseconds: events come in bursts, one reading answers for all
 const later = 400; // milliseconds until a reading that is most likely about our own steps
 const echo = 200; // milliseconds in which events may come from our own steps
-const share = 10; // a reading may take this part of the time
+const share = 20; // a reading may take one part in so many of the time
 const window = 10_000; // milliseconds in which `tooMany` repairs mean that somebody undoes them
 const tooMany = 10;
 const truce = 900; // milliseconds between repairs then
