@@ -4,6 +4,7 @@ import type { Cluster, ClusterNode, NodeId, NodeRole } from "../model/cluster.ts
 import type { Snapshot } from "../store/store.ts";
 import { issue } from "./identity/authority.ts";
 import { base36 } from "./identity/names.ts";
+import { digestOf } from "./identity/token.ts";
 
 /** @throws {EngineError} unavailable while there is no cluster in the store yet */
 export function clusterIn(rows: Snapshot): Cluster {
@@ -12,9 +13,18 @@ export function clusterIn(rows: Snapshot): Cluster {
   return cluster;
 }
 
-/** @returns `address:port` of all managers */
-export const managersIn = (rows: Snapshot): string[] =>
-  rows.where("nodes", "role", "manager").flatMap(({ manager }) => (manager === undefined ? [] : [manager.address]));
+/** Where a manager's control port is. */
+export interface ManagerAddress {
+  readonly nodeId: NodeId;
+  /** `address:port`. */
+  readonly address: string;
+}
+
+/** The managers that can be asked. */
+export const managersIn = (rows: Snapshot): ManagerAddress[] =>
+  rows
+    .where("nodes", "role", "manager")
+    .flatMap(({ id, manager }) => (manager === undefined ? [] : [{ nodeId: id, address: manager.address }]));
 
 /**
  * The id of the node that joins with a key: from the key itself, so that the node's row is the claim of the key, and two
@@ -43,5 +53,6 @@ export function certify(
   const pem = issue(authority, csr, subject, now);
   const certificate = new X509Certificate(pem);
   const fingerprint = createHash("sha256").update(certificate.raw).digest("hex");
-  return { pem, facts: { fingerprint, role, expiresAt: certificate.validToDate.getTime() } };
+  const root = digestOf((authority.next ?? authority.root).certificate);
+  return { pem, facts: { fingerprint, role, root, expiresAt: certificate.validToDate.getTime() } };
 }

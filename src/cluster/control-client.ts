@@ -37,8 +37,11 @@ export class ControlClient {
     this.#credentials = credentials;
   }
 
+  /** One that is not among them any more is left, with what runs over its connection. */
   setManagers(managers: readonly string[]): void {
-    if (managers.length > 0) this.#managers = managers;
+    if (managers.length === 0) return;
+    this.#managers = managers;
+    if (this.#link !== undefined && !managers.includes(this.#link.address)) this.#lose(this.#link);
   }
 
   /** For connections from now on: calls that are under way end on the one that they began on. */

@@ -59,9 +59,12 @@ async function serve(wish: Wish = {}) {
     });
     router.service(Node, {
       renewCertificate: noted("renewCertificate"),
+      leave: noted("leave"),
       async *session(messages, context) {
         calls.push("session");
-        yield { body: { case: "managers", value: { addresses: [callerOf(context).identity?.nodeId ?? ""] } } };
+        yield {
+          body: { case: "managers", value: { managers: [{ address: callerOf(context).identity?.nodeId ?? "" }] } },
+        };
         for await (const _ of messages) yield { body: { case: "registered", value: { period: 1 } } };
       },
     });

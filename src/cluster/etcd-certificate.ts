@@ -9,7 +9,9 @@ import { issuerKeyExtension, nameOf, nodeExtensions, readIssuer, signCertificate
 /**
  * A member's certificate of etcd's own CA, for both of its ports and for the daemon beside it. etcd's members call each
  * other by address, so the address is in it; clients ask for the managers' name.
- * @param address where the member listens for the others @param expiry milliseconds from now
+ * It holds as long as its CA: who could take its key
+ * from a manager's disk finds the CA's there, too.
+ * @param address where the member listens for the others
  * @returns PEM
  * @throws {CertificateRequestError}
  * @throws {EngineError} invalid for an id that is none
@@ -17,7 +19,7 @@ import { issuerKeyExtension, nameOf, nodeExtensions, readIssuer, signCertificate
 export function issueMember(
   root: AuthorityRoot,
   csr: string,
-  { nodeId, address, expiry }: { readonly nodeId: NodeId; readonly address: string; readonly expiry: number },
+  { nodeId, address }: { readonly nodeId: NodeId; readonly address: string },
   now = Date.now(),
 ): string {
   if (!isSwarmId(nodeId)) throw invalid("an id must have 25 base-36 digits");
@@ -28,7 +30,7 @@ export function issueMember(
     issuer: issuer.name,
     subject: nameOf(["CN", nodeId]),
     from: now - backdate,
-    to: Math.min(now + expiry, issuer.to),
+    to: issuer.to,
     publicKey,
     extensions: [...nodeExtensions([managerName], addresses), issuerKeyExtension(issuer.keyId)],
   };

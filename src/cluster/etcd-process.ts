@@ -83,9 +83,7 @@ export class EtcdProcess {
   /** Ends etcd and removes its data, certificate and key: the node is no manager any more. */
   async leave(): Promise<void> {
     await this.stop();
-    await this.#end();
-    for (const path of [this.#options.dataDirectory, this.#options.runDirectory])
-      await rm(path, { recursive: true, force: true });
+    await removeEtcd(this.#options);
   }
 
   #path = (name: string) => join(this.#options.runDirectory, name);
@@ -102,7 +100,7 @@ export class EtcdProcess {
     const { signal } = this.#stopped;
     for (let pause: number = every.look; !signal.aborted; ) {
       await sleep(pause, undefined, { signal, ref: false }).catch(() => {});
-      if (signal.aborted || (await this.#pid()) !== undefined) continue;
+      if (signal.aborted || (await running(this.#options)) !== undefined) continue;
       this.#log.warn({}, "etcd ended: starting it again");
       try {
         await this.#launch();
@@ -116,7 +114,7 @@ export class EtcdProcess {
 
   /** Started, and still there when it has read its flags and files. */
   async #launch(): Promise<void> {
-    await this.#end();
+    await end(this.#options);
     const { lasting, beginning } = etcdFlags(this.#isForced ? this.#options : unforced(this.#options));
     const logFile = this.#path("etcd.log");
     const out = openSync(logFile, "a", 0o600);
@@ -134,7 +132,7 @@ export class EtcdProcess {
       child.once("exit", (status, signal) => resolve(`it ended with ${signal ?? `status ${status}`}; see ${logFile}`));
     });
     child.unref();
-    if (child.pid !== undefined) await writeFile(this.#path("etcd.pid"), `${child.pid}\n`);
+    if (child.pid !== undefined) await writeFile(pidfileOf(this.#options), `${child.pid}\n`);
     const reason = await Promise.race([ended, this.#listens()]);
     if (reason !== undefined) throw system(`etcd does not start: ${reason}`);
   }
@@ -145,34 +143,10 @@ export class EtcdProcess {
       if (await this.#answers()) return;
   }
 
-  /** @returns the process's id, while it is one of ours: an id may have gone to another program */
-  async #pid(): Promise<number | undefined> {
-    return (await this.#running())?.pid;
-  }
-
-  async #running(): Promise<{ readonly pid: number; readonly command: readonly string[] } | undefined> {
-    try {
-      const pid = Number(await readFile(this.#path("etcd.pid"), "utf8"));
-      const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0");
-      return command.includes(`--data-dir=${this.#options.dataDirectory}`) ? { pid, command } : undefined;
-    } catch {
-      return undefined; // no file, or no process
-    }
-  }
-
   async #isWished(): Promise<boolean> {
-    const running = await this.#running();
-    if (running === undefined || this.#isForced) return false;
-    return etcdFlags(this.#options).lasting.every((flag) => running.command.includes(flag));
-  }
-
-  async #end(): Promise<void> {
-    const late = Date.now() + patience.end;
-    for (let pid = await this.#pid(); pid !== undefined; pid = await this.#pid()) {
-      process.kill(pid, Date.now() < late ? "SIGTERM" : "SIGKILL");
-      await sleep(every.poll);
-    }
-    await rm(this.#path("etcd.pid"), { force: true });
+    const found = await running(this.#options);
+    if (found === undefined || this.#isForced) return false;
+    return etcdFlags(this.#options).lasting.every((flag) => found.command.includes(flag));
   }
 
   #answers(): Promise<boolean> {
@@ -195,3 +169,35 @@ export class EtcdProcess {
 /** etcd goes by its data where it has some: how it began matters no more. */
 const unforced = (options: EtcdOptions): EtcdOptions =>
   options.beginning.kind === "force-new" ? { ...options, beginning: { kind: "new" } } : options;
+
+type Directories = Pick<EtcdOptions, "dataDirectory" | "runDirectory">;
+const pidfileOf = ({ runDirectory }: Directories) => join(runDirectory, "etcd.pid");
+
+/** @returns the process, while it is one of ours: an id may have gone to another program */
+async function running(
+  directories: Directories,
+): Promise<{ readonly pid: number; readonly command: readonly string[] } | undefined> {
+  try {
+    const pid = Number(await readFile(pidfileOf(directories), "utf8"));
+    const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0");
+    return command.includes(`--data-dir=${directories.dataDirectory}`) ? { pid, command } : undefined;
+  } catch {
+    return undefined; // no file, or no process
+  }
+}
+
+async function end(directories: Directories): Promise<void> {
+  const late = Date.now() + patience.end;
+  for (let found = await running(directories); found !== undefined; found = await running(directories)) {
+    process.kill(found.pid, Date.now() < late ? "SIGTERM" : "SIGKILL");
+    await sleep(every.poll);
+  }
+  await rm(pidfileOf(directories), { force: true });
+}
+
+/** Ends the etcd that has these directories, if one runs, and removes them. */
+export async function removeEtcd(directories: Directories): Promise<void> {
+  await end(directories);
+  for (const path of [directories.dataDirectory, directories.runDirectory])
+    await rm(path, { recursive: true, force: true });
+}

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { forbidden } from "../lib/errors.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
@@ -24,7 +25,7 @@ export class Feed {
     const outbox = new Outbox();
     this.#outboxes.set(node, outbox);
     outbox.notice({ case: "registered", value: { period: periodIn(this.#rows) } });
-    outbox.notice({ case: "managers", value: { addresses: managersIn(this.#rows) } });
+    outbox.notice({ case: "managers", value: { managers: managersIn(this.#rows) } });
     this.#tellStanding(node, outbox);
     outbox.rows(shownTo(node, this.#rows, keyOf), this.#rows.revision);
     return outbox;
@@ -49,9 +50,9 @@ export class Feed {
     const period = periodIn(snapshot);
     if (period !== periodIn(before))
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "registered", value: { period } });
-    const addresses = managersIn(snapshot);
-    if (addresses.join() !== managersIn(before).join())
-      for (const outbox of this.#outboxes.values()) outbox.notice({ case: "managers", value: { addresses } });
+    const managers = managersIn(snapshot);
+    if (!isDeepStrictEqual(managers, managersIn(before)))
+      for (const outbox of this.#outboxes.values()) outbox.notice({ case: "managers", value: { managers } });
   }
 
   #tellNode(node: NodeId, before: Snapshot): void {

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { forbidden, invalid } from "../lib/errors.ts";
-import { type Cluster, type ClusterNode, type NodeRole, revised } from "../model/cluster.ts";
+import { type Cluster, type ClusterNode, type NodeDescription, type NodeRole, revised } from "../model/cluster.ts";
 import type { Store } from "../store/store.ts";
 import { certify, clusterIn, managersIn, nodeIdOf } from "./certificates.ts";
 import { callerOf } from "./control-server.ts";
@@ -42,7 +42,13 @@ export function joinService({ store, now }: JoinParts): ServiceImpl<typeof Join>
             ? newRow({ ...description, id: nodeId, role }, availabilityFromWire(request.availability), facts, now())
             : revised(known, { ...description, certificate: facts }, now());
         tx.put("nodes", row);
-        return { row, pem, clusterId: cluster.id, roots: trustBundle(cluster.authority), managers: managersIn(tx) };
+        return {
+          row,
+          pem,
+          clusterId: cluster.id,
+          roots: trustBundle(cluster.authority),
+          managers: managersIn(tx).map(({ address }) => address),
+        };
       }, context.signal);
       if (result === undefined) {
         wrong.add(address);
@@ -89,8 +95,9 @@ function roleOf({ authority, tokens }: Cluster, token: string): NodeRole | undef
   return worker === true ? "worker" : undefined;
 }
 
-const newRow = (
-  node: Pick<ClusterNode, "id" | "role" | keyof ReturnType<typeof descriptionFromWire>>,
+/** The row of a node that nobody has heard of yet. */
+export const newRow = (
+  node: Pick<ClusterNode, "id" | "role"> & NodeDescription,
   availability: ClusterNode["availability"],
   certificate: ClusterNode["certificate"],
   now: number,

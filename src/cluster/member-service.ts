@@ -39,10 +39,10 @@ export function memberService(store: Store, members: Members): ServiceImpl<typeo
   return {
     async addMember({ peerUrl, csr }, context) {
       const address = addressIn(peerUrl);
-      const { etcdAuthority, spec } = clusterIn(store.snapshot());
+      const { etcdAuthority } = clusterIn(store.snapshot());
       const nodeId = callerOf(context).identity?.nodeId ?? "";
       // Before the member is added: a malformed request adds none.
-      const subject = { nodeId, address, expiry: spec.certificates.nodeExpiry };
+      const subject = { nodeId, address };
       const certificate = issueMember(etcdAuthority, csr, subject);
       const at = (list: readonly Member[]) => list.find(({ peerUrls }) => peerUrls.includes(peerUrl));
       const member = at(await explained(members.list())) ?? (await explained(members.addLearner(peerUrl)));

@@ -84,7 +84,9 @@ describe("what a node gets", () => {
       [registered?.case, registered?.case === "registered" && registered.value.period],
       ["registered", 5000],
     );
-    assert.deepEqual(managers?.case === "managers" && managers.value.addresses, ["192.0.2.1:2377"]);
+    assert.deepEqual(managers?.case === "managers" && managers.value.managers.map((m) => m.address), [
+      "192.0.2.1:2377",
+    ]);
     assert.ok(standing?.case === "standing");
     assert.deepEqual([standing.value.role, standing.value.availability], [Role.WORKER, Availability.ACTIVE]);
     assert.ok(changes?.case === "changes" && changes.value.snapshot && !changes.value.more);

@@ -92,6 +92,17 @@ export class Sessions {
     }
   }
 
+  /** The node goes: nobody has to wait for its beats. */
+  async leave(node: NodeId): Promise<void> {
+    const { store, now } = this.#parts;
+    await store.update((tx) => {
+      const row = tx.get("nodes", node);
+      if (row === undefined) return;
+      const status: Status = { state: "down", message: "it has left", address: row.status.address };
+      tx.put("nodes", revised(row, { status }, now()));
+    });
+  }
+
   #begun(node: NodeId): Session {
     const { now, store } = this.#parts;
     const period = periodIn(store.snapshot());

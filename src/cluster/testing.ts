@@ -53,7 +53,7 @@ export const newNode = (wish: Partial<ClusterNode> = {}): ClusterNode => ({
   availability: "active",
   labels: {},
   membership: "accepted",
-  certificate: { fingerprint: "", role: wish.role ?? "worker", expiresAt: 0 },
+  certificate: { fingerprint: "", role: wish.role ?? "worker", root: "", expiresAt: 0 },
   status: { state: "unknown", message: "", address: "" },
   ...wish,
 });

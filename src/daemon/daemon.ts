@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
+import { Membership } from "../cluster/membership.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import { drivers } from "../drivers/index.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
-import type { Log, Settings } from "../engine/parts.ts";
+import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
@@ -43,17 +44,13 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const host = createHost(kernel);
   const registry = new Map(Object.entries(drivers));
   const bus = new EventBus();
-  const onParent: OnParent = (link, state, networks) => {
-    log.warn({ link, state }, "a link on which networks stand has changed");
-    for (const { id, spec } of networks)
-      bus.publish({
-        type: "network",
-        action: "parent",
-        id,
-        attributes: { name: spec.name, type: spec.driver, parent: link, state },
-      });
-  };
-  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log, onParent });
+  const dataplane = createDataplane({
+    store,
+    kernel,
+    driverFor: (name) => registry.get(name),
+    log,
+    onParent: parentTeller(bus, log),
+  });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
   const runtime = createRuntime({
     dataRoot: config.dataRoot,
@@ -68,7 +65,9 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
   };
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
+  const membership = createMembership(config, host, version, log);
   const engine = createEngine({
+    membership,
     store,
     runtime,
     dataplane,
@@ -92,6 +91,8 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   await dataplane.start();
   await engine.ensurePredefined();
   await engine.recover();
+  parts.defer(() => membership.stop());
+  await membership.start();
   for (const warning of host.firewallWarnings()) log.warn({}, warning);
   const api = parts.adopt(createApiServer({ engine, log }), (a) => a.close());
   for (const target of config.hosts)
@@ -101,6 +102,36 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const started = parts.move();
   return { stop: () => started.disposeAsync() };
 }
+
+const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
+
+/** Tells users what became of a link that networks stand on. */
+const parentTeller =
+  (bus: EventBus, log: Log): OnParent =>
+  (link, state, networks) => {
+    log.warn({ link, state }, "a link on which networks stand has changed");
+    for (const { id, spec } of networks)
+      bus.publish({
+        type: "network",
+        action: "parent",
+        id,
+        attributes: { name: spec.name, type: spec.driver, parent: link, state },
+      });
+  };
+
+const createMembership = (config: Config, host: Host, version: string, log: Log) =>
+  new Membership({
+    dataDirectory: join(config.dataRoot, "swarm"),
+    runDirectory: join(config.execRoot, "swarm"),
+    addresses: () => host.addresses(),
+    describe: () => ({
+      hostname: host.name,
+      platform: { os: "linux", architecture: architectures[process.arch] ?? process.arch },
+      resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
+      engineVersion: version,
+    }),
+    log,
+  });
 
 function settingsOf(config: Config, id: string, version: string): Settings {
   return {

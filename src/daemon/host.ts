@@ -1,7 +1,7 @@
 import { createSocket } from "node:dgram";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer, isIPv6 } from "node:net";
-import { cpus, hostname, release, totalmem } from "node:os";
+import { cpus, hostname, networkInterfaces, release, totalmem } from "node:os";
 import { parentState } from "../dataplane/parents.ts";
 import type { Host } from "../engine/parts.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -22,6 +22,7 @@ export function createHost(kernel: Kernel): Host {
     linkState: (name) => parentState(kernel, name),
     linkName: (name) => kernel.link("host", name)?.name,
     linkMtu: (name) => kernel.link("host", name)?.mtu,
+    addresses: () => hostAddresses((link) => kernel.link("host", link)?.owner !== undefined),
     hasAddress: (address) => kernel.hasAddress(address),
     linkOwner(name) {
       const link = kernel.link("host", name);
@@ -96,4 +97,15 @@ function portTaken(protocol: string, address: string, port: number): Promise<str
       socket.bind(port, address, () => socket.close(() => resolve(undefined)));
     } else resolve(undefined);
   });
+}
+
+/** Not loopback, not link-local: addresses that other hosts can use. */
+function hostAddresses(isOurs: (link: string) => boolean): { link: string; address: string }[] {
+  return Object.entries(networkInterfaces()).flatMap(([link, addresses = []]) =>
+    isOurs(link)
+      ? []
+      : addresses
+          .filter(({ internal, address }) => !internal && !/^fe[89ab].:|^169\.254\./.test(address))
+          .map(({ address }) => ({ link, address })),
+  );
 }

@@ -5,9 +5,11 @@ import { createEngineImages } from "./images.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
+import { createNodes } from "./nodes.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
+import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
@@ -38,6 +40,8 @@ export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
     volumes: createVolumes(parts),
     images: createEngineImages(parts),
     events: parts.bus,
+    swarm: createSwarm(parts),
+    nodes: createNodes(parts),
     system: createSystem(parts, new Date().toISOString()),
     followSettings: () => followSettings(parts),
     ensurePredefined: () => ensurePredefined(parts),

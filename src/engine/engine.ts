@@ -1,4 +1,5 @@
 import type { ParentState } from "../dataplane/dataplane.ts";
+import type { AuthorityRoot, Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole } from "../model/cluster.ts";
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
@@ -178,7 +179,7 @@ export interface Volumes {
 
 /** An entry of `docker events`. */
 export interface EngineEvent {
-  readonly type: "container" | "image" | "network" | "volume" | "daemon";
+  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node";
   readonly action: string;
   readonly id: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -232,8 +233,105 @@ export interface System {
   audit(): Promise<AuditLine[]>;
 }
 
+/** pending: it is joining. error: it is in a swarm and cannot take part. locked: its keys are sealed. */
+export type SwarmState = "inactive" | "pending" | "active" | "error" | "locked";
+
+/** This node's place in a swarm, as each node knows it. */
+export interface SwarmStanding {
+  readonly state: SwarmState;
+  /** "" outside of a swarm, like the address. */
+  readonly nodeId: NodeId;
+  readonly nodeAddress: string;
+  /** True on a manager that can be asked. */
+  readonly controlAvailable: boolean;
+  /** Why the state is pending, error or locked. */
+  readonly error: string;
+  readonly managers: readonly { readonly nodeId: NodeId; readonly address: string }[];
+  /** Of managers that can be asked. */
+  readonly control?: { readonly cluster: ClusterDetail; readonly nodes: number; readonly managers: number };
+}
+
+/** By what nodes trust each other (Docker's TLSInfo). */
+export interface TlsDetail {
+  readonly roots: string; // PEM
+  /** Subject and public key of who issues certificates now, DER. */
+  readonly issuer: { readonly subject: Buffer; readonly publicKey: Buffer };
+}
+export interface ClusterDetail {
+  readonly cluster: Cluster;
+  readonly tls: TlsDetail;
+  /** `SWMTKN-1-…` by the role that they give. */
+  readonly tokens: Readonly<Record<NodeRole, string>>;
+  /** True until every node has a certificate of the new root. */
+  readonly rotating: boolean;
+}
+export interface NodeDetail {
+  readonly node: ClusterNode;
+  readonly tls: TlsDetail;
+}
+
+/** Addresses as the user typed them: `192.0.2.1`, `eth0`, with or without `:2377`; "" is not said. */
+export interface NodeAddressing {
+  readonly listenAddress: string;
+  readonly advertiseAddress: string;
+  readonly dataPathAddress: string;
+  readonly availability: ClusterNode["availability"];
+}
+export interface SwarmInit extends NodeAddressing {
+  readonly spec: ClusterSpec;
+  /** Certificate and key of a root that the user brings. */
+  readonly signingRoot?: AuthorityRoot;
+  readonly addressPools: readonly string[];
+  readonly subnetSize: number;
+  readonly dataPathPort: number;
+  readonly forceNewCluster: boolean;
+}
+export interface SwarmJoin extends NodeAddressing {
+  /** `address:port`, one at least. */
+  readonly remotes: readonly string[];
+  readonly token: string;
+}
+export interface SwarmUpdate {
+  /** That of the cluster which was changed: another one was written meanwhile when it differs. */
+  readonly version: number;
+  readonly spec: ClusterSpec;
+  readonly signingRoot?: AuthorityRoot;
+  readonly rotate: { readonly worker: boolean; readonly manager: boolean; readonly unlockKey: boolean };
+}
+
+/** `docker swarm`. What managers alone can do throws EngineError unavailable elsewhere, with Docker's text. */
+export interface Swarm {
+  standing(): SwarmStanding;
+  /** @returns the node's id @throws {EngineError} unavailable in a swarm already; invalid for an address or a pool */
+  init(request: SwarmInit): Promise<NodeId>;
+  /** @throws {EngineError} what the manager says; unavailable after 20 s, while the joining goes on */
+  join(request: SwarmJoin): Promise<void>;
+  /** @throws {EngineError} unavailable outside of a swarm, and for a manager without `force` */
+  leave(force: boolean): Promise<void>;
+  inspect(): ClusterDetail;
+  update(request: SwarmUpdate): Promise<void>;
+  /** @returns "" when the swarm is not autolocked */
+  unlockKey(): string;
+  /** @throws {EngineError} conflict when it is not locked, unauthorized for another key */
+  unlock(key: string): Promise<void>;
+}
+
+/** `docker node`, for managers alone. */
+export interface Nodes {
+  list(filters: Filters): NodeDetail[];
+  /** By id, name, or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): NodeDetail;
+  update(
+    reference: string,
+    change: { readonly version: number } & Pick<ClusterNode, "role" | "availability" | "labels">,
+  ): Promise<void>;
+  remove(reference: string, force: boolean): Promise<void>;
+}
+
 /** What the API speaks to: Docker's verbs without Docker's JSON. */
 export interface Engine {
+  readonly swarm: Swarm;
+  readonly nodes: Nodes;
   readonly networks: Networks;
   readonly containers: Containers;
   readonly execs: Execs;

@@ -1,3 +1,4 @@
+import type { Membership } from "../cluster/membership.ts";
 import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
@@ -26,6 +27,8 @@ export interface Host {
   linkName(name: string): string | undefined;
   /** MTU of a link in bytes; undefined when there is none of that name. */
   linkMtu(name: string): number | undefined;
+  /** Addresses on links that are not ours, those for the link alone left out. */
+  addresses(): readonly { readonly link: string; readonly address: IpAddress }[];
   /** True for the host's own addresses. */
   hasAddress(address: IpAddress): boolean;
   /** Why a bridge of this name cannot be ours, or undefined. */
@@ -81,6 +84,7 @@ export interface Parts {
   readonly host: Host;
   readonly lan: Lan;
   readonly addresses: LanAddresses;
+  readonly membership: Membership;
   readonly settings: Settings;
   readonly bus: EventBus;
   /** One verb at a time for each container. */

@@ -121,6 +121,8 @@ export interface ClusterNode extends NodeDescription, Versioned {
   readonly certificate: {
     readonly fingerprint: string; // SHA-256, hex
     readonly role: NodeRole;
+    /** Of the root that signed it. */
+    readonly root: string; // SHA-256, hex
     readonly expiresAt: number; // milliseconds since 1970
   };
   readonly status: {

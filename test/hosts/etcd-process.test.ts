@@ -32,7 +32,7 @@ after(async () => {
 
 function credentials(nodeId: string, address: string, of = root): MemberCredentials {
   const key = newKey();
-  const certificate = issueMember(of, createRequest(key), { nodeId, address, expiry: 86_400_000 });
+  const certificate = issueMember(of, createRequest(key), { nodeId, address });
   return { certificate, key, root: of.certificate };
 }
 

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSK4AQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkipQEKDlNlc3Npb25SZXF1ZXN0EjMKCHJlZ2lzdGVyGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uSAASKAoEYmVhdBgCIAEoCzIYLnRvbWJvbG8uY29udHJvbC52MS5CZWF0SAASLAoGcmVwb3J0GAMgASgLMhoudG9tYm9sby5jb250cm9sLnYxLlJlcG9ydEgAQgYKBGJvZHkiBgoEQmVhdCIxCgZSZXBvcnQSDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEgsKA3JvdxgDIAEoDCLjAQoPU2Vzc2lvblJlc3BvbnNlEjQKCnJlZ2lzdGVyZWQYASABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJlZEgAEjAKCG1hbmFnZXJzGAIgASgLMhwudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJzSAASMAoIc3RhbmRpbmcYAyABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuU3RhbmRpbmdIABIuCgdjaGFuZ2VzGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZXNIAEIGCgRib2R5IhwKClJlZ2lzdGVyZWQSDgoGcGVyaW9kGAEgASgNIh0KCE1hbmFnZXJzEhEKCWFkZHJlc3NlcxgBIAMoCSJqCghTdGFuZGluZxImCgRyb2xlGAEgASgOMhgudG9tYm9sby5jb250cm9sLnYxLlJvbGUSNgoMYXZhaWxhYmlsaXR5GAIgASgOMiAudG9tYm9sby5jb250cm9sLnYxLkF2YWlsYWJpbGl0eSJoCgdDaGFuZ2VzEhAKCHNuYXBzaG90GAEgASgIEgwKBG1vcmUYAiABKAgSKwoHY2hhbmdlcxgDIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2USEAoIcmV2aXNpb24YBCABKAMiPgoGQ2hhbmdlEg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRIQCgNyb3cYAyABKAxIAIgBAUIGCgRfcm93IjEKEEFkZE1lbWJlclJlcXVlc3QSEAoIcGVlcl91cmwYASABKAkSCwoDY3NyGAIgASgJInYKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTLNAQoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSK4AQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkipQEKDlNlc3Npb25SZXF1ZXN0EjMKCHJlZ2lzdGVyGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uSAASKAoEYmVhdBgCIAEoCzIYLnRvbWJvbG8uY29udHJvbC52MS5CZWF0SAASLAoGcmVwb3J0GAMgASgLMhoudG9tYm9sby5jb250cm9sLnYxLlJlcG9ydEgAQgYKBGJvZHkiBgoEQmVhdCIxCgZSZXBvcnQSDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEgsKA3JvdxgDIAEoDCLjAQoPU2Vzc2lvblJlc3BvbnNlEjQKCnJlZ2lzdGVyZWQYASABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJlZEgAEjAKCG1hbmFnZXJzGAIgASgLMhwudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJzSAASMAoIc3RhbmRpbmcYAyABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuU3RhbmRpbmdIABIuCgdjaGFuZ2VzGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZXNIAEIGCgRib2R5IhwKClJlZ2lzdGVyZWQSDgoGcGVyaW9kGAEgASgNIkAKCE1hbmFnZXJzEjQKCG1hbmFnZXJzGAEgAygLMiIudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJBZGRyZXNzIjIKDk1hbmFnZXJBZGRyZXNzEg8KB25vZGVfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJqCghTdGFuZGluZxImCgRyb2xlGAEgASgOMhgudG9tYm9sby5jb250cm9sLnYxLlJvbGUSNgoMYXZhaWxhYmlsaXR5GAIgASgOMiAudG9tYm9sby5jb250cm9sLnYxLkF2YWlsYWJpbGl0eSJoCgdDaGFuZ2VzEhAKCHNuYXBzaG90GAEgASgIEgwKBG1vcmUYAiABKAgSKwoHY2hhbmdlcxgDIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2USEAoIcmV2aXNpb24YBCABKAMiPgoGQ2hhbmdlEg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRIQCgNyb3cYAyABKAxIAIgBAUIGCgRfcm93IjEKEEFkZE1lbWJlclJlcXVlc3QSEAoIcGVlcl91cmwYASABKAkSCwoDY3NyGAIgASgJInYKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTKbAgoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -220,6 +220,32 @@ export const RenewCertificateResponseSchema: GenMessage<RenewCertificateResponse
   messageDesc(file_control, 7);
 
 /**
+ * @generated from message tombolo.control.v1.LeaveRequest
+ */
+export type LeaveRequest = Message<"tombolo.control.v1.LeaveRequest"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.LeaveRequest.
+ * Use `create(LeaveRequestSchema)` to create a new message.
+ */
+export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
+  messageDesc(file_control, 8);
+
+/**
+ * @generated from message tombolo.control.v1.LeaveResponse
+ */
+export type LeaveResponse = Message<"tombolo.control.v1.LeaveResponse"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.LeaveResponse.
+ * Use `create(LeaveResponseSchema)` to create a new message.
+ */
+export const LeaveResponseSchema: GenMessage<LeaveResponse> = /*@__PURE__*/
+  messageDesc(file_control, 9);
+
+/**
  * @generated from message tombolo.control.v1.Description
  */
 export type Description = Message<"tombolo.control.v1.Description"> & {
@@ -269,7 +295,7 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
  * Use `create(DescriptionSchema)` to create a new message.
  */
 export const DescriptionSchema: GenMessage<Description> = /*@__PURE__*/
-  messageDesc(file_control, 8);
+  messageDesc(file_control, 10);
 
 /**
  * @generated from message tombolo.control.v1.SessionRequest
@@ -306,7 +332,7 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_control, 9);
+  messageDesc(file_control, 11);
 
 /**
  * @generated from message tombolo.control.v1.Beat
@@ -319,7 +345,7 @@ export type Beat = Message<"tombolo.control.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_control, 10);
+  messageDesc(file_control, 12);
 
 /**
  * Something that the node has observed: a row of its own, JSON.
@@ -348,7 +374,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 11);
+  messageDesc(file_control, 13);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -391,7 +417,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 12);
+  messageDesc(file_control, 14);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -410,18 +436,16 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 13);
+  messageDesc(file_control, 15);
 
 /**
  * @generated from message tombolo.control.v1.Managers
  */
 export type Managers = Message<"tombolo.control.v1.Managers"> & {
   /**
-   * address:port
-   *
-   * @generated from field: repeated string addresses = 1;
+   * @generated from field: repeated tombolo.control.v1.ManagerAddress managers = 1;
    */
-  addresses: string[];
+  managers: ManagerAddress[];
 };
 
 /**
@@ -429,7 +453,31 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 14);
+  messageDesc(file_control, 16);
+
+/**
+ * @generated from message tombolo.control.v1.ManagerAddress
+ */
+export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
+  /**
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * address:port
+   *
+   * @generated from field: string address = 2;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message tombolo.control.v1.ManagerAddress.
+ * Use `create(ManagerAddressSchema)` to create a new message.
+ */
+export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
+  messageDesc(file_control, 17);
 
 /**
  * What the user wants the node to be.
@@ -453,7 +501,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 15);
+  messageDesc(file_control, 18);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -491,7 +539,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 16);
+  messageDesc(file_control, 19);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -520,7 +568,7 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 17);
+  messageDesc(file_control, 20);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -546,7 +594,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 18);
+  messageDesc(file_control, 21);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -586,7 +634,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 19);
+  messageDesc(file_control, 22);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -617,7 +665,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 23);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -634,7 +682,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -647,7 +695,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 25);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -664,7 +712,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -677,7 +725,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 27);
 
 /**
  * @generated from enum tombolo.control.v1.Role
@@ -802,6 +850,14 @@ export const Node: GenService<{
     methodKind: "unary";
     input: typeof RenewCertificateRequestSchema;
     output: typeof RenewCertificateResponseSchema;
+  },
+  /**
+   * @generated from rpc tombolo.control.v1.Node.Leave
+   */
+  leave: {
+    methodKind: "unary";
+    input: typeof LeaveRequestSchema;
+    output: typeof LeaveResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_control, 1);

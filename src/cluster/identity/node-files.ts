@@ -27,6 +27,8 @@ export interface NodeFiles {
   readonly key: string | Sealed;
   /** PEM of the roots that the node trusts. */
   readonly roots: string;
+  /** Of a manager: certificate, key and root of its etcd, PEM in this order; sealed when the swarm is locked. */
+  readonly etcd?: string | Sealed;
 }
 
 /** MISSING: a file is not there. UNREADABLE: it is no such file. MISFIT: two do not belong together. No message holds a key. */
@@ -40,6 +42,7 @@ export class NodeFilesError extends Error {
 }
 
 const names = { state: "state.json", certificate: "node.crt", key: "node.key", roots: "roots.pem" } as const;
+const etcdName = "etcd.pem";
 const current = "current";
 
 /**
@@ -96,12 +99,18 @@ export class NodeFolder {
         throw new NodeFilesError(code, `${path} ${what}`, { cause });
       });
     };
-    const key = await content(names.key);
+    const sealable = (bytes: Buffer) => (isSealed(bytes) ? bytes : bytes.toString("utf8"));
+    const key = sealable(await content(names.key));
+    const etcd = await content(etcdName).catch((error: unknown) => {
+      if (error instanceof NodeFilesError && error.code === "MISSING") return undefined;
+      throw error;
+    });
     const files: NodeFiles = {
       state: readState(await content(names.state)),
       certificate: (await content(names.certificate)).toString("utf8"),
-      key: isSealed(key) ? key : key.toString("utf8"),
+      key,
       roots: (await content(names.roots)).toString("utf8"),
+      ...(etcd !== undefined && { etcd: sealable(etcd) }),
     };
     checkFiles(files);
     return files;
@@ -112,10 +121,16 @@ export class NodeFolder {
     const inside = join(this.#path, folder);
     await this.#disk.makeDirectory(inside);
     await this.#disk.sync(dirname(this.#path));
-    for (const name of Object.keys(names) as (keyof typeof names)[]) {
-      const content = name === "state" ? `${JSON.stringify(files.state, undefined, 2)}\n` : files[name];
-      await this.#disk.create(join(inside, names[name]), content);
-      await this.#disk.sync(join(inside, names[name]));
+    const contents = [
+      [names.state, `${JSON.stringify(files.state, undefined, 2)}\n`],
+      [names.certificate, files.certificate],
+      [names.key, files.key],
+      [names.roots, files.roots],
+      ...(files.etcd === undefined ? [] : [[etcdName, files.etcd] as const]),
+    ] as const;
+    for (const [name, content] of contents) {
+      await this.#disk.create(join(inside, name), content);
+      await this.#disk.sync(join(inside, name));
     }
     await this.#disk.sync(inside);
     await this.#disk.link(folder, join(this.#path, `${folder}.link`));

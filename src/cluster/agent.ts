@@ -1,0 +1,102 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
+import type { ManagerAddress } from "./certificates.ts";
+import type { Calls, ControlClient } from "./control-client.ts";
+import type { SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
+import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
+
+type Up = MessageInitShape<typeof SessionRequestSchema>;
+
+/** What a node hears of its swarm over its stream. */
+export interface AgentEvents {
+  managers(managers: readonly ManagerAddress[]): void;
+  /** What the user wants the node to be. */
+  standing(role: NodeRole, availability: ClusterNode["availability"]): void;
+  cluster(cluster: PublicCluster): void;
+  /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
+  connected(): void;
+  lost(error: unknown): void;
+}
+
+const pause = { least: 200, most: 5000 } as const; // milliseconds between two attempts, doubling
+
+/** A node's side of its stream: it registers, beats, and hears what it needs. It looks for another manager as long as it runs. */
+export class Agent {
+  readonly #client: ControlClient;
+  readonly #describe: () => NodeDescription;
+  readonly #events: AgentEvents;
+  readonly #stopped = new AbortController();
+  #running: Promise<void> | undefined;
+  #period = 5000; // milliseconds
+  #failures = 0;
+
+  constructor(client: ControlClient, describe: () => NodeDescription, events: AgentEvents) {
+    this.#client = client;
+    this.#describe = describe;
+    this.#events = events;
+  }
+
+  start(): void {
+    this.#running = this.#run(this.#stopped.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#running;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#client.use((calls) => this.#session(calls, signal), signal);
+      } catch (error) {
+        if (!signal.aborted) this.#events.lost(error);
+      }
+      const wait = Math.min(pause.least * 2 ** this.#failures, pause.most);
+      this.#failures += 1;
+      await sleep(wait * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #session({ node }: Calls, signal: AbortSignal): Promise<void> {
+    const ended = new AbortController();
+    const either = AbortSignal.any([signal, ended.signal]);
+    try {
+      for await (const message of node.session(this.#up(either), { signal })) this.#hear(message);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async *#up(signal: AbortSignal): AsyncIterable<Up> {
+    yield { body: { case: "register", value: descriptionToWire(this.#describe()) } };
+    while (!signal.aborted) {
+      await sleep(this.#period, undefined, { signal }).catch(() => {});
+      if (!signal.aborted) yield { body: { case: "beat", value: {} } };
+    }
+  }
+
+  #hear({ body }: SessionResponse): void {
+    switch (body.case) {
+      case "registered":
+        this.#period = body.value.period;
+        break;
+      case "managers":
+        this.#events.managers(body.value.managers.map(({ nodeId, address }) => ({ nodeId, address })));
+        break;
+      case "standing":
+        this.#events.standing(roleFromWire(body.value.role), availabilityFromWire(body.value.availability));
+        break;
+      case "changes":
+        for (const { table, row } of body.value.changes)
+          if (table === "clusters" && row !== undefined)
+            this.#events.cluster(JSON.parse(new TextDecoder().decode(row)) as PublicCluster);
+        if (body.value.snapshot) this.#failures = 0;
+        if (!body.value.more) this.#events.connected();
+        break;
+      case undefined:
+        break; // a newer manager's word
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import { failpoint } from "../lib/failpoint.ts";
+import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec, revised } from "../model/cluster.ts";
+import type { Transaction } from "../store/store.ts";
+import { type Addressing, placeText } from "./addressing.ts";
+import { certify, nodeIdOf } from "./certificates.ts";
+import { issueMember } from "./etcd-certificate.ts";
+import { credentialsText, readCredentials } from "./etcd-credentials.ts";
+import type { Beginning } from "./etcd-flags.ts";
+import { type MemberCredentials, removeEtcd } from "./etcd-process.ts";
+import { createRequest, newKey, publicKeyOf } from "./identity/csr.ts";
+import { newSwarmId } from "./identity/names.ts";
+import type { NodeFiles } from "./identity/node-files.ts";
+import { createRoot, readRoot } from "./identity/root.ts";
+import { formatUnlockKey, newUnlockKey, parseUnlockKey, seal } from "./identity/seal.ts";
+import { newSecret } from "./identity/token.ts";
+import { trustBundle } from "./identity/authority.ts";
+import { newRow } from "./join.ts";
+import { identityIn, type NodeParts, unsealed } from "./local-node.ts";
+import { etcdOf, type ManagerIdentity, openStore, writeManager } from "./manager.ts";
+import { membersOf } from "./member-service.ts";
+
+/** What the user says of a new cluster. */
+export interface ClusterWish {
+  readonly spec: ClusterSpec;
+  /** Certificate and key of a root that the user brings. */
+  readonly signingRoot?: AuthorityRoot;
+  readonly addressPools: readonly string[];
+  readonly subnetSize: number;
+  readonly dataPathPort: number;
+  readonly availability: ClusterNode["availability"];
+}
+
+const patience = 20_000; // milliseconds for etcd to answer
+
+/**
+ * Makes a cluster of this node alone: etcd runs and has its rows afterwards. The node is in it once the files are written.
+ * @throws {EngineError} invalid for a root that will not do; system when etcd does not start: nothing is left then
+ */
+export async function beginCluster(parts: NodeParts, addressing: Addressing, wish: ClusterWish): Promise<NodeFiles> {
+  const now = Date.now();
+  const cluster = newCluster(wish, now);
+  const key = newKey();
+  const nodeId = nodeIdOf(publicKeyOf(key));
+  const { pem, facts } = certify(cluster, createRequest(key), nodeId, "manager", now);
+  const advertiseAddress = placeText(addressing.advertise);
+  const state = {
+    nodeId,
+    clusterId: cluster.id,
+    role: "manager",
+    managers: [advertiseAddress],
+    listenAddress: placeText(addressing.listen),
+    advertiseAddress,
+    dataPathAddress: addressing.dataPath,
+  } as const;
+  const identity = identityIn(state);
+  const etcd = newMember(cluster, identity);
+  const addresses = { advertise: addressing.advertise.address, dataPath: addressing.dataPath };
+  const node = newRow({ ...parts.describe(), addresses, id: nodeId, role: "manager" }, wish.availability, facts, now);
+  try {
+    await withStore(parts, identity, etcd, { kind: "new" }, (tx, memberId) => {
+      tx.insert("clusters", cluster);
+      tx.insert("nodes", node);
+      writeManager(tx, { nodeId, advertise: advertiseAddress }, memberId, now);
+    });
+  } catch (error) {
+    await sweepEtcd(parts);
+    throw error;
+  }
+  const sealed = (text: string) =>
+    cluster.unlockKey === undefined ? text : seal(text, parseUnlockKey(cluster.unlockKey));
+  const roots = trustBundle(cluster.authority);
+  return { state, certificate: pem, key: sealed(key), roots, etcd: sealed(credentialsText(etcd)) };
+}
+
+function newMember(cluster: Cluster, { nodeId, advertise }: ManagerIdentity): MemberCredentials {
+  const key = newKey();
+  const subject = { nodeId, address: advertise.address };
+  const certificate = issueMember(cluster.etcdAuthority, createRequest(key), subject);
+  return { certificate, key, root: cluster.etcdAuthority.certificate };
+}
+
+/** Changes the rows while no manager is at work here; etcd goes on afterwards. */
+async function withStore(
+  parts: NodeParts,
+  identity: ManagerIdentity,
+  credentials: MemberCredentials,
+  beginning: Beginning,
+  change: (tx: Transaction, memberId: string) => void,
+): Promise<void> {
+  const etcd = etcdOf(identity, parts, credentials, beginning);
+  try {
+    failpoint("swarm.init.before-etcd");
+    await etcd.start();
+    await etcd.ready(AbortSignal.timeout(patience));
+    failpoint("swarm.init.after-etcd");
+    const { client, store } = await openStore(identity, credentials);
+    try {
+      const members = await membersOf(client).list();
+      const own = members.find(({ name }) => name === identity.nodeId) ?? members[0];
+      await store.update((tx) => change(tx, own?.id.toString(16) ?? ""));
+    } finally {
+      await store.close();
+      client.close();
+    }
+  } finally {
+    await etcd.stop();
+  }
+}
+
+/**
+ * Makes this manager the only one, from the data that it has: for a cluster that has lost the majority of its managers for
+ * ever. The others are workers that are down.
+ */
+export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: Buffer): Promise<void> {
+  const identity = identityIn(files.state);
+  const credentials = readCredentials(unsealed(files.etcd ?? "", key));
+  await withStore(parts, identity, credentials, { kind: "force-new" }, (tx) => {
+    for (const row of tx.where("nodes", "role", "manager")) {
+      if (row.id === identity.nodeId) continue;
+      const { manager: _, ...rest } = row;
+      const status = { state: "down", message: "begun anew without it", address: row.status.address } as const;
+      tx.put("nodes", revised<ClusterNode>(rest, { role: "worker", status }, Date.now()));
+    }
+  });
+}
+
+/** Ends etcd and removes its data: of a swarm that was left, or never begun. */
+export const sweepEtcd = ({ directories }: Pick<NodeParts, "directories">): Promise<void> =>
+  removeEtcd({ dataDirectory: directories.data, runDirectory: directories.run });
+
+function newCluster({ spec, signingRoot, addressPools, subnetSize, dataPathPort }: ClusterWish, now: number): Cluster {
+  const root = signingRoot === undefined ? createRoot(now) : readRoot(signingRoot.certificate, signingRoot.key, now);
+  return {
+    id: newSwarmId(),
+    version: 1,
+    createdAt: now,
+    updatedAt: now,
+    spec,
+    addressPools,
+    subnetSize,
+    dataPathPort,
+    tokens: { worker: newSecret(), manager: newSecret() },
+    authority: { root },
+    etcdAuthority: createRoot(now),
+    ...(spec.autolock && { unlockKey: formatUnlockKey(newUnlockKey()) }),
+  };
+}

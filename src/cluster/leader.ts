@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ClusterNode, type NodeId, revised } from "../model/cluster.ts";
+import type { EtcdClient } from "../store/etcd/client.ts";
+import { campaign } from "../store/etcd/election.ts";
+import type { EtcdStore } from "../store/etcd/etcd-store.ts";
+import { openLease } from "../store/etcd/lease.ts";
+import { MemberError } from "../store/etcd/members.ts";
+import type { Snapshot, Store, Transaction } from "../store/store.ts";
+import { finishRotation } from "./identity/authority.ts";
+import { digestOf } from "./identity/token.ts";
+import type { Members } from "./member-service.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface LeaderParts {
+  readonly client: EtcdClient;
+  readonly store: EtcdStore;
+  readonly members: Members;
+  readonly sessions: Sessions;
+  readonly self: NodeId;
+  readonly clusterId: string;
+  readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+}
+
+const leaseSeconds = 5; // a leader that is gone is followed by another in so long at most
+const retry = 1000; // milliseconds
+
+/** Stands for leader, and leads when it is its turn, until the signal. */
+export async function runLeader(parts: LeaderParts, signal: AbortSignal): Promise<void> {
+  const { client, store, self, clusterId, log } = parts;
+  while (!signal.aborted) {
+    // One that is being demoted leads no more: another one takes its member away.
+    if (!isManager(store.snapshot(), self)) {
+      await sleep(retry, undefined, { signal }).catch(() => {});
+      continue;
+    }
+    const lease = await openLease(client, { ttl: leaseSeconds });
+    try {
+      const leadership = await campaign(client, lease, { key: `/tombolo-leader/${clusterId}`, value: self, signal });
+      log.info({ node: self }, "this manager leads");
+      await new Leader(parts, store.fenced(leadership)).run(AbortSignal.any([signal, leadership.lost]));
+      if (!leadership.lost.aborted) await leadership.resign();
+    } catch (err) {
+      if (!signal.aborted) log.warn({ err }, "the leadership ended");
+    } finally {
+      await lease.revoke();
+    }
+  }
+}
+
+const isManager = (rows: Snapshot, id: NodeId) => rows.get("nodes", id)?.role === "manager";
+
+/** What one manager does for all. Every write is fenced by its election. */
+class Leader {
+  readonly #parts: LeaderParts;
+  readonly #store: Store;
+
+  constructor(parts: LeaderParts, fenced: Store) {
+    this.#parts = parts;
+    this.#store = fenced;
+  }
+
+  /** Until the signal, or until this node is to be no manager any more. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { self, sessions } = this.#parts;
+    // Whose streams were held by managers that are not there have their time to come to another one.
+    sessions.inherit((holder) => holder !== self && !isReady(this.#store.snapshot(), holder));
+    for await (const { snapshot, changed } of this.#store.watch(signal)) {
+      if (!isManager(snapshot, self)) return;
+      const nodes = changed.flatMap(({ table, key }) => (table === "nodes" ? (snapshot.get("nodes", key) ?? []) : []));
+      if (nodes.some((node) => unlike(node, self))) await this.#store.update((tx) => settle(tx, nodes, self));
+      if (isRotated(snapshot)) await this.#finishRotation();
+      for (const node of nodes) {
+        if (node.status.state === "down") sessions.inherit((holder) => holder === node.id);
+        if (node.role === "worker" && node.manager !== undefined) await this.#dismiss(node, signal);
+      }
+    }
+  }
+
+  async #finishRotation(): Promise<void> {
+    this.#parts.log.info({}, "every node has a certificate of the new root CA: the old one is trusted no more");
+    await this.#store.update((tx) => {
+      const [cluster] = tx.list("clusters");
+      if (cluster === undefined || !isRotated(tx)) return;
+      tx.put("clusters", revised(cluster, { authority: finishRotation(cluster.authority) }, Date.now()));
+    });
+  }
+
+  /** Takes the vote of who is no manager any more, then its place in the row. */
+  async #dismiss({ id, manager }: ClusterNode, signal: AbortSignal): Promise<void> {
+    const { members, log } = this.#parts;
+    for (let isDone = manager === undefined; !isDone && !signal.aborted; )
+      try {
+        await members.remove(BigInt(`0x${manager?.memberId}`));
+        isDone = true;
+      } catch (err) {
+        isDone = err instanceof MemberError && err.code === "NOT_FOUND";
+        if (isDone) break;
+        log.warn({ err, node: id }, "a member of etcd could not be removed yet");
+        await sleep(retry, undefined, { signal }).catch(() => {});
+      }
+    await this.#store.update((tx) => {
+      const row = tx.get("nodes", id);
+      if (row?.role !== "worker" || row.manager === undefined) return;
+      const { manager: _, ...rest } = revised(row, {}, Date.now());
+      tx.put("nodes", rest);
+    });
+  }
+}
+
+const isReady = (rows: Snapshot, id: NodeId) => rows.get("nodes", id)?.status.state === "ready";
+
+/** True when the root is being rotated, and no node has a certificate of the present one any more. */
+function isRotated(rows: Snapshot): boolean {
+  const next = rows.list("clusters")[0]?.authority.next;
+  if (next === undefined) return false;
+  const digest = digestOf(next.certificate);
+  return rows.list("nodes").every(({ certificate }) => certificate.root === digest);
+}
+
+/** What the leader writes of managers: who leads, and who can be reached. */
+function wished({ id, status, manager }: ClusterNode, self: NodeId): ClusterNode["manager"] {
+  if (manager === undefined) return undefined;
+  const reachability = status.state === "down" ? "unreachable" : "reachable";
+  return { ...manager, leader: id === self, reachability };
+}
+function unlike(node: ClusterNode, self: NodeId): boolean {
+  const wish = wished(node, self);
+  return wish?.leader !== node.manager?.leader || wish?.reachability !== node.manager?.reachability;
+}
+function settle(tx: Transaction, nodes: readonly ClusterNode[], self: NodeId): void {
+  for (const { id } of nodes) {
+    const row = tx.get("nodes", id);
+    const manager = row && wished(row, self);
+    if (row !== undefined && manager !== undefined && unlike(row, self))
+      tx.put("nodes", revised(row, { manager }, Date.now()));
+  }
+}

@@ -1,0 +1,372 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { unavailable } from "../lib/errors.ts";
+import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
+import type { Store } from "../store/store.ts";
+import { placeText, readPlace } from "./addressing.ts";
+import { Agent } from "./agent.ts";
+import type { ManagerAddress } from "./certificates.ts";
+import { ControlClient } from "./control-client.ts";
+import type { Credentials } from "./control-server.ts";
+import { credentialsText, readCredentials } from "./etcd-credentials.ts";
+import { peerUrlOf } from "./etcd-flags.ts";
+import { removeEtcd } from "./etcd-process.ts";
+import { createRequest, newKey } from "./identity/csr.ts";
+import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
+import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
+import { parseUnlockKey, type Sealed, seal, unseal } from "./identity/seal.ts";
+import { etcdOf, type Log, Manager, type ManagerIdentity, openStore, peerPortOf, writeManager } from "./manager.ts";
+import { leaveWarning, texts } from "./texts.ts";
+import { roleFromWire } from "./wire.ts";
+
+/** What a node in a swarm stands on. */
+export interface NodeParts {
+  readonly folder: NodeFolder;
+  /** etcd's data, on the disk; its certificate and key, in memory. */
+  readonly directories: { readonly data: string; readonly run: string };
+  readonly describe: () => Omit<NodeDescription, "addresses">;
+  readonly log: Log;
+}
+
+/** pending: it is joining, or starting. error: it is in a swarm and has no part in it. */
+export interface Standing {
+  readonly state: "inactive" | "pending" | "active" | "error" | "locked";
+  readonly nodeId: NodeId;
+  readonly address: string;
+  readonly error: string;
+  readonly managers: readonly ManagerAddress[];
+}
+
+export const identityIn = (state: NodeState): ManagerIdentity => ({
+  nodeId: state.nodeId,
+  clusterId: state.clusterId,
+  listen: readPlace(state.listenAddress),
+  advertise: readPlace(state.advertiseAddress),
+});
+
+/** @throws {EngineError} unauthorized for another key, or none */
+export const unsealed = (text: string | Sealed, key: Buffer | undefined): string =>
+  typeof text === "string" ? text : unseal(text, key ?? Buffer.alloc(0));
+
+const patience = { etcd: 10_000, leave: 2000, dismissal: 30_000 } as const; // milliseconds
+const retry = 1000; // milliseconds
+
+/**
+ * This node in its swarm: its stream, its certificate, and, as long as the user wants it to be a manager, its manager. What
+ * the user wants comes over the stream; one thing is done after the other until all is so.
+ */
+export class LocalNode {
+  readonly #parts: NodeParts;
+  readonly #client: ControlClient;
+  readonly #agent: Agent;
+  readonly #stopped = new AbortController();
+  #renewal: Renewal | undefined;
+  #files: NodeFiles;
+  #key: string;
+  #unlockKey: Buffer | undefined;
+  #wanted: NodeRole;
+  #manager: Manager | undefined;
+  #managers: readonly ManagerAddress[] = [];
+  #isConnected = false;
+  #wasConnected = false;
+  #error = "";
+  #work: Promise<void> | undefined;
+  #wake = () => {};
+  #heard = Promise.withResolvers<void>();
+
+  /** @throws {EngineError} unauthorized when the files are sealed with another key */
+  constructor(parts: NodeParts, files: NodeFiles, unlockKey?: Buffer) {
+    this.#parts = parts;
+    this.#files = files;
+    this.#unlockKey = unlockKey;
+    this.#key = keyOf(files, unlockKey ?? Buffer.alloc(0));
+    this.#wanted = files.state.role;
+    this.#client = new ControlClient(files.state.managers, this.#credentials());
+    this.#agent = new Agent(this.#client, () => this.#description(), {
+      managers: (managers) => this.#meet(managers),
+      standing: (role) => this.#want(role),
+      cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
+      connected: () => this.#tell(true, ""),
+      lost: (error) => this.#tell(false, (error as Error).message),
+    });
+  }
+
+  get role(): NodeRole {
+    return this.#files.state.role;
+  }
+  get state(): NodeState {
+    return this.#files.state;
+  }
+  /** PEM of the roots that the node trusts. */
+  get roots(): string {
+    return this.#files.roots;
+  }
+  /** The cluster's rows, while this node is a manager at work. */
+  get store(): Store | undefined {
+    return this.#manager?.store;
+  }
+  /** Ends the connections of who is no node any more. */
+  look(): void {
+    this.#manager?.look();
+  }
+
+  start(): void {
+    this.#renewal = new Renewal(lifeOf(this.#files.certificate), {
+      ...renewalDefaults,
+      renew: (signal) => this.#renew(signal),
+      failed: (err, pause) => this.#parts.log.warn({ err, pause }, "the node's certificate was not renewed"),
+    });
+    this.#work = this.#run(this.#stopped.signal);
+    this.#agent.start();
+  }
+
+  /** Takes no part any longer; etcd goes on. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wake();
+    this.#renewal?.stop();
+    this.#client.close();
+    await Promise.all([this.#agent.stop(), this.#work]);
+    await this.#manager?.stop();
+    this.#manager = undefined;
+  }
+
+  /** Resolves when the node has its stream and, as a manager, the rows. @throws {EngineError} unavailable at the signal, with the reason */
+  async ready(signal: AbortSignal): Promise<void> {
+    const late = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(unavailable(this.#error || texts.preparing)));
+    });
+    while (!this.#isConnected || (this.#wanted === "manager" && this.#manager === undefined))
+      await Promise.race([this.#heard.promise, late]);
+  }
+
+  standing(): Standing {
+    const { nodeId, advertiseAddress } = this.#files.state;
+    const expired = lifeOf(this.#files.certificate).expires < Date.now();
+    const state = expired ? "error" : this.#wasConnected ? "active" : "pending";
+    return {
+      state,
+      nodeId,
+      address: readPlace(advertiseAddress).address,
+      error: expired ? texts.expired : this.#error,
+      managers: this.#managers,
+    };
+  }
+
+  /** @throws {EngineError} unavailable for a manager, with what that would do */
+  mayLeave(): void {
+    if (this.role !== "manager") return;
+    const managers = this.store?.snapshot().where("nodes", "role", "manager") ?? [];
+    const reachable = managers.filter(({ status }) => status.state === "ready").length;
+    throw unavailable(leaveWarning(reachable, managers.length - reachable));
+  }
+
+  /** Says good-bye, if anybody hears it, and ends everything of the swarm on this host but the files. */
+  async leave(): Promise<void> {
+    const { log } = this.#parts;
+    const late = AbortSignal.timeout(patience.leave);
+    try {
+      if (this.#manager !== undefined) await this.#manager.resign(this.state.nodeId);
+      else await this.#client.use(({ node }) => node.leave({}, { signal: late }), late);
+    } catch (err) {
+      log.warn({ err }, "the other managers were not told that the node leaves");
+    }
+    const manager = this.#manager;
+    this.#manager = undefined;
+    await manager?.leave();
+    await this.stop();
+  }
+
+  #credentials(): Credentials {
+    return { key: this.#key, certificate: this.#files.certificate, roots: this.#files.roots };
+  }
+
+  #description(): NodeDescription {
+    const { advertiseAddress, dataPathAddress } = this.state;
+    const advertise = readPlace(advertiseAddress).address;
+    return { ...this.#parts.describe(), addresses: { advertise, dataPath: dataPathAddress } };
+  }
+
+  #tell(isConnected: boolean, error: string): void {
+    this.#isConnected = isConnected;
+    this.#wasConnected ||= isConnected;
+    this.#error = error;
+    if (!isConnected) this.#parts.log.warn({ error }, "the node has lost its manager: it looks for another");
+    this.#notify();
+  }
+  #notify(): void {
+    const { resolve } = this.#heard;
+    this.#heard = Promise.withResolvers();
+    resolve();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#error = (error as Error).message;
+    this.#parts.log.warn({ err: error }, "the node is not in its swarm as it should be yet");
+  }
+
+  /**
+   * Where managers are, for this time and the next. One manager holds another one's stream, if there is another: so it is
+   * noticed when it is gone.
+   */
+  #meet(managers: readonly ManagerAddress[]): void {
+    this.#managers = managers;
+    const others = managers.filter(({ nodeId }) => nodeId !== this.state.nodeId);
+    const addresses = (others.length > 0 ? others : managers).map(({ address }) => address);
+    this.#client.setManagers(addresses);
+    this.#wake();
+    if (addresses.length === 0 || addresses.join() === this.state.managers.join()) return;
+    void this.#change((files) => ({ ...files, state: { ...files.state, managers: addresses } })).catch(
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #want(role: NodeRole): void {
+    this.#wanted = role;
+    this.#wake();
+  }
+
+  async #change(change: (files: NodeFiles) => NodeFiles): Promise<void> {
+    this.#files = await this.#parts.folder.update((files) => change(files ?? this.#files));
+  }
+
+  /** Another root is trusted at once; the own certificate follows it. */
+  async #trust({ roots }: PublicCluster): Promise<void> {
+    if (roots === this.#files.roots) return;
+    this.#renewal?.now();
+    await this.#change((files) => ({ ...files, roots }));
+    this.#exchange();
+  }
+
+  #exchange(): void {
+    this.#client.setCredentials(this.#credentials());
+    this.#manager?.exchange(this.#credentials());
+  }
+
+  async #renew(signal: AbortSignal): Promise<Life> {
+    const key = newKey();
+    const request = { csr: createRequest(key) };
+    const given = await this.#client.use(({ node }) => node.renewCertificate(request, { signal }), signal);
+    const { certificate, roots } = given;
+    const role = roleFromWire(given.role);
+    await this.#change((files) => ({
+      ...files,
+      certificate,
+      roots,
+      key: this.#sealed(key),
+      state: { ...files.state, role },
+    }));
+    this.#key = key;
+    this.#exchange();
+    this.#wake();
+    return lifeOf(certificate);
+  }
+
+  #sealed(text: string): string | Sealed {
+    return this.#unlockKey === undefined ? text : seal(text, this.#unlockKey);
+  }
+
+  /** Does what is to be done, and waits until something else is. */
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      let isDone = true;
+      try {
+        isDone = await this.#step(signal);
+        this.#notify();
+      } catch (error) {
+        isDone = false;
+        this.#fail(error);
+        await sleep(retry, undefined, { signal }).catch(() => {});
+      }
+      if (isDone && !signal.aborted) await woken;
+    }
+  }
+
+  /** One step to what the user wants. @returns true when all is so, or something has to be heard first */
+  async #step(signal: AbortSignal): Promise<boolean> {
+    const isManager = this.#manager !== undefined || this.#files.etcd !== undefined;
+    if (this.#wanted === "worker" && isManager) return this.#dismissed();
+    if (this.#wanted !== this.role) {
+      this.#renewal?.now(); // `#renew` goes on from there
+      return true;
+    }
+    if (this.#wanted !== "manager" || this.#manager !== undefined) return true;
+    await (this.#files.etcd === undefined ? this.#becomeManager(signal) : this.#openManager(this.#files.etcd, signal));
+    return false;
+  }
+
+  /** Its vote is taken first: without it the others may have no majority. */
+  async #dismissed(): Promise<boolean> {
+    if (this.#managers.length === 0 || this.#managers.some(({ nodeId }) => nodeId === this.state.nodeId)) return true;
+    const manager = this.#manager;
+    this.#manager = undefined;
+    const { data, run } = this.#parts.directories;
+    await (manager?.leave() ?? removeEtcd({ dataDirectory: data, runDirectory: run }));
+    await this.#change(({ etcd: _, ...files }) => files);
+    return false;
+  }
+
+  /** The etcd of this host has a vote already. */
+  async #openManager(sealedCredentials: string | Sealed, signal: AbortSignal): Promise<void> {
+    const credentials = readCredentials(unsealed(sealedCredentials, this.#unlockKey));
+    const identity = identityIn(this.state);
+    const etcd = etcdOf(identity, this.#parts, credentials, { kind: "new" });
+    try {
+      await etcd.start();
+      await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
+      const opened = await openStore(identity, credentials);
+      this.#manager = await Manager.open(identity, this.#parts, etcd, opened, this.#credentials());
+    } catch (error) {
+      await etcd.stop();
+      throw error;
+    }
+    void this.#followLock(this.#manager.store, signal);
+  }
+
+  /** Adds this host's etcd to the others': it learns, gets a vote, and is found by the row. Each part may be done twice. */
+  async #becomeManager(signal: AbortSignal): Promise<void> {
+    const identity = identityIn(this.state);
+    const { advertise, nodeId } = identity;
+    const key = newKey();
+    const request = { peerUrl: peerUrlOf(advertise.address, peerPortOf(advertise)), csr: createRequest(key) };
+    const added = await this.#client.use(({ manager }) => manager.addMember(request, { signal }), signal);
+    const { memberId, certificate, root } = added;
+    const credentials = { certificate, key, root };
+    const members = added.members.map(({ name, peerUrls }) => ({ name, peerUrls }));
+    const etcd = etcdOf(identity, this.#parts, credentials, { kind: "join", members });
+    try {
+      await etcd.start();
+      await this.#client.use(({ manager }) => manager.promoteMember({ memberId }, { signal }), signal);
+      await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
+      const { client, store } = await openStore(identity, credentials);
+      const row = { nodeId, advertise: placeText(advertise) };
+      await store.update((tx) => writeManager(tx, row, memberId, Date.now()), signal);
+      await store.close();
+      client.close();
+    } finally {
+      await etcd.stop();
+    }
+    await this.#change((files) => ({ ...files, etcd: this.#sealed(credentialsText(credentials)) }));
+  }
+
+  /** The keys on this manager's disk are sealed with the unlock key that the cluster has. */
+  async #followLock(store: Store, signal: AbortSignal): Promise<void> {
+    for await (const { snapshot, changed } of store.watch(signal)) {
+      if (!changed.some(({ table }) => table === "clusters")) continue;
+      const text = snapshot.list("clusters")[0]?.unlockKey;
+      const key = text === undefined ? undefined : parseUnlockKey(text);
+      const isSame = key === undefined ? this.#unlockKey === undefined : this.#unlockKey?.equals(key) === true;
+      if (isSame) continue;
+      const etcd = this.#files.etcd === undefined ? undefined : unsealed(this.#files.etcd, this.#unlockKey);
+      this.#unlockKey = key;
+      await this.#change((files) => ({
+        ...files,
+        key: this.#sealed(this.#key),
+        ...(etcd !== undefined && { etcd: this.#sealed(etcd) }),
+      })).catch((error: unknown) => this.#fail(error));
+    }
+  }
+}

@@ -1,0 +1,207 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ClusterNode, type NodeId, revised } from "../model/cluster.ts";
+import { createEtcdClient, type EtcdClient } from "../store/etcd/client.ts";
+import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-store.ts";
+import type { Transaction } from "../store/store.ts";
+import type { Place } from "./addressing.ts";
+import { callerOf, ControlServer, type Credentials } from "./control-server.ts";
+import type { Beginning } from "./etcd-flags.ts";
+import { EtcdProcess, type MemberCredentials } from "./etcd-process.ts";
+import { Join, Manager as ManagerCalls, Node } from "./gen/control_pb.ts";
+import { managerName } from "./identity/names.ts";
+import { joinService, renewCertificate } from "./join.ts";
+import { runLeader } from "./leader.ts";
+import { membersOf, memberService } from "./member-service.ts";
+import { Sessions } from "./sessions.ts";
+
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** What a manager is, besides its credentials. */
+export interface ManagerIdentity {
+  readonly nodeId: NodeId;
+  readonly clusterId: string;
+  readonly listen: Place;
+  readonly advertise: Place;
+}
+export interface ManagerParts {
+  /** etcd's data, on the disk; its certificate and key, in memory. */
+  readonly directories: { readonly data: string; readonly run: string };
+  readonly log: Log;
+}
+
+/** etcd's port for the other managers is the one behind the control port; the one for this daemon, on loopback, far from it. */
+export const peerPortOf = ({ port }: Place) => port + 1;
+const clientPortOf = (place: Place) => peerPortOf(place) + (place.port < 55_000 ? 10_000 : -10_000);
+
+/** The etcd of a manager, whether it runs or not. */
+export function etcdOf(
+  { nodeId, clusterId, advertise }: ManagerIdentity,
+  { directories, log }: Pick<ManagerParts, "directories" | "log">,
+  credentials: MemberCredentials,
+  beginning: Beginning,
+): EtcdProcess {
+  const options = {
+    dataDirectory: directories.data,
+    runDirectory: directories.run,
+    nodeId,
+    clusterId,
+    address: advertise.address,
+    peerPort: peerPortOf(advertise),
+    clientPort: clientPortOf(advertise),
+    beginning,
+    limits: etcdLimits,
+  };
+  return new EtcdProcess(options, credentials, log);
+}
+
+/** The store over the etcd of this host, which answers. */
+export interface Opened {
+  readonly client: EtcdClient;
+  readonly store: EtcdStore;
+}
+
+/** @throws {StoreError} UNAVAILABLE, CORRUPT */
+export async function openStore(identity: ManagerIdentity, credentials: MemberCredentials): Promise<Opened> {
+  const { root: ca, certificate: cert, key } = credentials;
+  const tls = { ca, cert, key, serverName: managerName };
+  const client = createEtcdClient({ endpoints: [`127.0.0.1:${clientPortOf(identity.advertise)}`], tls });
+  try {
+    return { client, store: await openEtcdStore({ etcd: client, prefix: `/tombolo/${identity.clusterId}` }) };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+/** A manager at work: its port, the nodes' streams that it holds, and its candidacy. */
+export class Manager {
+  readonly store: EtcdStore;
+  readonly #client: EtcdClient;
+  readonly #etcd: EtcdProcess;
+  readonly #server: ControlServer;
+  readonly #stopped = new AbortController();
+  #running: readonly Promise<void>[] = [];
+
+  private constructor(etcd: EtcdProcess, { client, store }: Opened, server: ControlServer) {
+    this.#etcd = etcd;
+    this.#client = client;
+    this.store = store;
+    this.#server = server;
+  }
+
+  /** Serves from the rows that the store has. @throws what listen(2) says, when the port is taken for one */
+  static async open(
+    identity: ManagerIdentity,
+    { log }: Pick<ManagerParts, "log">,
+    etcd: EtcdProcess,
+    opened: Opened,
+    credentials: Credentials,
+  ): Promise<Manager> {
+    const { store, client } = opened;
+    const now = Date.now;
+    const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
+    const after = (milliseconds: number, call: () => void) => {
+      const timer = setTimeout(call, milliseconds).unref();
+      return () => clearTimeout(timer);
+    };
+    const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed });
+    const members = membersOf(client);
+    const routes = (router: ConnectRouter) => {
+      router.service(Join, joinService({ store, now }));
+      router.service(Node, {
+        session: (up, context) => sessions.serve(callerOf(context), up, context.signal),
+        renewCertificate: renewCertificate({ store, now }),
+        leave: async (_, context) => {
+          await sessions.leave(callerOf(context).identity?.nodeId ?? "");
+          return {};
+        },
+      });
+      router.service(ManagerCalls, memberService(store, members));
+    };
+    const standing = (id: NodeId) => store.snapshot().get("nodes", id)?.role;
+    const server = new ControlServer(credentials, identity.clusterId, { routes, standing, failed });
+    await server.listen(identity.listen.address, identity.listen.port);
+    const manager = new Manager(etcd, opened, server);
+    const { signal } = manager.#stopped;
+    const leader = { client, store, members, sessions, self: identity.nodeId, clusterId: identity.clusterId, log };
+    manager.#running = [
+      ignored(() => sessions.run(signal), signal, log),
+      ignored(() => runLeader(leader, signal), signal, log),
+    ];
+    return manager;
+  }
+
+  /** From now on others see this certificate, and are measured by these roots. */
+  exchange(credentials: Credentials): void {
+    this.#server.exchange(credentials);
+  }
+
+  /** Ends the connections of who is no node any more at once. */
+  look(): void {
+    this.#server.look();
+  }
+
+  /** Gives its vote up, and says in its row that it is down. @throws when there is no majority for it */
+  async resign(nodeId: NodeId): Promise<void> {
+    const row = this.store.snapshot().get("nodes", nodeId);
+    const isOnly = this.store.snapshot().where("nodes", "role", "manager").length <= 1;
+    if (row === undefined || isOnly) return;
+    await this.store.update((tx) => {
+      const own = tx.get("nodes", nodeId);
+      if (own === undefined) return;
+      const { manager: _, ...rest } = own;
+      const status = { state: "down", message: "it has left", address: own.status.address } as const;
+      tx.put("nodes", revised<ClusterNode>(rest, { role: "worker", status }, Date.now()));
+    });
+    if (row.manager !== undefined) await membersOf(this.#client).remove(BigInt(`0x${row.manager.memberId}`));
+  }
+
+  /** Serves no longer; etcd goes on, for the next daemon. */
+  async stop(): Promise<void> {
+    await this.#end();
+    await this.#etcd.stop();
+  }
+
+  /** Ends etcd too, and removes its data. */
+  async leave(): Promise<void> {
+    await this.#end();
+    await this.#etcd.leave();
+  }
+
+  async #end(): Promise<void> {
+    this.#stopped.abort();
+    await this.#server.close();
+    await Promise.all(this.#running);
+    await this.store.close();
+    this.#client.close();
+  }
+}
+
+/** What runs as long as the manager does: begun again when it breaks off. */
+async function ignored(run: () => Promise<void>, signal: AbortSignal, log: Log): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await run();
+    } catch (err) {
+      if (!signal.aborted) log.warn({ err }, "a duty of the manager broke off: it is begun again");
+    }
+    await sleep(signal.aborted ? 0 : 500, undefined, { ref: false });
+  }
+}
+
+/** Writes where this manager is found, once its etcd has a vote. */
+export function writeManager(
+  tx: Transaction,
+  { nodeId, advertise }: Pick<ManagerIdentity, "nodeId"> & { readonly advertise: string },
+  memberId: string,
+  now: number,
+): void {
+  const row = tx.get("nodes", nodeId);
+  if (row === undefined || row.manager?.memberId === memberId) return;
+  const manager = { address: advertise, reachability: "reachable", leader: false, memberId } as const;
+  tx.put("nodes", revised(row, { manager }, now));
+}

@@ -1,0 +1,240 @@
+import { join } from "node:path";
+import { EngineError, unavailable } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
+import type { Store } from "../store/store.ts";
+import { type AddressWish, type HostAddress, placeText, resolveAddresses } from "./addressing.ts";
+import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
+import { joinCalls } from "./control-client.ts";
+import { fromWire } from "./call-errors.ts";
+import { createRequest, newKey } from "./identity/csr.ts";
+import { disk } from "./identity/disk.ts";
+import { type NodeFiles, NodeFolder } from "./identity/node-files.ts";
+import { parseUnlockKey } from "./identity/seal.ts";
+import { parseToken } from "./identity/token.ts";
+import { beginCluster, type ClusterWish, recoverCluster, sweepEtcd } from "./begin.ts";
+import type { Log } from "./manager.ts";
+import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
+import { texts } from "./texts.ts";
+
+export interface MembershipParts {
+  /** Where the node's files and etcd's data lie. */
+  readonly dataDirectory: string;
+  /** In memory, for keys in use. */
+  readonly runDirectory: string;
+  /** Addresses of the host on links that are not ours. */
+  addresses(): readonly HostAddress[];
+  describe(): Omit<NodeDescription, "addresses">;
+  readonly log: Log;
+}
+
+export interface InitWish extends AddressWish, ClusterWish {
+  readonly forceNewCluster: boolean;
+}
+export interface JoinWish extends AddressWish {
+  readonly availability: ClusterNode["availability"];
+  /** `address:port`. */
+  readonly remotes: readonly string[];
+  readonly token: string;
+}
+
+const joinPatience = 20_000; // milliseconds (moby daemon/cluster/cluster.go, swarmConnectTimeout)
+const outside: Standing = { state: "inactive", nodeId: "", address: "", error: "", managers: [] };
+
+/** This host's being in a swarm, or in none: its files say which, and a `LocalNode` does the rest. */
+export class Membership {
+  readonly #parts: MembershipParts;
+  readonly #folder: NodeFolder;
+  readonly #nodeParts: NodeParts;
+  readonly #lock = new KeyedLock();
+  #node: LocalNode | undefined;
+  /** In place of a node: files that cannot be used, and why. */
+  #trouble: { readonly state: "locked" | "error" | "pending"; readonly error: string } | undefined;
+
+  constructor(parts: MembershipParts) {
+    this.#parts = parts;
+    const { dataDirectory: data, runDirectory: run } = parts;
+    this.#folder = new NodeFolder(join(data, "node"));
+    this.#nodeParts = {
+      folder: this.#folder,
+      directories: { data: join(data, "etcd"), run },
+      describe: () => parts.describe(),
+      log: parts.log,
+    };
+  }
+
+  /** Goes on where the last daemon ended. What a broken-off `init` has left goes. */
+  async start(): Promise<void> {
+    try {
+      const files = await this.#folder.read();
+      if (files === undefined) return await sweepEtcd(this.#nodeParts);
+      if (typeof files.key !== "string") this.#trouble = { state: "locked", error: texts.locked };
+      else await this.#begin(files);
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, "the node cannot take part in its swarm");
+      this.#trouble = { state: "error", error: (error as Error).message };
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#node?.stop();
+  }
+
+  standing(): Standing {
+    if (this.#node !== undefined) return this.#node.standing();
+    return this.#trouble === undefined ? outside : { ...outside, ...this.#trouble };
+  }
+
+  /** The cluster's rows. @throws {EngineError} unavailable on a node that is no manager, or none that works, with Docker's texts */
+  control(): { readonly store: Store; readonly node: LocalNode } {
+    const store = this.#node?.store;
+    if (this.#node !== undefined && store !== undefined) return { store, node: this.#node };
+    if (this.#trouble?.state === "locked") throw unavailable(texts.locked);
+    if (this.#node === undefined) throw unavailable(texts.notInSwarm);
+    throw unavailable(this.#node.role === "manager" ? texts.preparing : texts.worker);
+  }
+
+  /** @returns the node's id @throws {EngineError} unavailable in a swarm, invalid for an address */
+  init(wish: InitWish): Promise<NodeId> {
+    return this.#lock.run("", async () => {
+      if (wish.forceNewCluster && this.#node !== undefined) return this.#forceNew();
+      this.#mustBeOutside();
+      const addressing = resolveAddresses(wish, this.#parts.addresses());
+      await sweepEtcd(this.#nodeParts);
+      failpoint("swarm.init.begin");
+      const files = await beginCluster(this.#nodeParts, addressing, wish);
+      failpoint("swarm.init.before-files");
+      await this.#folder.update(() => files);
+      failpoint("swarm.init.after-files");
+      const node = await this.#begin(files);
+      await node.ready(AbortSignal.timeout(joinPatience));
+      return files.state.nodeId;
+    });
+  }
+
+  async #forceNew(): Promise<NodeId> {
+    const files = await this.#folder.read();
+    if (files === undefined || this.#node?.role !== "manager") throw unavailable(texts.alreadyPart);
+    await this.#node.stop();
+    await recoverCluster(this.#nodeParts, files);
+    const node = await this.#begin(files);
+    await node.ready(AbortSignal.timeout(joinPatience));
+    return files.state.nodeId;
+  }
+
+  /** @throws {EngineError} what the manager says; unavailable after 20 s, while the joining goes on */
+  join(wish: JoinWish): Promise<void> {
+    return this.#lock.run("", async () => {
+      this.#mustBeOutside();
+      const late = AbortSignal.timeout(joinPatience);
+      const files = await this.#admitted(wish, late);
+      failpoint("swarm.join.before-files");
+      await this.#folder.update(() => files);
+      await disk.remove(this.#joiningKey);
+      failpoint("swarm.join.after-files");
+      const node = await this.#begin(files);
+      await node.ready(late).catch((error: unknown) => {
+        throw late.aborted ? unavailable(texts.joinTimeout) : error;
+      });
+    });
+  }
+
+  /** Asks one manager after the other for a certificate. The key is kept until then: who joins again is the same node. */
+  async #admitted(wish: JoinWish, signal: AbortSignal): Promise<NodeFiles> {
+    const { digest } = parseToken(wish.token);
+    const addressing = resolveAddresses({ ...wish, advertiseAddress: wish.advertiseAddress }, this.#parts.addresses());
+    const advertise = addressing.advertise.address;
+    const description = { ...this.#parts.describe(), addresses: { advertise, dataPath: addressing.dataPath } };
+    const key = await this.#newKey();
+    let failure: unknown = unavailable("at least 1 RemoteAddr is required to join");
+    for (const remote of wish.remotes) {
+      try {
+        const { calls, close } = await joinCalls(remote, digest, signal);
+        try {
+          const given = await calls.issueCertificate(
+            {
+              token: wish.token,
+              csr: createRequest(key),
+              description: descriptionToWire(description),
+              availability: availabilityToWire[wish.availability],
+            },
+            { signal },
+          );
+          const { nodeId, clusterId, certificate, roots } = given;
+          const state = {
+            nodeId,
+            clusterId,
+            role: roleFromWire(given.role),
+            managers: [...new Set([...given.managers, remote])],
+            listenAddress: placeText(addressing.listen),
+            advertiseAddress: placeText(addressing.advertise),
+            dataPathAddress: addressing.dataPath,
+          };
+          return { state, certificate, key, roots };
+        } catch (error) {
+          throw fromWire(error);
+        } finally {
+          close();
+        }
+      } catch (error) {
+        failure = error;
+        if (error instanceof EngineError && error.class !== "unavailable") break;
+      }
+    }
+    if (signal.aborted) throw unavailable(texts.joinTimeout);
+    throw failure;
+  }
+
+  get #joiningKey(): string {
+    return join(this.#parts.dataDirectory, "joining.key");
+  }
+
+  async #newKey(): Promise<string> {
+    try {
+      return (await disk.read(this.#joiningKey)).toString("utf8");
+    } catch {
+      const key = newKey();
+      await disk.makeDirectory(this.#parts.dataDirectory);
+      await disk.create(this.#joiningKey, key);
+      return key;
+    }
+  }
+
+  /** @throws {EngineError} unavailable outside of a swarm; of a manager without `force`, with Docker's texts */
+  leave(force: boolean): Promise<void> {
+    return this.#lock.run("", async () => {
+      if (this.#node === undefined && this.#trouble === undefined) throw unavailable(texts.notPart);
+      if (!force) this.#node?.mayLeave();
+      await this.#node?.leave();
+      failpoint("swarm.leave.before-files");
+      await this.#folder.remove();
+      failpoint("swarm.leave.after-files");
+      await sweepEtcd(this.#nodeParts);
+      this.#node = undefined;
+      this.#trouble = undefined;
+    });
+  }
+
+  /** @throws {EngineError} conflict when it is not locked; unauthorized, invalid for another key */
+  unlock(text: string): Promise<void> {
+    return this.#lock.run("", async () => {
+      if (this.#trouble?.state !== "locked") throw new EngineError("conflict", texts.notLocked);
+      const files = await this.#folder.read();
+      if (files === undefined) throw unavailable(texts.notPart);
+      await this.#begin(files, parseUnlockKey(text));
+      this.#trouble = undefined;
+    });
+  }
+
+  async #begin(files: NodeFiles, unlockKey?: Buffer): Promise<LocalNode> {
+    const node = new LocalNode(this.#nodeParts, files, unlockKey);
+    this.#node = node;
+    await node.start();
+    return node;
+  }
+
+  #mustBeOutside(): void {
+    if (this.#node !== undefined || this.#trouble !== undefined) throw unavailable(texts.alreadyPart);
+  }
+}

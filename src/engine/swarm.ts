@@ -1,0 +1,104 @@
+import { startRotation, trustBundle } from "../cluster/identity/authority.ts";
+import { createRoot, readRoot } from "../cluster/identity/root.ts";
+import { formatUnlockKey, newUnlockKey } from "../cluster/identity/seal.ts";
+import { readIssuer } from "../cluster/identity/sign.ts";
+import { digestOf, formatToken, newSecret } from "../cluster/identity/token.ts";
+import { system } from "../lib/errors.ts";
+import { type Cluster, revised } from "../model/cluster.ts";
+import type { Snapshot } from "../store/store.ts";
+import type { ClusterDetail, Swarm, SwarmUpdate, TlsDetail } from "./engine.ts";
+import type { Parts } from "./parts.ts";
+
+/** swarmkit's text for a version that somebody else has written meanwhile (manager/state/store). */
+export const outOfSequence = () => system("rpc error: code = Unknown desc = update out of sequence");
+
+/** The verbs of `docker swarm`. */
+export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
+  return {
+    standing() {
+      const { address, ...standing } = membership.standing();
+      const rows = controlled(membership);
+      const nodes = rows?.list("nodes").length ?? 0;
+      const managers = rows?.where("nodes", "role", "manager").length ?? 0;
+      return {
+        ...standing,
+        nodeAddress: address,
+        controlAvailable: rows !== undefined,
+        ...(rows !== undefined && { control: { cluster: detail(rows), nodes, managers } }),
+      };
+    },
+    init: (request) => membership.init(request),
+    join: (request) => membership.join(request),
+    leave: (force) => membership.leave(force),
+    inspect: () => detail(membership.control().store.snapshot()),
+    async update(request) {
+      await membership.control().store.update((tx) => {
+        const cluster = clusterOf(tx);
+        if (cluster.version !== request.version) throw outOfSequence();
+        tx.put("clusters", changed(cluster, request, Date.now()));
+      });
+    },
+    unlockKey: () => clusterOf(membership.control().store.snapshot()).unlockKey ?? "",
+    unlock: (key) => membership.unlock(key),
+  };
+}
+
+/** Undefined where nobody can be asked. */
+function controlled(membership: Parts["membership"]): Snapshot | undefined {
+  try {
+    return membership.control().store.snapshot();
+  } catch {
+    return undefined;
+  }
+}
+
+function clusterOf(rows: Snapshot): Cluster {
+  const [cluster] = rows.list("clusters");
+  if (cluster === undefined) throw system("the cluster's row is missing");
+  return cluster;
+}
+
+/** By what nodes trust each other now. */
+export function tlsOf(rows: Snapshot): TlsDetail {
+  const { authority } = clusterOf(rows);
+  const { name, publicKey } = readIssuer((authority.next ?? authority.root).certificate);
+  return { roots: trustBundle(authority), issuer: { subject: name, publicKey } };
+}
+
+function detail(rows: Snapshot): ClusterDetail {
+  const cluster = clusterOf(rows);
+  const digest = digestOf(cluster.authority.root.certificate);
+  const token = (secret: string) => formatToken({ digest, secret });
+  const { worker, manager } = cluster.tokens;
+  return {
+    cluster,
+    tls: tlsOf(rows),
+    tokens: { worker: token(worker), manager: token(manager) },
+    rotating: cluster.authority.next !== undefined,
+  };
+}
+
+function changed(cluster: Cluster, { spec, signingRoot, rotate }: SwarmUpdate, now: number): Cluster {
+  const { unlockKey, ...others } = cluster;
+  const key = rotate.unlockKey || unlockKey === undefined ? formatUnlockKey(newUnlockKey()) : unlockKey;
+  const asksForRoot =
+    signingRoot !== undefined || spec.certificates.forceRotate > cluster.spec.certificates.forceRotate;
+  const next = (): Cluster["authority"] =>
+    startRotation(
+      cluster.authority,
+      signingRoot === undefined ? createRoot(now) : readRoot(signingRoot.certificate, signingRoot.key, now),
+      now,
+    );
+  return revised<Cluster>(
+    { ...others, ...(spec.autolock && { unlockKey: key }) },
+    {
+      spec,
+      tokens: {
+        worker: rotate.worker ? newSecret() : cluster.tokens.worker,
+        manager: rotate.manager ? newSecret() : cluster.tokens.manager,
+      },
+      authority: asksForRoot ? next() : cluster.authority,
+    },
+    now,
+  );
+}
