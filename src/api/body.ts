@@ -80,5 +80,7 @@ function check<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  throw invalid(`invalid JSON: ${issue?.path.join(".") || "document"}: ${issue?.message ?? "not as expected"}`);
+  const place = issue?.path.join(".") || "document";
+  if (issue?.code === "custom") throw invalid(`${place} ${issue.message}`);
+  throw invalid(`invalid JSON: ${place}: ${issue?.message ?? "not as expected"}`);
 }

@@ -8,6 +8,28 @@ export function flag(query: URLSearchParams, key: string, otherwise = false): bo
   return !["", "0", "no", "false", "none"].includes((query.get(key) ?? "").trim().toLowerCase());
 }
 
+/** A boolean as Go's strconv.ParseBool reads it; false when absent or empty. @throws {EngineError} invalid, Docker's text */
+export function strictFlag(query: URLSearchParams, key: string): boolean {
+  const text = query.get(key) ?? "";
+  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
+  if (/^(0|f|F|FALSE|false|False|)$/.test(text)) return false;
+  throw invalid(`invalid value for ${key}: ${text}`);
+}
+
+const largestVersion = 2n ** 64n - 1n;
+
+/**
+ * `version`: that of the object which was changed, 0 to 2^64 - 1. @param of what has the version, "swarm" or "node"
+ * @throws {EngineError} invalid, Docker's text (moby daemon/server/router/swarm/cluster_routes.go)
+ */
+export function objectVersion(query: URLSearchParams, of: string): number {
+  const text = query.get("version") ?? "";
+  const isNumber = /^\d+$/.test(text);
+  if (isNumber && BigInt(text) <= largestVersion) return Number(text);
+  const fault = isNumber ? "value out of range" : "invalid syntax";
+  throw invalid(`invalid ${of} version '${text}': strconv.ParseUint: parsing ${JSON.stringify(text)}: ${fault}`);
+}
+
 /** A whole number, or undefined when the key is absent or empty. @throws {EngineError} invalid */
 export function whole(query: URLSearchParams, key: string): number | undefined {
   const text = query.get(key) ?? "";
