@@ -5,7 +5,8 @@ import type { Engine } from "../engine/engine.ts";
 import { notFound } from "../lib/errors.ts";
 import { createBody, hostConfig } from "./containers/create-body.ts";
 import { routes } from "./routes.ts";
-import { serve, type TestServer } from "./testing.ts";
+import { specBody } from "./swarm/spec.ts";
+import { outside, serve, type TestServer } from "./testing.ts";
 
 /** An engine that has nothing: every verb says so. */
 const bare = new Proxy(
@@ -18,8 +19,9 @@ const bare = new Proxy(
 );
 let server: TestServer;
 before(async () => {
-  const parts: (keyof Engine)[] = ["networks", "containers", "execs", "volumes", "images", "events", "system"];
-  server = await serve(Object.fromEntries(parts.map((part) => [part, bare])));
+  const parts: (keyof Engine)[] = ["networks", "containers", "execs", "volumes", "images", "events", "system", "nodes"];
+  const swarm = Object.assign(Object.create(bare) as object, { standing: () => outside });
+  server = await serve({ ...Object.fromEntries(parts.map((part) => [part, bare])), swarm });
 });
 after(() => server[Symbol.asyncDispose]());
 
@@ -69,6 +71,28 @@ test("no value of any field of create makes a fault of ours", async () => {
   ]);
   for (const body of bodies) {
     const { status } = await server.ask("POST", "/containers/create", { body });
+    assert.ok(status === 400 || status === 404, `${status} for ${JSON.stringify(body)}: ${server.errors.at(-1)}`);
+  }
+});
+
+test("no value of any field of a swarm makes a fault of ours", async () => {
+  const specs = values.flatMap((value) => [
+    ...Object.keys(specBody.shape).map((key) => ({ [key]: value })),
+    { Raft: { ElectionTick: value } },
+    { Dispatcher: { HeartbeatPeriod: value } },
+    { CAConfig: { NodeCertExpiry: value } },
+    { CAConfig: { ExternalCAs: [value] } },
+    { TaskDefaults: { LogDriver: value } },
+  ]);
+  const fields = ["Spec", "DefaultAddrPool", "SubnetSize", "DataPathPort", "Availability", "RemoteAddrs"];
+  const asked = [
+    ...specs.map((body) => ["/swarm/update?version=1", body] as const),
+    ...values.flatMap((value) => fields.map((field) => ["/swarm/init", { [field]: value }] as const)),
+    ...values.map((value) => ["/swarm/join", { RemoteAddrs: value }] as const),
+    ...values.map((value) => ["/nodes/n/update?version=1", { Role: "worker", Availability: value }] as const),
+  ];
+  for (const [path, body] of asked) {
+    const { status } = await server.ask("POST", path, { body });
     assert.ok(status === 400 || status === 404, `${status} for ${JSON.stringify(body)}: ${server.errors.at(-1)}`);
   }
 });

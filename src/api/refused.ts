@@ -1,8 +1,7 @@
-import { notFound, notImplemented, unavailable } from "../lib/errors.ts";
+import { notFound, notImplemented } from "../lib/errors.ts";
 import { type Handler, json } from "./call.ts";
 import { param } from "./query.ts";
 import type { Route } from "./router.ts";
-import { notInSwarm, notManager } from "./swarm/texts.ts";
 
 /** A handler that says 501 and why. */
 export const refused =
@@ -10,20 +9,23 @@ export const refused =
   () => {
     throw notImplemented(reason);
   };
-const outsideSwarm =
-  (text: string): Handler =>
-  () => {
-    throw unavailable(text);
-  };
+/** What needs a service, a task, a secret or a config. Outside of managers the swarm says first that it cannot be asked. */
+const noServices: Handler = ({ engine }) => {
+  engine.swarm.inspect();
+  throw notImplemented("services are not supported by this version");
+};
+/** So many services and tasks as can be made. */
+const noneYet: Handler = ({ engine }) => {
+  engine.swarm.inspect();
+  return json([]);
+};
 const noPlugin: Handler = (call) => {
   throw notFound(`plugin "${param(call, "name")}" not found`);
 };
 
 const noBuild = "building images is not supported: build with docker buildx or another builder, then load the result";
-const noSwarm = "clusters are not supported by this version: networks and containers of one host only";
 const noPlugins = "plugins are not supported: network drivers are part of tombolod";
 const methods = ["GET", "POST", "DELETE"] as const;
-const clusterThings = ["services", "nodes", "tasks", "secrets", "configs"];
 
 /** Operations of Docker that are answered, though not carried out. */
 export const refusedRoutes: readonly Route[] = [
@@ -42,15 +44,12 @@ export const refusedRoutes: readonly Route[] = [
   { method: "GET", path: "/plugins/privileges", handler: refused(noPlugins) },
   { method: "POST", path: "/plugins/{name...}", handler: refused(noPlugins) },
   { method: "DELETE", path: "/plugins/{name...}", handler: noPlugin },
-  { method: "POST", path: "/swarm/init", handler: refused(noSwarm) },
-  { method: "POST", path: "/swarm/join", handler: refused(noSwarm) },
-  { method: "POST", path: "/swarm/leave", handler: outsideSwarm(notInSwarm) },
-  { method: "POST", path: "/swarm/unlock", handler: outsideSwarm(notInSwarm) },
-  { method: "POST", path: "/swarm/update", handler: outsideSwarm(notManager) },
-  { method: "GET", path: "/swarm", handler: outsideSwarm(notManager) },
-  { method: "GET", path: "/swarm/unlockkey", handler: outsideSwarm(notManager) },
-  ...clusterThings.flatMap((thing) => [
-    { method: "GET", path: `/${thing}`, handler: outsideSwarm(notManager) } as const,
-    ...methods.map((method) => ({ method, path: `/${thing}/{rest...}`, handler: outsideSwarm(notManager) })),
+  ...["services", "tasks", "secrets", "configs"].flatMap((thing) => [
+    {
+      method: "GET",
+      path: `/${thing}`,
+      handler: ["services", "tasks"].includes(thing) ? noneYet : noServices,
+    } as const,
+    ...methods.map((method) => ({ method, path: `/${thing}/{rest...}`, handler: noServices })),
   ]),
 ];

@@ -3,8 +3,10 @@ import { eventRoutes } from "./events/routes.ts";
 import { execRoutes } from "./exec/routes.ts";
 import { imageRoutes } from "./images/routes.ts";
 import { networkRoutes } from "./networks/routes.ts";
+import { nodeRoutes } from "./nodes/routes.ts";
 import { refusedRoutes } from "./refused.ts";
 import type { Route } from "./router.ts";
+import { swarmRoutes } from "./swarm/routes.ts";
 import { systemRoutes } from "./system/routes.ts";
 import { volumeRoutes } from "./volumes/routes.ts";
 
@@ -17,5 +19,7 @@ export const routes: readonly Route[] = [
   ...execRoutes,
   ...imageRoutes,
   ...volumeRoutes,
+  ...swarmRoutes,
+  ...nodeRoutes,
   ...refusedRoutes,
 ];

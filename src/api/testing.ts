@@ -3,11 +3,21 @@ import { type IncomingHttpHeaders, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, SwarmStanding } from "../engine/engine.ts";
 import type { ProcessStreams } from "../runtime/runtime.ts";
 import { createApiServer } from "./server.ts";
 
-/** The verbs that a test needs; calling another one fails the test. */
+/** A node's place outside of a swarm. */
+export const outside: SwarmStanding = {
+  state: "inactive",
+  nodeId: "",
+  nodeAddress: "",
+  controlAvailable: false,
+  error: "",
+  managers: [],
+};
+
+/** The verbs that a test needs, and where no swarm is played, one that it is outside of; calling another fails the test. */
 export type SomeEngine = { readonly [Part in keyof Engine]?: Partial<Engine[Part]> };
 
 export interface Answer {
@@ -39,7 +49,7 @@ export async function serve(engine: SomeEngine): Promise<TestServer> {
   const quiet = () => {};
   const error = (fields: object) => errors.push(String((fields as { err?: unknown }).err));
   const server = createApiServer({
-    engine: engine as Engine,
+    engine: { swarm: { standing: () => outside }, ...engine } as Engine,
     log: { debug: quiet, info: quiet, warn: quiet, error },
   });
   await server.listen({ path });

@@ -1,20 +1,14 @@
-import type { SystemDetail } from "../../engine/engine.ts";
+import type { SwarmStanding, SystemDetail } from "../../engine/engine.ts";
 import { type Call, json, type Reply } from "../call.ts";
+import { swarmInfoJson, swarmWarnings } from "../swarm/info.ts";
 
 const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
-const swarmInactive = {
-  NodeID: "",
-  NodeAddr: "",
-  LocalNodeState: "inactive",
-  ControlAvailable: false,
-  Error: "",
-  RemoteManagers: null,
-};
 
 /** `GET /info`: what `docker info` prints, old clients and new. */
 export async function showInfo({ engine, version }: Call): Promise<Reply> {
   const detail = await engine.system.info();
-  return json({ ...countsJson(detail), ...featuresJson(detail), ...hostJson(detail), ...partsJson(detail, version) });
+  const parts = partsJson(detail, engine.swarm.standing(), version);
+  return json({ ...countsJson(detail), ...featuresJson(detail), ...hostJson(detail), ...parts });
 }
 
 function countsJson({ id, containers, images }: SystemDetail): object {
@@ -96,12 +90,13 @@ function hostJson(detail: SystemDetail): object {
   };
 }
 
-function partsJson({ runtime, addressPools, warnings }: SystemDetail, version: number): object {
+function partsJson({ runtime, addressPools, ...rest }: SystemDetail, standing: SwarmStanding, version: number): object {
+  const warnings = [...rest.warnings, ...swarmWarnings(standing)]; // clients show no others
   const commit = (id: string) => ({ ID: id, ...(version < 49 && { Expected: id }) });
   return {
     Runtimes: { runc: { path: "runc" } },
     DefaultRuntime: "runc",
-    Swarm: swarmInactive,
+    Swarm: swarmInfoJson(standing),
     LiveRestoreEnabled: true,
     Isolation: "",
     InitBinary: "",

@@ -1,12 +1,13 @@
 import { type Call, json, plain, type Reply } from "../call.ts";
+import { swarmHeader } from "../swarm/info.ts";
 import { newest, oldest } from "../versions.ts";
 
 /** `HEAD` and `GET /_ping`; clients take the version to speak from its headers. */
-export const ping = (): Reply =>
+export const ping = ({ engine }: Call): Reply =>
   plain("OK", {
     "Content-Type": "text/plain; charset=utf-8",
     "Builder-Version": "1",
-    Swarm: "inactive",
+    Swarm: swarmHeader(engine.swarm.standing()),
     "Cache-Control": "no-cache, no-store, must-revalidate",
     Pragma: "no-cache",
   });

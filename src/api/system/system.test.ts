@@ -1,33 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { SystemDetail } from "../../engine/engine.ts";
 import type { Container } from "../../model/container.ts";
 import type { Image } from "../../runtime/runtime.ts";
 import { readCreateBody } from "../containers/wire.ts";
-import { serve } from "../testing.ts";
+import { outside, serve } from "../testing.ts";
+import { detail } from "./testing.ts";
 
-const detail: SystemDetail = {
-  id: "u-u-i-d",
-  name: "shore",
-  version: "0.1.0",
-  containers: { total: 4, running: 2, paused: 1, stopped: 1 },
-  images: 3,
-  dataRoot: "/data",
-  debug: true,
-  labels: ["a=b"],
-  driverNames: ["bridge", "host", "none"],
-  addressPools: [{ base: "172.17.0.0/12", size: 20 }],
-  warnings: ["mind this"],
-  insecureRegistries: ["10.0.0.0/8", "reg:5000"],
-  memory: 5,
-  cpus: 2,
-  kernelVersion: "6.18",
-  operatingSystem: "Some Linux",
-  osVersion: "12",
-  cgroupVersion: "1",
-  runtime: { containerd: "1.6.20", containerdCommit: "c0", runc: "1.1.5" },
-  startedAt: "",
-};
 const system = {
   info: async () => detail,
   audit: async () => [{ where: "kernel", what: "missing", key: "k" } as const],
@@ -105,19 +83,40 @@ test("audit and disk usage", async () => {
   assert.equal((await server.ask("GET", "/system/df?type=volume")).json.Images, null);
 });
 
-test("what needs a swarm says so, as Docker does", async () => {
+test("info and ping tell where a node stands in its swarm", async () => {
+  const standing = { ...outside, nodeId: "me", nodeAddress: "192.0.2.7" };
+  const managers = [{ nodeId: "m1", address: "192.0.2.1:2377" }];
+  const states = {
+    inactive: outside,
+    pending: { ...standing, state: "pending", error: "joining" },
+    error: { ...standing, state: "error", error: "certificates have expired" },
+    locked: { ...outside, state: "locked" },
+    "active/worker": { ...standing, state: "active", managers },
+    "active/manager": { ...standing, state: "active", managers, controlAvailable: true },
+  } as const;
+  for (const [header, standing] of Object.entries(states)) {
+    await using server = await serve({ system, swarm: { standing: () => standing } });
+    for (const method of ["GET", "HEAD"]) assert.equal((await server.ask(method, "/_ping")).headers.swarm, header);
+    const { Swarm } = (await server.ask("GET", "/info")).json;
+    const expected = {
+      NodeID: standing.nodeId,
+      NodeAddr: standing.nodeAddress,
+      LocalNodeState: standing.state,
+      ControlAvailable: standing.controlAvailable,
+      Error: standing.error,
+      RemoteManagers: standing.managers.length > 0 ? [{ NodeID: "m1", Addr: "192.0.2.1:2377" }] : null,
+    };
+    assert.equal(JSON.stringify(Swarm), JSON.stringify(expected));
+  }
+});
+
+test("what is not supported says so", async () => {
   await using server = await serve({});
   const say = async (method: string, path: string) => {
     const { status, json } = await server.ask(method, path);
     return `${status} ${json.message}`;
   };
-  const manager =
-    '503 This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
-  for (const path of ["/swarm", "/services", "/nodes/x", "/tasks", "/secrets", "/configs/y", "/v1.40/services/a/logs"])
-    assert.equal(await say("GET", path), manager);
-  assert.equal(await say("POST", "/services/create"), manager);
-  assert.equal(await say("POST", "/swarm/leave?force=1"), "503 This node is not part of a swarm");
-  for (const path of ["/swarm/init", "/swarm/join", "/build", "/session", "/grpc", "/commit", "/plugins/pull"])
+  for (const path of ["/build", "/session", "/grpc", "/commit", "/plugins/pull"])
     assert.match(await say("POST", path), /^501 .{20}/);
   assert.match(await say("GET", "/images/search?term=x"), /^501 .{20}/);
   assert.equal(await say("GET", "/plugins/x/json"), '404 plugin "x" not found');

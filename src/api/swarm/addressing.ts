@@ -1,0 +1,16 @@
+import type { NodeAddressing } from "../../engine/engine.ts";
+import { text } from "../schemas.ts";
+import { readAvailability } from "./words.ts";
+
+/** What the bodies of init and join have in common. */
+export const addressingFields = { ListenAddr: text, AdvertiseAddr: text, DataPathAddr: text, Availability: text };
+
+type Said = Readonly<Partial<Record<keyof typeof addressingFields, string | null | undefined>>>;
+
+/** @throws {EngineError} invalid for an availability that is none */
+export const readAddressing = (body: Said): NodeAddressing => ({
+  listenAddress: body.ListenAddr ?? "",
+  advertiseAddress: body.AdvertiseAddr ?? "",
+  dataPathAddress: body.DataPathAddr ?? "",
+  availability: readAvailability(body.Availability || "active"),
+});
