@@ -1,5 +1,5 @@
 import { failpoint } from "../lib/failpoint.ts";
-import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec, revised } from "../model/cluster.ts";
+import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec, observed } from "../model/cluster.ts";
 import type { Transaction } from "../store/store.ts";
 import { type Addressing, placeText } from "./addressing.ts";
 import { certify, nodeIdOf } from "./certificates.ts";
@@ -30,13 +30,19 @@ export interface ClusterWish {
   readonly availability: ClusterNode["availability"];
 }
 
+export interface Begun {
+  readonly files: NodeFiles;
+  /** Of an autolocked cluster. */
+  readonly unlockKey: Buffer | undefined;
+}
+
 const patience = 20_000; // milliseconds for etcd to answer
 
 /**
  * Makes a cluster of this node alone: etcd runs and has its rows afterwards. The node is in it once the files are written.
  * @throws {EngineError} invalid for a root that will not do; system when etcd does not start: nothing is left then
  */
-export async function beginCluster(parts: NodeParts, addressing: Addressing, wish: ClusterWish): Promise<NodeFiles> {
+export async function beginCluster(parts: NodeParts, addressing: Addressing, wish: ClusterWish): Promise<Begun> {
   const now = Date.now();
   const cluster = newCluster(wish, now);
   const key = newKey();
@@ -66,10 +72,11 @@ export async function beginCluster(parts: NodeParts, addressing: Addressing, wis
     await sweepEtcd(parts);
     throw error;
   }
-  const sealed = (text: string) =>
-    cluster.unlockKey === undefined ? text : seal(text, parseUnlockKey(cluster.unlockKey));
+  const unlockKey = cluster.unlockKey === undefined ? undefined : parseUnlockKey(cluster.unlockKey);
+  const sealed = (text: string) => (unlockKey === undefined ? text : seal(text, unlockKey));
   const roots = trustBundle(cluster.authority);
-  return { state, certificate: pem, key: sealed(key), roots, etcd: sealed(credentialsText(etcd)) };
+  const files = { state, certificate: pem, key: sealed(key), roots, etcd: sealed(credentialsText(etcd)) };
+  return { files, unlockKey };
 }
 
 function newMember(cluster: Cluster, { nodeId, advertise }: ManagerIdentity): MemberCredentials {
@@ -119,7 +126,7 @@ export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: B
       if (row.id === identity.nodeId) continue;
       const { manager: _, ...rest } = row;
       const status = { state: "down", message: "begun anew without it", address: row.status.address } as const;
-      tx.put("nodes", revised<ClusterNode>(rest, { role: "worker", status }, Date.now()));
+      tx.put("nodes", observed<ClusterNode>(rest, { role: "worker", status }, Date.now()));
     }
   });
 }

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { forbidden, invalid } from "../lib/errors.ts";
-import { type Cluster, type ClusterNode, type NodeDescription, type NodeRole, revised } from "../model/cluster.ts";
+import { type Cluster, type ClusterNode, type NodeDescription, type NodeRole, observed } from "../model/cluster.ts";
 import type { Store } from "../store/store.ts";
 import { certify, clusterIn, managersIn, nodeIdOf } from "./certificates.ts";
 import { callerOf } from "./control-server.ts";
@@ -40,7 +40,7 @@ export function joinService({ store, now }: JoinParts): ServiceImpl<typeof Join>
         const row =
           known === undefined
             ? newRow({ ...description, id: nodeId, role }, availabilityFromWire(request.availability), facts, now())
-            : revised(known, { ...description, certificate: facts }, now());
+            : observed(known, { ...description, certificate: facts }, now());
         tx.put("nodes", row);
         return {
           row,
@@ -78,7 +78,7 @@ export function renewCertificate({ store, now }: JoinParts): ServiceImpl<typeof 
       const node = tx.get("nodes", nodeId);
       if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
       const { pem, facts } = certify(cluster, csr, nodeId, node.role, now());
-      tx.put("nodes", revised(node, { certificate: facts }, now()));
+      tx.put("nodes", observed(node, { certificate: facts }, now()));
       return { role: roleToWire[node.role], certificate: pem, roots: trustBundle(cluster.authority) };
     }, context.signal);
     return result;

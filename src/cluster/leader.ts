@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ClusterNode, type NodeId, revised } from "../model/cluster.ts";
+import { type ClusterNode, type NodeId, observed } from "../model/cluster.ts";
 import type { EtcdClient } from "../store/etcd/client.ts";
 import { campaign } from "../store/etcd/election.ts";
 import type { EtcdStore } from "../store/etcd/etcd-store.ts";
@@ -81,7 +81,7 @@ class Leader {
     await this.#store.update((tx) => {
       const [cluster] = tx.list("clusters");
       if (cluster === undefined || !isRotated(tx)) return;
-      tx.put("clusters", revised(cluster, { authority: finishRotation(cluster.authority) }, Date.now()));
+      tx.put("clusters", observed(cluster, { authority: finishRotation(cluster.authority) }, Date.now()));
     });
   }
 
@@ -101,8 +101,8 @@ class Leader {
     await this.#store.update((tx) => {
       const row = tx.get("nodes", id);
       if (row?.role !== "worker" || row.manager === undefined) return;
-      const { manager: _, ...rest } = revised(row, {}, Date.now());
-      tx.put("nodes", rest);
+      const { manager: _, ...rest } = row;
+      tx.put("nodes", observed<ClusterNode>(rest, {}, Date.now()));
     });
   }
 }
@@ -132,6 +132,6 @@ function settle(tx: Transaction, nodes: readonly ClusterNode[], self: NodeId): v
     const row = tx.get("nodes", id);
     const manager = row && wished(row, self);
     if (row !== undefined && manager !== undefined && unlike(row, self))
-      tx.put("nodes", revised(row, { manager }, Date.now()));
+      tx.put("nodes", observed(row, { manager }, Date.now()));
   }
 }

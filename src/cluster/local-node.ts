@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { unavailable } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Store } from "../store/store.ts";
 import { placeText, readPlace } from "./addressing.ts";
@@ -96,9 +97,9 @@ export class LocalNode {
   get state(): NodeState {
     return this.#files.state;
   }
-  /** PEM of the roots that the node trusts. */
-  get roots(): string {
-    return this.#files.roots;
+  /** By which the keys on the disk are sealed, if they are. */
+  get unlockKey(): Buffer | undefined {
+    return this.#unlockKey;
   }
   /** The cluster's rows, while this node is a manager at work. */
   get store(): Store | undefined {
@@ -323,7 +324,7 @@ export class LocalNode {
       await etcd.stop();
       throw error;
     }
-    void this.#followLock(this.#manager.store, signal);
+    void this.#followLock(this.#manager.store, signal).catch((error: unknown) => this.#fail(error));
   }
 
   /** Adds this host's etcd to the others': it learns, gets a vote, and is found by the row. Each part may be done twice. */
@@ -338,9 +339,11 @@ export class LocalNode {
     const members = added.members.map(({ name, peerUrls }) => ({ name, peerUrls }));
     const etcd = etcdOf(identity, this.#parts, credentials, { kind: "join", members });
     try {
+      failpoint("swarm.promote.before-etcd");
       await etcd.start();
       await this.#client.use(({ manager }) => manager.promoteMember({ memberId }, { signal }), signal);
       await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
+      failpoint("swarm.promote.after-etcd");
       const { client, store } = await openStore(identity, credentials);
       const row = { nodeId, advertise: placeText(advertise) };
       await store.update((tx) => writeManager(tx, row, memberId, Date.now()), signal);
@@ -349,6 +352,7 @@ export class LocalNode {
     } finally {
       await etcd.stop();
     }
+    failpoint("swarm.promote.before-files");
     await this.#change((files) => ({ ...files, etcd: this.#sealed(credentialsText(credentials)) }));
   }
 

@@ -1,6 +1,6 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ClusterNode, type NodeId, revised } from "../model/cluster.ts";
+import { type ClusterNode, type NodeId, observed } from "../model/cluster.ts";
 import { createEtcdClient, type EtcdClient } from "../store/etcd/client.ts";
 import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-store.ts";
 import type { Transaction } from "../store/store.ts";
@@ -32,6 +32,8 @@ export interface ManagerParts {
   readonly directories: { readonly data: string; readonly run: string };
   readonly log: Log;
 }
+
+const patience = 1000; // milliseconds to end in
 
 /** etcd's port for the other managers is the one behind the control port; the one for this daemon, on loopback, far from it. */
 export const peerPortOf = ({ port }: Place) => port + 1;
@@ -155,7 +157,7 @@ export class Manager {
       if (own === undefined) return;
       const { manager: _, ...rest } = own;
       const status = { state: "down", message: "it has left", address: own.status.address } as const;
-      tx.put("nodes", revised<ClusterNode>(rest, { role: "worker", status }, Date.now()));
+      tx.put("nodes", observed<ClusterNode>(rest, { role: "worker", status }, Date.now()));
     });
     if (row.manager !== undefined) await membersOf(this.#client).remove(BigInt(`0x${row.manager.memberId}`));
   }
@@ -168,6 +170,7 @@ export class Manager {
 
   /** Ends etcd too, and removes its data. */
   async leave(): Promise<void> {
+    await this.#etcd.stop(); // one whose vote was taken ends by itself: it is not to be started again
     await this.#end();
     await this.#etcd.leave();
   }
@@ -175,9 +178,11 @@ export class Manager {
   async #end(): Promise<void> {
     this.#stopped.abort();
     await this.#server.close();
-    await Promise.all(this.#running);
-    await this.store.close();
-    this.#client.close();
+    // Who leads lets another one lead at once. Where there is no majority any more there is nobody to tell.
+    const orderly = Promise.all(this.#running)
+      .then(() => this.store.close())
+      .finally(() => this.#client.close());
+    await Promise.race([orderly, sleep(patience)]);
   }
 }
 
@@ -203,5 +208,5 @@ export function writeManager(
   const row = tx.get("nodes", nodeId);
   if (row === undefined || row.manager?.memberId === memberId) return;
   const manager = { address: advertise, reachability: "reachable", leader: false, memberId } as const;
-  tx.put("nodes", revised(row, { manager }, now));
+  tx.put("nodes", observed(row, { manager }, now));
 }

@@ -3,8 +3,8 @@ import { EngineError, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
-import type { Store } from "../store/store.ts";
-import { type AddressWish, type HostAddress, placeText, resolveAddresses } from "./addressing.ts";
+import { type Store, StoreError, type Transaction } from "../store/store.ts";
+import { type Addressing, type AddressWish, type HostAddress, placeText, resolveAddresses } from "./addressing.ts";
 import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
 import { joinCalls } from "./control-client.ts";
 import { fromWire } from "./call-errors.ts";
@@ -39,6 +39,13 @@ export interface JoinWish extends AddressWish {
   readonly token: string;
 }
 
+interface Asking {
+  readonly wish: JoinWish;
+  readonly addressing: Addressing;
+  readonly key: string;
+  readonly signal: AbortSignal;
+}
+
 const joinPatience = 20_000; // milliseconds (moby daemon/cluster/cluster.go, swarmConnectTimeout)
 const outside: Standing = { state: "inactive", nodeId: "", address: "", error: "", managers: [] };
 
@@ -70,7 +77,7 @@ export class Membership {
       const files = await this.#folder.read();
       if (files === undefined) return await sweepEtcd(this.#nodeParts);
       if (typeof files.key !== "string") this.#trouble = { state: "locked", error: texts.locked };
-      else await this.#begin(files);
+      else this.#begin(files);
     } catch (error) {
       this.#parts.log.warn({ err: error }, "the node cannot take part in its swarm");
       this.#trouble = { state: "error", error: (error as Error).message };
@@ -95,6 +102,16 @@ export class Membership {
     throw unavailable(this.#node.role === "manager" ? texts.preparing : texts.worker);
   }
 
+  /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */
+  async update<R>(change: (tx: Transaction) => R): Promise<R> {
+    try {
+      return (await this.control().store.update(change)).result;
+    } catch (error) {
+      if (error instanceof StoreError && error.code === "UNAVAILABLE") throw unavailable(texts.noLeader);
+      throw error;
+    }
+  }
+
   /** @returns the node's id @throws {EngineError} unavailable in a swarm, invalid for an address */
   init(wish: InitWish): Promise<NodeId> {
     return this.#lock.run("", async () => {
@@ -103,11 +120,11 @@ export class Membership {
       const addressing = resolveAddresses(wish, this.#parts.addresses());
       await sweepEtcd(this.#nodeParts);
       failpoint("swarm.init.begin");
-      const files = await beginCluster(this.#nodeParts, addressing, wish);
+      const { files, unlockKey } = await beginCluster(this.#nodeParts, addressing, wish);
       failpoint("swarm.init.before-files");
       await this.#folder.update(() => files);
       failpoint("swarm.init.after-files");
-      const node = await this.#begin(files);
+      const node = this.#begin(files, unlockKey);
       await node.ready(AbortSignal.timeout(joinPatience));
       return files.state.nodeId;
     });
@@ -116,9 +133,12 @@ export class Membership {
   async #forceNew(): Promise<NodeId> {
     const files = await this.#folder.read();
     if (files === undefined || this.#node?.role !== "manager") throw unavailable(texts.alreadyPart);
+    const { unlockKey } = this.#node;
     await this.#node.stop();
-    await recoverCluster(this.#nodeParts, files);
-    const node = await this.#begin(files);
+    await recoverCluster(this.#nodeParts, files, unlockKey);
+    const alone = { ...files, state: { ...files.state, managers: [files.state.advertiseAddress] } };
+    await this.#folder.update(() => alone);
+    const node = this.#begin(alone, unlockKey);
     await node.ready(AbortSignal.timeout(joinPatience));
     return files.state.nodeId;
   }
@@ -133,57 +153,61 @@ export class Membership {
       await this.#folder.update(() => files);
       await disk.remove(this.#joiningKey);
       failpoint("swarm.join.after-files");
-      const node = await this.#begin(files);
+      const node = this.#begin(files);
       await node.ready(late).catch((error: unknown) => {
         throw late.aborted ? unavailable(texts.joinTimeout) : error;
       });
     });
   }
 
-  /** Asks one manager after the other for a certificate. The key is kept until then: who joins again is the same node. */
+  /** Asks one manager after the other for a certificate. @throws {EngineError} what the last one said */
   async #admitted(wish: JoinWish, signal: AbortSignal): Promise<NodeFiles> {
     const { digest } = parseToken(wish.token);
-    const addressing = resolveAddresses({ ...wish, advertiseAddress: wish.advertiseAddress }, this.#parts.addresses());
-    const advertise = addressing.advertise.address;
-    const description = { ...this.#parts.describe(), addresses: { advertise, dataPath: addressing.dataPath } };
+    const addressing = resolveAddresses(wish, this.#parts.addresses());
     const key = await this.#newKey();
     let failure: unknown = unavailable("at least 1 RemoteAddr is required to join");
     for (const remote of wish.remotes) {
       try {
-        const { calls, close } = await joinCalls(remote, digest, signal);
-        try {
-          const given = await calls.issueCertificate(
-            {
-              token: wish.token,
-              csr: createRequest(key),
-              description: descriptionToWire(description),
-              availability: availabilityToWire[wish.availability],
-            },
-            { signal },
-          );
-          const { nodeId, clusterId, certificate, roots } = given;
-          const state = {
-            nodeId,
-            clusterId,
-            role: roleFromWire(given.role),
-            managers: [...new Set([...given.managers, remote])],
-            listenAddress: placeText(addressing.listen),
-            advertiseAddress: placeText(addressing.advertise),
-            dataPathAddress: addressing.dataPath,
-          };
-          return { state, certificate, key, roots };
-        } catch (error) {
-          throw fromWire(error);
-        } finally {
-          close();
-        }
+        return await this.#ask(remote, digest, { wish, addressing, key, signal });
       } catch (error) {
         failure = error;
         if (error instanceof EngineError && error.class !== "unavailable") break;
       }
     }
     if (signal.aborted) throw unavailable(texts.joinTimeout);
+    // Whose answer was lost may be a node already: it asks with the same key the next time.
+    if (!(failure instanceof EngineError && failure.class === "unavailable")) await disk.remove(this.#joiningKey);
     throw failure;
+  }
+
+  async #ask(remote: string, digest: string, { wish, addressing, key, signal }: Asking): Promise<NodeFiles> {
+    const advertise = addressing.advertise.address;
+    const description = { ...this.#parts.describe(), addresses: { advertise, dataPath: addressing.dataPath } };
+    const request = {
+      token: wish.token,
+      csr: createRequest(key),
+      description: descriptionToWire(description),
+      availability: availabilityToWire[wish.availability],
+    };
+    const { calls, close } = await joinCalls(remote, digest, signal);
+    try {
+      const given = await calls.issueCertificate(request, { signal });
+      const { nodeId, clusterId, certificate, roots } = given;
+      const state = {
+        nodeId,
+        clusterId,
+        role: roleFromWire(given.role),
+        managers: [...new Set([...given.managers, remote])],
+        listenAddress: placeText(addressing.listen),
+        advertiseAddress: placeText(addressing.advertise),
+        dataPathAddress: addressing.dataPath,
+      };
+      return { state, certificate, key, roots };
+    } catch (error) {
+      throw fromWire(error);
+    } finally {
+      close();
+    }
   }
 
   get #joiningKey(): string {
@@ -222,15 +246,15 @@ export class Membership {
       if (this.#trouble?.state !== "locked") throw new EngineError("conflict", texts.notLocked);
       const files = await this.#folder.read();
       if (files === undefined) throw unavailable(texts.notPart);
-      await this.#begin(files, parseUnlockKey(text));
-      this.#trouble = undefined;
+      this.#begin(files, parseUnlockKey(text));
     });
   }
 
-  async #begin(files: NodeFiles, unlockKey?: Buffer): Promise<LocalNode> {
+  #begin(files: NodeFiles, unlockKey?: Buffer): LocalNode {
     const node = new LocalNode(this.#nodeParts, files, unlockKey);
     this.#node = node;
-    await node.start();
+    this.#trouble = undefined;
+    node.start();
     return node;
   }
 

@@ -1,5 +1,5 @@
 import { forbidden, invalid } from "../lib/errors.ts";
-import { type ClusterNode, type NodeDescription, type NodeId, revised } from "../model/cluster.ts";
+import { type ClusterNode, type NodeDescription, type NodeId, observed } from "../model/cluster.ts";
 import type { Store } from "../store/store.ts";
 import type { CallerFacts } from "./control-server.ts";
 import { Feed, periodIn } from "./feed.ts";
@@ -99,7 +99,7 @@ export class Sessions {
       const row = tx.get("nodes", node);
       if (row === undefined) return;
       const status: Status = { state: "down", message: "it has left", address: row.status.address };
-      tx.put("nodes", revised(row, { status }, now()));
+      tx.put("nodes", observed(row, { status }, now()));
     });
   }
 
@@ -115,7 +115,7 @@ export class Sessions {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
-      tx.put("nodes", revised(row, { ...description, status }, now()));
+      tx.put("nodes", observed(row, { ...description, status }, now()));
     });
   }
 
@@ -168,7 +168,7 @@ export class Sessions {
         const row = tx.get("nodes", session.node);
         if (row?.status.session !== session.id) return false;
         const status: Status = { ...row.status, state, message };
-        if (row.status.state !== state) tx.put("nodes", revised(row, { status }, now()));
+        if (row.status.state !== state) tx.put("nodes", observed(row, { status }, now()));
         return true;
       });
       if (!isLast && this.#sessions.get(session.node) === session) this.#sessions.delete(session.node);

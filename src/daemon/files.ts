@@ -29,7 +29,9 @@ export function writePidfile(path: string): () => void {
   if (other > 0 && other !== process.pid && isDaemon(other))
     throw new ConfigError(`process with PID ${other} is still running (${path})`);
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${process.pid}\n`);
+  // Who reads it meanwhile finds the old one or the new one, never an empty one.
+  writeFileSync(`${path}.new`, `${process.pid}\n`);
+  renameSync(`${path}.new`, path);
   return () => rmSync(path, { force: true });
 }
 

@@ -27,7 +27,7 @@ export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
     },
     async update(reference, { version, role, availability, labels }) {
       const { id } = nodeNamed(rows(), reference);
-      await membership.control().store.update((tx) => {
+      await membership.update((tx) => {
         const node = nodeNamed(tx, id);
         if (node.version !== version) throw outOfSequence();
         if (node.role === "manager" && role === "worker") checkDemotion(tx, node);
@@ -35,9 +35,9 @@ export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
       });
     },
     async remove(reference, force) {
-      const { store, node: own } = membership.control();
+      const { node: own } = membership.control();
       const { id } = nodeNamed(rows(), reference);
-      await store.update((tx) => {
+      await membership.update((tx) => {
         const node = nodeNamed(tx, id);
         if (node.role === "manager")
           throw refused(

@@ -1,4 +1,5 @@
 import { startRotation, trustBundle } from "../cluster/identity/authority.ts";
+import { openExternalAuthority } from "../cluster/identity/external.ts";
 import { createRoot, readRoot } from "../cluster/identity/root.ts";
 import { formatUnlockKey, newUnlockKey } from "../cluster/identity/seal.ts";
 import { readIssuer } from "../cluster/identity/sign.ts";
@@ -18,21 +19,27 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
     standing() {
       const { address, ...standing } = membership.standing();
       const rows = controlled(membership);
-      const nodes = rows?.list("nodes").length ?? 0;
-      const managers = rows?.where("nodes", "role", "manager").length ?? 0;
+      const own = { ...standing, nodeAddress: address, controlAvailable: rows !== undefined };
+      if (rows === undefined) return own;
       return {
-        ...standing,
-        nodeAddress: address,
-        controlAvailable: rows !== undefined,
-        ...(rows !== undefined && { control: { cluster: detail(rows), nodes, managers } }),
+        ...own,
+        // Only when it is looked at: a ping has no need of it.
+        get control() {
+          const managers = rows.where("nodes", "role", "manager").length;
+          return { cluster: detail(rows), nodes: rows.list("nodes").length, managers };
+        },
       };
     },
-    init: (request) => membership.init(request),
+    async init(request) {
+      checkAuthorities(request.spec);
+      return membership.init(request);
+    },
     join: (request) => membership.join(request),
     leave: (force) => membership.leave(force),
     inspect: () => detail(membership.control().store.snapshot()),
     async update(request) {
-      await membership.control().store.update((tx) => {
+      checkAuthorities(request.spec);
+      await membership.update((tx) => {
         const cluster = clusterOf(tx);
         if (cluster.version !== request.version) throw outOfSequence();
         tx.put("clusters", changed(cluster, request, Date.now()));
@@ -50,6 +57,11 @@ function controlled(membership: Parts["membership"]): Snapshot | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** @throws {EngineError} not-implemented, invalid for a CA outside of the swarm */
+function checkAuthorities({ certificates }: Cluster["spec"]): void {
+  for (const authority of certificates.externalAuthorities) openExternalAuthority(authority);
 }
 
 function clusterOf(rows: Snapshot): Cluster {

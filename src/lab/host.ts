@@ -151,9 +151,12 @@ export class LabHost {
   }
 
   async #answers(signal?: AbortSignal): Promise<void> {
+    // A program that is just being exchanged for another one (execve) has no command line for a moment.
+    let missed = 0;
     for (const deadline = Date.now() + patience; !(await answers(this.socket)); await sleep(50)) {
       signal?.throwIfAborted();
-      const ended = this.state() !== "running";
+      missed = this.state() === "running" ? 0 : missed + 1;
+      const ended = missed > 2;
       if (!ended && Date.now() < deadline) continue;
       const log = (readText(this.logFile) ?? "").trimEnd().split("\n").slice(-5).join("\n");
       throw new LabError(`tombolod on ${this.name} ${ended ? "ended" : "does not answer"}:\n${log}`);

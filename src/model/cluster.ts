@@ -5,8 +5,11 @@ export type NodeId = string;
 export type ClusterId = string;
 export type NodeRole = "worker" | "manager";
 
-/** Grows with each write of the row; who changes a row says which version it has read (Docker's `Version.Index`). */
 interface Versioned {
+  /**
+   * Grows with each change of what the user has said; who changes that says which version was read (Docker's
+   * `Version.Index`). What is observed does not count: a node's beat would be in its user's way.
+   */
   readonly version: number;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
@@ -145,7 +148,14 @@ export interface ClusterNode extends NodeDescription, Versioned {
   };
 }
 
-/** The row after a change at `now`: a version more. */
+/** The row with something that was observed at `now`. */
+export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: number): R => ({
+  ...row,
+  ...change,
+  updatedAt: now,
+});
+
+/** The row after a user's change at `now`: a version more. */
 export const revised = <R extends Versioned>(row: R, change: Partial<R>, now: number): R => ({
   ...row,
   ...change,

@@ -90,7 +90,7 @@ function lead(client: EtcdClient, lease: Lease, fence: Fence): Leadership {
   const lost = AbortSignal.any([lease.lost, end.signal]);
   const key = Buffer.from(fence.key);
   const ended = () => end.abort(new Error("the key of the election is gone"));
-  void gone(client, { ...fence, from: fence.createRevision + 1n, signal: lost }).then(ended);
+  void gone(client, { ...fence, from: fence.createRevision + 1n, signal: lost }).then(ended, ended);
   return {
     ...fence,
     lost,

@@ -22,11 +22,12 @@ export async function* follow(
 ): AsyncGenerator<WatchResponse> {
   let next = from;
   while (!signal.aborted) {
-    const stream = client.watch.watch();
-    const cancel = () => stream.cancel();
-    signal.addEventListener("abort", cancel);
-    onOpen?.(cancel);
+    let cancel = () => {};
     try {
+      const stream = client.watch.watch();
+      cancel = () => stream.cancel();
+      signal.addEventListener("abort", cancel);
+      onOpen?.(cancel);
       stream.write({
         requestUnion: { case: "createRequest", value: { ...range, startRevision: next, progressNotify: true } },
       });
@@ -45,7 +46,7 @@ export async function* follow(
       // The connection broke: from `next` on at another member.
     } finally {
       signal.removeEventListener("abort", cancel);
-      stream.cancel();
+      cancel();
     }
     await sleep(100, undefined, { signal }).catch(() => undefined);
   }

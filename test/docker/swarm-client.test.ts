@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { dockers } from "../../../test/support/daemon.ts";
-import type { ClusterSpec } from "../../model/cluster.ts";
-import { detail as system } from "../system/testing.ts";
-import { serve, type TestServer } from "../testing.ts";
-import { cluster, detail, leader, standing, worker } from "./testing.ts";
+import { dockers } from "../support/daemon.ts";
+import type { ClusterSpec } from "../../src/model/cluster.ts";
+import { detail as system } from "../../src/api/system/testing.ts";
+import { serve, type TestServer } from "../../src/api/testing.ts";
+import { cluster, detail, leader, standing, worker } from "../../src/api/swarm/testing.ts";
 
 const run = promisify(execFile);
 
