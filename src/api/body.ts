@@ -9,11 +9,15 @@ const deepest = 128;
 /**
  * The JSON document of a request, checked. Without a body the schema sees an empty object.
  * @throws {EngineError} invalid, with Docker's texts (moby api/server/httputils ReadJSON)
- * @throws {HttpError} 413 beyond 4 MiB
+ * @throws {HttpError} 413 beyond `most` bytes
  */
-export async function readBody<S extends z.ZodType>(request: IncomingMessage, schema: S): Promise<z.output<S>> {
+export async function readBody<S extends z.ZodType>(
+  request: IncomingMessage,
+  schema: S,
+  most = largest,
+): Promise<z.output<S>> {
   checkType(request);
-  const text = (await readAll(request)).toString("utf8");
+  const text = (await readAll(request, most)).toString("utf8");
   if (text === "" && !hasBody(request)) return check(schema, {});
   if (text.trim() === "") throw invalid("invalid JSON: got EOF while reading request body");
   return check(schema, parse(text));
@@ -32,12 +36,12 @@ function checkType(request: IncomingMessage): void {
     throw invalid(`unsupported Content-Type header (${type}): must be 'application/json'`);
 }
 
-async function readAll(request: IncomingMessage): Promise<Buffer> {
+async function readAll(request: IncomingMessage, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
     size += (chunk as Buffer).length;
-    if (size > largest) throw new HttpError(413, `request body is larger than ${largest} bytes`);
+    if (size > most) throw new HttpError(413, `request body is larger than ${most} bytes`);
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);

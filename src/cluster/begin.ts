@@ -1,7 +1,8 @@
 import { failpoint } from "../lib/failpoint.ts";
-import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec, observed } from "../model/cluster.ts";
+import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec } from "../model/cluster.ts";
 import type { Transaction } from "../store/store.ts";
 import { type Addressing, placeText } from "./addressing.ts";
+import { dismissed, type Seed } from "./backup.ts";
 import { certify, nodeIdOf } from "./certificates.ts";
 import { issueMember } from "./etcd-certificate.ts";
 import { credentialsText, readCredentials } from "./etcd-credentials.ts";
@@ -27,7 +28,6 @@ export interface ClusterWish {
   readonly addressPools: readonly string[];
   readonly subnetSize: number;
   readonly dataPathPort: number;
-  readonly availability: ClusterNode["availability"];
 }
 
 export interface Begun {
@@ -40,11 +40,14 @@ const patience = 20_000; // milliseconds for etcd to answer
 
 /**
  * Makes a cluster of this node alone: etcd runs and has its rows afterwards. The node is in it once the files are written.
- * @throws {EngineError} invalid for a root that will not do; system when etcd does not start: nothing is left then
+ * @throws {EngineError} system when etcd does not start: nothing is left then
  */
-export async function beginCluster(parts: NodeParts, addressing: Addressing, wish: ClusterWish): Promise<Begun> {
+export async function beginCluster(
+  parts: NodeParts,
+  addressing: Addressing,
+  { cluster, rows, availability }: Seed & Pick<ClusterNode, "availability">,
+): Promise<Begun> {
   const now = Date.now();
-  const cluster = newCluster(wish, now);
   const key = newKey();
   const nodeId = nodeIdOf(publicKeyOf(key));
   const { pem, facts } = certify(cluster, createRequest(key), nodeId, "manager", now);
@@ -61,10 +64,11 @@ export async function beginCluster(parts: NodeParts, addressing: Addressing, wis
   const identity = identityIn(state);
   const etcd = newMember(cluster, identity);
   const addresses = { advertise: addressing.advertise.address, dataPath: addressing.dataPath };
-  const node = newRow({ ...parts.describe(), addresses, id: nodeId, role: "manager" }, wish.availability, facts, now);
+  const node = newRow({ ...parts.describe(), addresses, id: nodeId, role: "manager" }, availability, facts, now);
   try {
     await withStore(parts, identity, etcd, { kind: "new" }, (tx, memberId) => {
       tx.insert("clusters", cluster);
+      for (const [table, row] of rows) tx.insert(table, row as never);
       tx.insert("nodes", node);
       writeManager(tx, { nodeId, advertise: advertiseAddress }, memberId, now);
     });
@@ -124,9 +128,7 @@ export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: B
   await withStore(parts, identity, credentials, { kind: "force-new" }, (tx) => {
     for (const row of tx.where("nodes", "role", "manager")) {
       if (row.id === identity.nodeId) continue;
-      const { manager: _, ...rest } = row;
-      const status = { state: "down", message: "begun anew without it", address: row.status.address } as const;
-      tx.put("nodes", observed<ClusterNode>(rest, { role: "worker", status }, Date.now()));
+      tx.put("nodes", dismissed(row));
     }
   });
 }
@@ -135,7 +137,11 @@ export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: B
 export const sweepEtcd = ({ directories }: Pick<NodeParts, "directories">): Promise<void> =>
   removeEtcd({ dataDirectory: directories.data, runDirectory: directories.run });
 
-function newCluster({ spec, signingRoot, addressPools, subnetSize, dataPathPort }: ClusterWish, now: number): Cluster {
+/** @throws {EngineError} invalid for a root that will not do */
+export function newCluster(
+  { spec, signingRoot, addressPools, subnetSize, dataPathPort }: ClusterWish,
+  now: number,
+): Cluster {
   const root = signingRoot === undefined ? createRoot(now) : readRoot(signingRoot.certificate, signingRoot.key, now);
   return {
     id: newSwarmId(),

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
-import type { Store } from "../store/store.ts";
+import type { Commit, Snapshot, Store } from "../store/store.ts";
 import { placeText, readPlace } from "./addressing.ts";
 import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
@@ -25,6 +25,8 @@ export interface NodeParts {
   /** etcd's data, on the disk; its certificate and key, in memory. */
   readonly directories: { readonly data: string; readonly run: string };
   readonly describe: () => Omit<NodeDescription, "addresses">;
+  /** Told of the changes of the cluster's rows, on a manager. */
+  readonly changed: (before: Snapshot, commit: Commit) => void;
   readonly log: Log;
 }
 
@@ -324,7 +326,7 @@ export class LocalNode {
       await etcd.stop();
       throw error;
     }
-    void this.#followLock(this.#manager.store, signal).catch((error: unknown) => this.#fail(error));
+    void this.#follow(this.#manager.store, signal).catch((error: unknown) => this.#fail(error));
   }
 
   /** Adds this host's etcd to the others': it learns, gets a vote, and is found by the row. Each part may be done twice. */
@@ -356,21 +358,30 @@ export class LocalNode {
     await this.#change((files) => ({ ...files, etcd: this.#sealed(credentialsText(credentials)) }));
   }
 
-  /** The keys on this manager's disk are sealed with the unlock key that the cluster has. */
-  async #followLock(store: Store, signal: AbortSignal): Promise<void> {
-    for await (const { snapshot, changed } of store.watch(signal)) {
+  async #follow(store: Store, signal: AbortSignal): Promise<void> {
+    let before: Snapshot | undefined;
+    for await (const commit of store.watch(signal)) {
+      const { snapshot, changed } = commit;
+      if (before !== undefined) this.#parts.changed(before, commit);
+      before = snapshot;
       if (!changed.some(({ table }) => table === "clusters")) continue;
       const text = snapshot.list("clusters")[0]?.unlockKey;
-      const key = text === undefined ? undefined : parseUnlockKey(text);
-      const isSame = key === undefined ? this.#unlockKey === undefined : this.#unlockKey?.equals(key) === true;
-      if (isSame) continue;
-      const etcd = this.#files.etcd === undefined ? undefined : unsealed(this.#files.etcd, this.#unlockKey);
-      this.#unlockKey = key;
-      await this.#change((files) => ({
-        ...files,
-        key: this.#sealed(this.#key),
-        ...(etcd !== undefined && { etcd: this.#sealed(etcd) }),
-      })).catch((error: unknown) => this.#fail(error));
+      await this.#lock(text === undefined ? undefined : parseUnlockKey(text)).catch((error: unknown) =>
+        this.#fail(error),
+      );
     }
+  }
+
+  /** The keys on this manager's disk are sealed with the unlock key that the cluster has. */
+  async #lock(key: Buffer | undefined): Promise<void> {
+    const isSame = key === undefined ? this.#unlockKey === undefined : this.#unlockKey?.equals(key) === true;
+    if (isSame) return;
+    const etcd = this.#files.etcd === undefined ? undefined : unsealed(this.#files.etcd, this.#unlockKey);
+    this.#unlockKey = key;
+    await this.#change((files) => ({
+      ...files,
+      key: this.#sealed(this.#key),
+      ...(etcd !== undefined && { etcd: this.#sealed(etcd) }),
+    }));
   }
 }

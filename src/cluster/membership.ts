@@ -3,7 +3,7 @@ import { EngineError, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
-import { type Store, StoreError, type Transaction } from "../store/store.ts";
+import { type Commit, type Snapshot, type Store, StoreError, type Transaction } from "../store/store.ts";
 import { type Addressing, type AddressWish, type HostAddress, placeText, resolveAddresses } from "./addressing.ts";
 import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
 import { joinCalls } from "./control-client.ts";
@@ -13,7 +13,8 @@ import { disk } from "./identity/disk.ts";
 import { type NodeFiles, NodeFolder } from "./identity/node-files.ts";
 import { parseUnlockKey } from "./identity/seal.ts";
 import { parseToken } from "./identity/token.ts";
-import { beginCluster, type ClusterWish, recoverCluster, sweepEtcd } from "./begin.ts";
+import { type Backup, type Seed, seedOf } from "./backup.ts";
+import { beginCluster, type ClusterWish, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
 import type { Log } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
 import { texts } from "./texts.ts";
@@ -26,14 +27,19 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   describe(): Omit<NodeDescription, "addresses">;
+  /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
+  changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
 }
 
-export interface InitWish extends AddressWish, ClusterWish {
+/** What the user says of this node. */
+export interface NodeWish extends AddressWish {
+  readonly availability: ClusterNode["availability"];
+}
+export interface InitWish extends NodeWish, ClusterWish {
   readonly forceNewCluster: boolean;
 }
-export interface JoinWish extends AddressWish {
-  readonly availability: ClusterNode["availability"];
+export interface JoinWish extends NodeWish {
   /** `address:port`. */
   readonly remotes: readonly string[];
   readonly token: string;
@@ -67,6 +73,7 @@ export class Membership {
       folder: this.#folder,
       directories: { data: join(data, "etcd"), run },
       describe: () => parts.describe(),
+      changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };
   }
@@ -116,18 +123,28 @@ export class Membership {
   init(wish: InitWish): Promise<NodeId> {
     return this.#lock.run("", async () => {
       if (wish.forceNewCluster && this.#node !== undefined) return this.#forceNew();
-      this.#mustBeOutside();
-      const addressing = resolveAddresses(wish, this.#parts.addresses());
-      await sweepEtcd(this.#nodeParts);
-      failpoint("swarm.init.begin");
-      const { files, unlockKey } = await beginCluster(this.#nodeParts, addressing, wish);
-      failpoint("swarm.init.before-files");
-      await this.#folder.update(() => files);
-      failpoint("swarm.init.after-files");
-      const node = this.#begin(files, unlockKey);
-      await node.ready(AbortSignal.timeout(joinPatience));
-      return files.state.nodeId;
+      return this.#beginCluster(wish, { cluster: newCluster(wish, Date.now()), rows: [] });
     });
+  }
+
+  /** Begins a cluster again from what `backup` has kept. @returns the node's id @throws {EngineError} as `init` */
+  restore(backup: Backup, wish: NodeWish): Promise<NodeId> {
+    return this.#lock.run("", () => this.#beginCluster(wish, seedOf(backup)));
+  }
+
+  async #beginCluster(wish: NodeWish, seed: Seed): Promise<NodeId> {
+    this.#mustBeOutside();
+    const addressing = resolveAddresses(wish, this.#parts.addresses());
+    await sweepEtcd(this.#nodeParts);
+    failpoint("swarm.init.begin");
+    const { availability } = wish;
+    const { files, unlockKey } = await beginCluster(this.#nodeParts, addressing, { ...seed, availability });
+    failpoint("swarm.init.before-files");
+    await this.#folder.update(() => files);
+    failpoint("swarm.init.after-files");
+    const node = this.#begin(files, unlockKey);
+    await node.ready(AbortSignal.timeout(joinPatience));
+    return files.state.nodeId;
   }
 
   async #forceNew(): Promise<NodeId> {

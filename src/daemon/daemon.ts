@@ -7,6 +7,7 @@ import { createResolver } from "../dns/resolver.ts";
 import { drivers } from "../drivers/index.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
+import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -65,7 +66,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
   };
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
-  const membership = createMembership(config, host, version, log);
+  const membership = createMembership(config, host, { version, bus, log });
   const engine = createEngine({
     membership,
     store,
@@ -119,7 +120,11 @@ const parentTeller =
       });
   };
 
-const createMembership = (config: Config, host: Host, version: string, log: Log) =>
+const createMembership = (
+  config: Config,
+  host: Host,
+  { version, bus, log }: { readonly version: string; readonly bus: EventBus; readonly log: Log },
+) =>
   new Membership({
     dataDirectory: join(config.dataRoot, "swarm"),
     runDirectory: join(config.execRoot, "swarm"),
@@ -130,6 +135,7 @@ const createMembership = (config: Config, host: Host, version: string, log: Log)
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: version,
     }),
+    changed: (before, commit) => publishNodes(bus, before, commit),
     log,
   });
 

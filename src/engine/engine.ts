@@ -314,6 +314,10 @@ export interface Swarm {
   unlockKey(): string;
   /** @throws {EngineError} conflict when it is not locked, unauthorized for another key */
   unlock(key: string): Promise<void>;
+  /** Everything that the cluster has, for `restore`: its keys, too. */
+  backup(): object;
+  /** Begins the cluster of a backup again, on this node alone. @returns the node's id @throws {EngineError} invalid for what is none */
+  restore(backup: unknown, addressing: NodeAddressing): Promise<NodeId>;
 }
 
 /** `docker node`, for managers alone. */

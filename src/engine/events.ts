@@ -8,10 +8,10 @@ export class EventBus implements Events {
   readonly #listeners = new Set<(event: EngineEvent) => void>();
   #last = 0n;
 
-  publish(event: Omit<EngineEvent, "timeNano" | "scope">): void {
+  publish(event: Omit<EngineEvent, "timeNano" | "scope"> & Partial<Pick<EngineEvent, "scope">>): void {
     const now = BigInt(Date.now()) * 1_000_000n;
     this.#last = now > this.#last ? now : this.#last + 1n;
-    const full: EngineEvent = { ...event, scope: "local", timeNano: this.#last };
+    const full: EngineEvent = { scope: "local", ...event, timeNano: this.#last };
     this.#past.push(full);
     if (this.#past.length > kept) this.#past.shift();
     for (const listener of this.#listeners) listener(full);
@@ -89,6 +89,7 @@ function fits(event: EngineEvent, key: string, value: string): boolean {
     case "network":
     case "volume":
     case "daemon":
+    case "node":
       return event.type === key
         ? event.id.startsWith(value) || event.attributes.name === value
         : key === "container" && event.attributes.container === value;

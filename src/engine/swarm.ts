@@ -1,3 +1,4 @@
+import { backupOf, readBackup } from "../cluster/backup.ts";
 import { startRotation, trustBundle } from "../cluster/identity/authority.ts";
 import { openExternalAuthority } from "../cluster/identity/external.ts";
 import { createRoot, readRoot } from "../cluster/identity/root.ts";
@@ -47,6 +48,8 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
     },
     unlockKey: () => clusterOf(membership.control().store.snapshot()).unlockKey ?? "",
     unlock: (key) => membership.unlock(key),
+    backup: () => backupOf(membership.control().store.snapshot(), Date.now()),
+    restore: async (backup, addressing) => membership.restore(readBackup(backup), addressing),
   };
 }
 

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { attempt } from "../../src/lab/command.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import { kill, processesIn } from "../../src/lab/processes.ts";
 import { useLab } from "../support/lab.ts";
@@ -243,6 +244,25 @@ describe("a swarm of the lab's hosts", () => {
       assert.equal(await docker(1, "node ls -q"), ids);
     });
 
+    it("are told as events, with what has changed", async () => {
+      await docker(1, "swarm init");
+      const since = String(Date.now() / 1000);
+      await joinWith(2, await token("worker"));
+      await docker(1, "node update --availability pause h2");
+      await docker(2, "swarm leave");
+      await docker(1, "node rm h2");
+      const format = "{{.Scope}} {{.Action}} {{json .Actor.Attributes}}";
+      const flags = ["--since", since, "--until", String(Date.now() / 1000 + 0.5), "--filter", "type=node"];
+      const told = await host(1).docker("events", ...flags, "--format", format);
+      for (const line of [
+        'swarm create {"name":"h2"}',
+        'swarm update {"availability.new":"pause","availability.old":"active","name":"h2"}',
+        'swarm update {"name":"h2","state.new":"down","state.old":"ready"}',
+        'swarm remove {"name":"h2"}',
+      ])
+        assert.ok(told.split("\n").includes(line), `${line} is not in\n${told}`);
+    });
+
     it("are removed by force, and then nobody", async () => {
       await docker(1, "swarm init");
       await joinWith(2, await token("worker"));
@@ -320,6 +340,44 @@ describe("a swarm of the lab's hosts", () => {
       await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "h3 is down");
       assert.equal((await rowOf("h3"))?.manager, "");
       await docker(1, "node update --label-add still=writes h2");
+    });
+  });
+
+  describe("a backup", () => {
+    it("begins the swarm again on another host: tokens, labels and workers are as they were", async () => {
+      await docker(1, "swarm init --task-history-limit 9");
+      const secret = await token("worker");
+      await joinWith(2, secret);
+      await docker(1, "node update --label-add rack=r1 h2");
+      const file = join(host(1).directory, "backup.json");
+      const tombolo = (number: number, ...args: string[]) =>
+        attempt([
+          join(import.meta.dirname, "../../bin/tombolo"),
+          "-H",
+          `unix://${host(number).socket}`,
+          "swarm",
+          ...args,
+        ]);
+      assert.equal((await tombolo(1, "backup", file)).status, 0);
+      assert.equal(statSync(file).mode & 0o777, 0o600);
+      assert.match((await tombolo(1, "backup", file)).stderr, /EEXIST/);
+      assert.match((await tombolo(1, "restore", file)).stderr, /already part of a swarm/);
+      await crash(1);
+      const restored = await tombolo(3, "restore", file);
+      assert.equal(restored.status, 0, restored.stderr);
+      assert.deepEqual(
+        (await nodes(3)).map(({ name, status, manager }) => [name, status, manager]),
+        [
+          ["h1", "Down", ""],
+          ["h2", "Down", ""],
+          ["h3", "Ready", "Leader"],
+        ],
+      );
+      assert.equal(await token("worker", 3), secret);
+      assert.equal(await host(3).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h2"), '{"rack":"r1"}');
+      writeFileSync(file, "{}");
+      assert.match((await tombolo(1, "restore", file)).stderr, /cannot connect|is not a backup of a swarm/);
+      rmSync(file);
     });
   });
 

@@ -1,4 +1,5 @@
 import type { Route } from "../router.ts";
+import { backUpSwarm, restoreSwarm } from "./backup.ts";
 import { initSwarm } from "./init.ts";
 import { inspectSwarm } from "./inspect.ts";
 import { joinSwarm, leaveSwarm } from "./join.ts";
@@ -13,4 +14,6 @@ export const swarmRoutes: readonly Route[] = [
   { method: "POST", path: "/swarm/update", handler: updateSwarm },
   { method: "GET", path: "/swarm/unlockkey", handler: showUnlockKey },
   { method: "POST", path: "/swarm/unlock", handler: unlockSwarm },
+  { method: "GET", path: "/tombolo/swarm/backup", handler: backUpSwarm },
+  { method: "POST", path: "/tombolo/swarm/restore", handler: restoreSwarm },
 ];
