@@ -5,9 +5,9 @@ import { type Addressing, placeText } from "./addressing.ts";
 import { dismissed, type Seed } from "./backup.ts";
 import { certify, nodeIdOf } from "./certificates.ts";
 import { issueMember } from "./etcd-certificate.ts";
-import { credentialsText, readCredentials } from "./etcd-credentials.ts";
 import type { Beginning } from "./etcd-flags.ts";
-import { type MemberCredentials, removeEtcd } from "./etcd-process.ts";
+import { removeEtcd } from "./etcd-process.ts";
+import { newDataKey, readStoreKeys, type StoreKeys, storeKeysText } from "./store-keys.ts";
 import { createRequest, newKey, publicKeyOf } from "./identity/csr.ts";
 import { newSwarmId } from "./identity/names.ts";
 import type { NodeFiles } from "./identity/node-files.ts";
@@ -79,22 +79,22 @@ export async function beginCluster(
   const unlockKey = cluster.unlockKey === undefined ? undefined : parseUnlockKey(cluster.unlockKey);
   const sealed = (text: string) => (unlockKey === undefined ? text : seal(text, unlockKey));
   const roots = trustBundle(cluster.authority);
-  const files = { state, certificate: pem, key: sealed(key), roots, etcd: sealed(credentialsText(etcd)) };
+  const files = { state, certificate: pem, key: sealed(key), roots, etcd: sealed(storeKeysText(etcd)) };
   return { files, unlockKey };
 }
 
-function newMember(cluster: Cluster, { nodeId, advertise }: ManagerIdentity): MemberCredentials {
+function newMember(cluster: Cluster, { nodeId, advertise }: ManagerIdentity): StoreKeys {
   const key = newKey();
   const subject = { nodeId, address: advertise.address };
   const certificate = issueMember(cluster.etcdAuthority, createRequest(key), subject);
-  return { certificate, key, root: cluster.etcdAuthority.certificate };
+  return { certificate, key, root: cluster.etcdAuthority.certificate, dataKey: newDataKey() };
 }
 
 /** Changes the rows while no manager is at work here; etcd goes on afterwards. */
 async function withStore(
   parts: NodeParts,
   identity: ManagerIdentity,
-  credentials: MemberCredentials,
+  credentials: StoreKeys,
   beginning: Beginning,
   change: (tx: Transaction, memberId: string) => void,
 ): Promise<void> {
@@ -124,7 +124,7 @@ async function withStore(
  */
 export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: Buffer): Promise<void> {
   const identity = identityIn(files.state);
-  const credentials = readCredentials(unsealed(files.etcd ?? "", key));
+  const credentials = readStoreKeys(unsealed(files.etcd ?? "", key));
   await withStore(parts, identity, credentials, { kind: "force-new" }, (tx) => {
     for (const row of tx.where("nodes", "role", "manager")) {
       if (row.id === identity.nodeId) continue;

@@ -8,7 +8,6 @@ import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import { ControlClient } from "./control-client.ts";
 import type { Credentials } from "./control-server.ts";
-import { credentialsText, readCredentials } from "./etcd-credentials.ts";
 import { peerUrlOf } from "./etcd-flags.ts";
 import { removeEtcd } from "./etcd-process.ts";
 import { createRequest, newKey } from "./identity/csr.ts";
@@ -16,6 +15,7 @@ import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identi
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
 import { parseUnlockKey, type Sealed, seal, unseal } from "./identity/seal.ts";
 import { etcdOf, type Log, Manager, type ManagerIdentity, openStore, peerPortOf, writeManager } from "./manager.ts";
+import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
 import { roleFromWire } from "./wire.ts";
 
@@ -314,7 +314,7 @@ export class LocalNode {
 
   /** The etcd of this host has a vote already. */
   async #openManager(sealedCredentials: string | Sealed, signal: AbortSignal): Promise<void> {
-    const credentials = readCredentials(unsealed(sealedCredentials, this.#unlockKey));
+    const credentials = readStoreKeys(unsealed(sealedCredentials, this.#unlockKey));
     const identity = identityIn(this.state);
     const etcd = etcdOf(identity, this.#parts, credentials, { kind: "new" });
     try {
@@ -337,7 +337,7 @@ export class LocalNode {
     const request = { peerUrl: peerUrlOf(advertise.address, peerPortOf(advertise)), csr: createRequest(key) };
     const added = await this.#client.use(({ manager }) => manager.addMember(request, { signal }), signal);
     const { memberId, certificate, root } = added;
-    const credentials = { certificate, key, root };
+    const credentials = { certificate, key, root, dataKey: Buffer.from(added.dataKey) };
     const members = added.members.map(({ name, peerUrls }) => ({ name, peerUrls }));
     const etcd = etcdOf(identity, this.#parts, credentials, { kind: "join", members });
     try {
@@ -355,7 +355,7 @@ export class LocalNode {
       await etcd.stop();
     }
     failpoint("swarm.promote.before-files");
-    await this.#change((files) => ({ ...files, etcd: this.#sealed(credentialsText(credentials)) }));
+    await this.#change((files) => ({ ...files, etcd: this.#sealed(storeKeysText(credentials)) }));
   }
 
   async #follow(store: Store, signal: AbortSignal): Promise<void> {

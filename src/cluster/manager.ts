@@ -14,6 +14,7 @@ import { joinService, renewCertificate } from "./join.ts";
 import { runLeader } from "./leader.ts";
 import { membersOf, memberService } from "./member-service.ts";
 import { Sessions } from "./sessions.ts";
+import type { StoreKeys } from "./store-keys.ts";
 
 export interface Log {
   info(fields: object, message: string): void;
@@ -64,15 +65,20 @@ export function etcdOf(
 export interface Opened {
   readonly client: EtcdClient;
   readonly store: EtcdStore;
+  readonly dataKey: Buffer;
 }
 
 /** @throws {StoreError} UNAVAILABLE, CORRUPT */
-export async function openStore(identity: ManagerIdentity, credentials: MemberCredentials): Promise<Opened> {
-  const { root: ca, certificate: cert, key } = credentials;
+export async function openStore(identity: ManagerIdentity, keys: StoreKeys): Promise<Opened> {
+  const { root: ca, certificate: cert, key, dataKey } = keys;
   const tls = { ca, cert, key, serverName: managerName };
   const client = createEtcdClient({ endpoints: [`127.0.0.1:${clientPortOf(identity.advertise)}`], tls });
   try {
-    return { client, store: await openEtcdStore({ etcd: client, prefix: `/tombolo/${identity.clusterId}` }) };
+    return {
+      client,
+      store: await openEtcdStore({ etcd: client, prefix: `/tombolo/${identity.clusterId}`, key: dataKey }),
+      dataKey,
+    };
   } catch (error) {
     client.close();
     throw error;
@@ -122,7 +128,7 @@ export class Manager {
           return {};
         },
       });
-      router.service(ManagerCalls, memberService(store, members));
+      router.service(ManagerCalls, memberService(store, members, opened.dataKey));
     };
     const standing = (id: NodeId) => store.snapshot().get("nodes", id)?.role;
     const server = new ControlServer(credentials, identity.clusterId, { routes, standing, failed });

@@ -11,6 +11,7 @@ import { memberService } from "./member-service.ts";
 import { asCaller } from "./control-server.ts";
 import { newCluster, newNode } from "./testing.ts";
 
+const dataKey = Buffer.alloc(32, 7);
 const url = "https://192.0.2.2:2380";
 const refusal = (text: string) => new MemberError("UNHEALTHY", new Error(text));
 
@@ -40,7 +41,7 @@ async function manager() {
   };
   const self = newNode({ role: "manager" });
   const identity = { nodeId: self.id, role: "manager", clusterId: cluster.id } as const;
-  const transport = createRouterTransport((router) => router.service(Manager, memberService(store, members)), {
+  const transport = createRouterTransport((router) => router.service(Manager, memberService(store, members, dataKey)), {
     router: {
       interceptors: [
         explain(() => {}),

@@ -35,7 +35,7 @@ export const membersOf = (client: EtcdClient): Members => ({
  * What one manager does for another: makes its etcd a member, with a certificate of etcd's own CA, and ends that. Each call
  * may be made again; adding a member that is there renews its certificate.
  */
-export function memberService(store: Store, members: Members): ServiceImpl<typeof Manager> {
+export function memberService(store: Store, members: Members, dataKey: Buffer): ServiceImpl<typeof Manager> {
   return {
     async addMember({ peerUrl, csr }, context) {
       const address = addressIn(peerUrl);
@@ -52,6 +52,7 @@ export function memberService(store: Store, members: Members): ServiceImpl<typeo
         members: list.map(({ id, name, peerUrls }) => ({ id: id.toString(16), name, peerUrls: [...peerUrls] })),
         certificate,
         root: etcdAuthority.certificate,
+        dataKey: new Uint8Array(dataKey),
       };
     },
 

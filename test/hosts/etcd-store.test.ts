@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { rangeOf } from "../../src/store/etcd/layout.ts";
 import type { EtcdClient } from "../../src/store/etcd/client.ts";
 import { type EtcdStore, openEtcdStore } from "../../src/store/etcd/etcd-store.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -30,6 +31,26 @@ const agree = async (...stores: Store[]) => {
 };
 
 storeContract("etcd", () => openEtcdStore({ etcd: etcd.address(), prefix: newPrefix() }));
+storeContract("etcd, sealed", () =>
+  openEtcdStore({ etcd: etcd.address(), prefix: newPrefix(), key: Buffer.alloc(32, 1) }),
+);
+
+it("sealed rows are not in clear in etcd, and none without their key or at another place", async () => {
+  const [prefix, key] = [newPrefix(), Buffer.alloc(32, 1)];
+  const volume = { name: "v", labels: { a: "very secret" }, options: {}, anonymous: false, createdAt: "" };
+  const store = await openEtcdStore({ etcd: etcd.address(), prefix, key });
+  await store.update((tx) => tx.insert("volumes", volume));
+  await store.close();
+  const { kvs } = await etcd.client().kv.range(rangeOf(`${prefix}/volumes/`));
+  assert.equal(kvs.length, 1);
+  assert.ok(!Buffer.from(kvs[0]?.value ?? []).includes("very secret"));
+  for (const other of [undefined, Buffer.alloc(32, 2)])
+    await assert.rejects(openEtcdStore({ etcd: etcd.address(), prefix, ...(other && { key: other }) }), {
+      code: "CORRUPT",
+    });
+  await etcd.client().kv.put({ key: Buffer.from(`${prefix}/volumes/w`), value: kvs[0]?.value ?? new Uint8Array() });
+  await assert.rejects(openEtcdStore({ etcd: etcd.address(), prefix, key }), { code: "CORRUPT" });
+});
 
 describe("two stores", () => {
   it("count 200 contended increments right", async () => {

@@ -415,7 +415,9 @@ describe("a swarm of the lab's hosts", () => {
         const folder = join(swarmDirectory(host(1)), "node/current");
         return readdirSync(folder).map((name) => readFileSync(join(folder, name), "latin1"));
       };
-      for (const text of files()) assert.doesNotMatch(text, /PRIVATE KEY/);
+      for (const text of files()) assert.doesNotMatch(text, /PRIVATE KEY|DATA KEY/);
+      const found = await attempt(["grep", "-rlaE", "PRIVATE KEY|SWMKEY|heartbeatPeriod", host(1).directory + "/data"]);
+      assert.equal(found.stdout, "", "in clear on the disk");
       await crash(1);
       await host(1).start();
       assert.equal(await stateOf(1), "locked");

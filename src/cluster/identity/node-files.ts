@@ -27,7 +27,7 @@ export interface NodeFiles {
   readonly key: string | Sealed;
   /** PEM of the roots that the node trusts. */
   readonly roots: string;
-  /** Of a manager: certificate, key and root of its etcd, PEM in this order; sealed when the swarm is locked. */
+  /** Of a manager: the keys of the cluster's store (store-keys.ts); sealed when the swarm is locked. */
   readonly etcd?: string | Sealed;
 }
 

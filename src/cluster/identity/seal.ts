@@ -1,12 +1,10 @@
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { EngineError, invalid } from "../../lib/errors.ts";
+import { openBytes, sealBytes, sealVersion } from "../../lib/sealed-bytes.ts";
 
-/** A PEM under a lock: one byte version (1), 12 bytes nonce, AES-256-GCM text, 16 bytes tag; the version is authenticated. */
+/** A PEM under a lock. */
 export type Sealed = Buffer;
 
-const version = 1; // a PEM begins with "-", 45
-const nonceLength = 12; // NIST SP 800-38D 8.2.2: random nonces of 96 bits
-const tagLength = 16;
 const form = /^SWMKEY-1-([A-Za-z0-9+/]{43})$/;
 const wrongKey = () => new EngineError("unauthorized", "swarm could not be unlocked: invalid key provided");
 
@@ -25,14 +23,9 @@ export function parseUnlockKey(text: string): Buffer {
 }
 
 /** Puts a PEM under an unlock key of 32 bytes. */
-export function seal(pem: string, key: Buffer): Sealed {
-  const head = Buffer.concat([Buffer.of(version), randomBytes(nonceLength)]);
-  const cipher = createCipheriv("aes-256-gcm", key, head.subarray(1), { authTagLength: tagLength });
-  cipher.setAAD(head.subarray(0, 1));
-  return Buffer.concat([head, cipher.update(pem, "utf8"), cipher.final(), cipher.getAuthTag()]);
-}
+export const seal = (pem: string, key: Buffer): Sealed => sealBytes(Buffer.from(pem), key);
 
-/** True for the bytes of a sealed file, false for those of a PEM. */
+/** True for the bytes of a sealed file, false for those of a PEM, which begins with "-". */
 export const isSealed = (bytes: Buffer) => bytes.length > 0 && bytes[0] !== 0x2d;
 
 /**
@@ -40,16 +33,8 @@ export const isSealed = (bytes: Buffer) => bytes.length > 0 && bytes[0] !== 0x2d
  * invalid when a newer version sealed it
  */
 export function unseal(sealed: Sealed, key: Buffer): string {
-  if (sealed[0] !== version) throw invalid("the key file has a form that this version does not know");
-  if (sealed.length < 1 + nonceLength + tagLength || key.length !== 32) throw wrongKey();
-  try {
-    const nonce = sealed.subarray(1, 1 + nonceLength);
-    const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: tagLength });
-    decipher.setAAD(sealed.subarray(0, 1));
-    decipher.setAuthTag(sealed.subarray(-tagLength));
-    const text = decipher.update(sealed.subarray(1 + nonceLength, -tagLength));
-    return Buffer.concat([text, decipher.final()]).toString("utf8");
-  } catch {
-    throw wrongKey();
-  }
+  if (sealed[0] !== sealVersion) throw invalid("the key file has a form that this version does not know");
+  const opened = openBytes(sealed, key);
+  if (opened === undefined) throw wrongKey();
+  return opened.toString("utf8");
 }

@@ -21,6 +21,8 @@ export interface EtcdStoreOptions {
   readonly etcd: EtcdAddress | EtcdClient;
   /** In front of every key, without a slash at the end: `/tombolo/<cluster>`. */
   readonly prefix: string;
+  /** 32 bytes: rows are sealed with it, on etcd's disk and on the way there. Absent: they are in clear. */
+  readonly key?: Buffer;
   /** Carried by every write, as with `fenced`. */
   readonly fence?: Fence;
 }
@@ -42,10 +44,10 @@ interface Waiting extends Update {
 }
 
 /** Reads all rows, and follows them. @throws {StoreError} UNAVAILABLE after five seconds, CORRUPT */
-export async function openEtcdStore({ etcd, prefix, fence }: EtcdStoreOptions): Promise<EtcdStore> {
+export async function openEtcdStore({ etcd, prefix, key, fence }: EtcdStoreOptions): Promise<EtcdStore> {
   const ours = "kv" in etcd ? undefined : createEtcdClient(etcd);
   const client = "kv" in etcd ? etcd : (ours as EtcdClient);
-  const layout = new Layout(prefix);
+  const layout = new Layout(prefix, key);
   try {
     const { rows, others } = await list(client, layout);
     await forgetWriters(client, layout, others);

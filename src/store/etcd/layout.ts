@@ -1,3 +1,4 @@
+import { openBytes, sealBytes } from "../../lib/sealed-bytes.ts";
 import { type Change, keyOf, type Row, tableNames } from "../rows.ts";
 import { type RowKey, StoreError } from "../store.ts";
 import type { TableName } from "../tables.ts";
@@ -19,7 +20,7 @@ export function rangeOf(prefix: string): KeyRange {
 }
 
 /**
- * Where things are under one prefix: rows in JSON at `<table>/<key>`; `.touched/<table>`, written by every transaction that
+ * Where things are under one prefix: rows in JSON, sealed where there is a key, at `<table>/<key>`; `.touched/<table>`, written by every transaction that
  * changes a row of that table; `.commits/<writer>`, the last transaction of one store that was opened.
  */
 export class Layout {
@@ -27,8 +28,11 @@ export class Layout {
   readonly all: KeyRange;
   readonly everyTouched: KeyRange;
   readonly #commits: string;
+  readonly #key: Buffer | undefined;
 
-  constructor(prefix: string) {
+  /** @param key 32 bytes under which rows are sealed, each for its place; absent: they are in clear */
+  constructor(prefix: string, key?: Buffer) {
+    this.#key = key;
     this.#prefix = `${prefix}/`;
     this.all = rangeOf(this.#prefix);
     this.everyTouched = rangeOf(`${this.#prefix}.touched/`);
@@ -37,6 +41,11 @@ export class Layout {
 
   row({ table, key }: RowKey): Uint8Array {
     return Buffer.from(`${this.#prefix}${table}/${key}`);
+  }
+  /** What is written at a row's key. */
+  value({ table, key }: RowKey, row: Row): Buffer {
+    const plain = Buffer.from(JSON.stringify(row));
+    return this.#key === undefined ? plain : sealBytes(plain, this.#key, `${table}/${key}`);
   }
   touched(table: TableName): Uint8Array {
     return Buffer.from(`${this.#prefix}.touched/${table}`);
@@ -59,7 +68,8 @@ export class Layout {
     if (!tableNames.includes(rowKey.table)) return undefined;
     if (deleted) return [rowKey, undefined];
     try {
-      const row = JSON.parse(text.decode(value)) as Row;
+      const plain = this.#key === undefined ? value : openBytes(value, this.#key, path);
+      const row = JSON.parse(text.decode(plain)) as Row;
       if (keyOf(rowKey.table, row) === rowKey.key) return [rowKey, row];
     } catch {} // said below
     throw new StoreError("CORRUPT", `the cluster's store has something else than a row at ${this.#prefix}${path}`);

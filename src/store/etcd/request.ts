@@ -40,8 +40,8 @@ export const created = (key: Uint8Array, result: Is, revision: bigint): Compare 
   target: Of.CREATE,
   targetUnion: { case: "createRevision", value: revision },
 });
-const put = (key: Uint8Array, value: string): Operation => ({
-  request: { case: "requestPut", value: { key, value: Buffer.from(value) } },
+const put = (key: Uint8Array, value: string | Buffer): Operation => ({
+  request: { case: "requestPut", value: { key, value: typeof value === "string" ? Buffer.from(value) : value } },
 });
 const get = (key: Uint8Array, rangeEnd: Uint8Array = new Uint8Array()): Operation => ({
   request: { case: "requestRange", value: { key, rangeEnd } },
@@ -69,7 +69,7 @@ export function requestOf(
       ...changes.map(([key, row]): Operation => {
         const at = layout.row(key);
         if (row === undefined) return { request: { case: "requestDeleteRange", value: { key: at } } };
-        return put(at, JSON.stringify(row));
+        return put(at, layout.value(key, row));
       }),
       ...[...touched].map((table) => put(layout.touched(table), "")),
       put(writer.key, commitOf(id)),
