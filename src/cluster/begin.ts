@@ -18,7 +18,6 @@ import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
 import { identityIn, type NodeParts, unsealed } from "./local-node.ts";
 import { etcdOf, type ManagerIdentity, openStore, writeManager } from "./manager.ts";
-import { membersOf } from "./member-service.ts";
 
 /** What the user says of a new cluster. */
 export interface ClusterWish {
@@ -104,11 +103,11 @@ async function withStore(
     await etcd.start();
     await etcd.ready(AbortSignal.timeout(patience));
     failpoint("swarm.init.after-etcd");
-    const { client, store } = await openStore(identity, credentials);
+    const { client, store, members } = await openStore(identity, parts, credentials);
     try {
-      const members = await membersOf(client).list();
-      const own = members.find(({ name }) => name === identity.nodeId) ?? members[0];
-      await store.update((tx) => change(tx, own?.id.toString(16) ?? ""));
+      const list = await members.list();
+      const own = list.find(({ name }) => name === identity.nodeId) ?? list[0];
+      await store.update((tx) => change(tx, own?.id.toString(16) ?? "0"));
     } finally {
       await store.close();
       client.close();

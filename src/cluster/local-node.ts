@@ -14,20 +14,25 @@ import { createRequest, newKey } from "./identity/csr.ts";
 import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
 import { parseUnlockKey, type Sealed, seal, unseal } from "./identity/seal.ts";
-import { etcdOf, type Log, Manager, type ManagerIdentity, openStore, peerPortOf, writeManager } from "./manager.ts";
+import {
+  etcdOf,
+  Manager,
+  type ManagerIdentity,
+  type ManagerParts,
+  openStore,
+  peerPortOf,
+  writeManager,
+} from "./manager.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
 import { roleFromWire } from "./wire.ts";
 
 /** What a node in a swarm stands on. */
-export interface NodeParts {
+export interface NodeParts extends ManagerParts {
   readonly folder: NodeFolder;
-  /** etcd's data, on the disk; its certificate and key, in memory. */
-  readonly directories: { readonly data: string; readonly run: string };
   readonly describe: () => Omit<NodeDescription, "addresses">;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
-  readonly log: Log;
 }
 
 /** pending: it is joining, or starting. error: it is in a swarm and has no part in it. */
@@ -320,7 +325,7 @@ export class LocalNode {
     try {
       await etcd.start();
       await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
-      const opened = await openStore(identity, credentials);
+      const opened = await openStore(identity, this.#parts, credentials);
       this.#manager = await Manager.open(identity, this.#parts, etcd, opened, this.#credentials());
     } catch (error) {
       await etcd.stop();
@@ -346,7 +351,7 @@ export class LocalNode {
       await this.#client.use(({ manager }) => manager.promoteMember({ memberId }, { signal }), signal);
       await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
       failpoint("swarm.promote.after-etcd");
-      const { client, store } = await openStore(identity, credentials);
+      const { client, store } = await openStore(identity, this.#parts, credentials);
       const row = { nodeId, advertise: placeText(advertise) };
       await store.update((tx) => writeManager(tx, row, memberId, Date.now()), signal);
       await store.close();

@@ -1,18 +1,20 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ClusterNode, type NodeId, observed } from "../model/cluster.ts";
-import { createEtcdClient, type EtcdClient } from "../store/etcd/client.ts";
+import { createEtcdClient, type EtcdAddress, type EtcdClient } from "../store/etcd/client.ts";
 import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-store.ts";
+import { rangeOf } from "../store/etcd/layout.ts";
 import type { Transaction } from "../store/store.ts";
 import type { Place } from "./addressing.ts";
 import { callerOf, ControlServer, type Credentials } from "./control-server.ts";
 import type { Beginning } from "./etcd-flags.ts";
 import { EtcdProcess, type MemberCredentials } from "./etcd-process.ts";
 import { Join, Manager as ManagerCalls, Node } from "./gen/control_pb.ts";
+import { externalEtcd, externalMembers, type ManagerEtcd } from "./external-etcd.ts";
 import { managerName } from "./identity/names.ts";
 import { joinService, renewCertificate } from "./join.ts";
 import { runLeader } from "./leader.ts";
-import { membersOf, memberService } from "./member-service.ts";
+import { type Members, membersOf, memberService } from "./member-service.ts";
 import { Sessions } from "./sessions.ts";
 import type { StoreKeys } from "./store-keys.ts";
 
@@ -31,6 +33,8 @@ export interface ManagerIdentity {
 export interface ManagerParts {
   /** etcd's data, on the disk; its certificate and key, in memory. */
   readonly directories: { readonly data: string; readonly run: string };
+  /** The etcd that the user runs, in place of one of ours. */
+  readonly externalEtcd?: EtcdAddress;
   readonly log: Log;
 }
 
@@ -43,10 +47,11 @@ const clientPortOf = (place: Place) => peerPortOf(place) + (place.port < 55_000 
 /** The etcd of a manager, whether it runs or not. */
 export function etcdOf(
   { nodeId, clusterId, advertise }: ManagerIdentity,
-  { directories, log }: Pick<ManagerParts, "directories" | "log">,
+  { directories, externalEtcd: external, log }: ManagerParts,
   credentials: MemberCredentials,
   beginning: Beginning,
-): EtcdProcess {
+): ManagerEtcd {
+  if (external !== undefined) return externalEtcd(external);
   const options = {
     dataDirectory: directories.data,
     runDirectory: directories.run,
@@ -66,18 +71,28 @@ export interface Opened {
   readonly client: EtcdClient;
   readonly store: EtcdStore;
   readonly dataKey: Buffer;
+  readonly members: Members;
+  /** Deletes all rows: of a swarm that is no more. */
+  readonly forget: () => Promise<unknown>;
 }
 
 /** @throws {StoreError} UNAVAILABLE, CORRUPT */
-export async function openStore(identity: ManagerIdentity, keys: StoreKeys): Promise<Opened> {
+export async function openStore(
+  { clusterId, advertise }: ManagerIdentity,
+  { externalEtcd: external }: Pick<ManagerParts, "externalEtcd">,
+  keys: StoreKeys,
+): Promise<Opened> {
   const { root: ca, certificate: cert, key, dataKey } = keys;
   const tls = { ca, cert, key, serverName: managerName };
-  const client = createEtcdClient({ endpoints: [`127.0.0.1:${clientPortOf(identity.advertise)}`], tls });
+  const client = createEtcdClient(external ?? { endpoints: [`127.0.0.1:${clientPortOf(advertise)}`], tls });
+  const prefix = `/tombolo/${clusterId}`;
   try {
     return {
       client,
-      store: await openEtcdStore({ etcd: client, prefix: `/tombolo/${identity.clusterId}`, key: dataKey }),
+      store: await openEtcdStore({ etcd: client, prefix, key: dataKey }),
       dataKey,
+      members: external === undefined ? membersOf(client) : externalMembers,
+      forget: () => client.kv.deleteRange(rangeOf(`${prefix}/`), { deadline: 2000 }),
     };
   } catch (error) {
     client.close();
@@ -88,16 +103,16 @@ export async function openStore(identity: ManagerIdentity, keys: StoreKeys): Pro
 /** A manager at work: its port, the nodes' streams that it holds, and its candidacy. */
 export class Manager {
   readonly store: EtcdStore;
-  readonly #client: EtcdClient;
-  readonly #etcd: EtcdProcess;
+  readonly #etcd: ManagerEtcd;
+  readonly #opened: Opened;
   readonly #server: ControlServer;
   readonly #stopped = new AbortController();
   #running: readonly Promise<void>[] = [];
 
-  private constructor(etcd: EtcdProcess, { client, store }: Opened, server: ControlServer) {
+  private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer) {
     this.#etcd = etcd;
-    this.#client = client;
-    this.store = store;
+    this.#opened = opened;
+    this.store = opened.store;
     this.#server = server;
   }
 
@@ -105,11 +120,11 @@ export class Manager {
   static async open(
     identity: ManagerIdentity,
     { log }: Pick<ManagerParts, "log">,
-    etcd: EtcdProcess,
+    etcd: ManagerEtcd,
     opened: Opened,
     credentials: Credentials,
   ): Promise<Manager> {
-    const { store, client } = opened;
+    const { store, client, members } = opened;
     const now = Date.now;
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
     const after = (milliseconds: number, call: () => void) => {
@@ -117,7 +132,6 @@ export class Manager {
       return () => clearTimeout(timer);
     };
     const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed });
-    const members = membersOf(client);
     const routes = (router: ConnectRouter) => {
       router.service(Join, joinService({ store, now }));
       router.service(Node, {
@@ -156,8 +170,9 @@ export class Manager {
   /** Gives its vote up, and says in its row that it is down. @throws when there is no majority for it */
   async resign(nodeId: NodeId): Promise<void> {
     const row = this.store.snapshot().get("nodes", nodeId);
+    if (row === undefined) return;
     const isOnly = this.store.snapshot().where("nodes", "role", "manager").length <= 1;
-    if (row === undefined || isOnly) return;
+    if (isOnly) return void (await this.#opened.forget());
     await this.store.update((tx) => {
       const own = tx.get("nodes", nodeId);
       if (own === undefined) return;
@@ -165,7 +180,7 @@ export class Manager {
       const status = { state: "down", message: "it has left", address: own.status.address } as const;
       tx.put("nodes", observed<ClusterNode>(rest, { role: "worker", status }, Date.now()));
     });
-    if (row.manager !== undefined) await membersOf(this.#client).remove(BigInt(`0x${row.manager.memberId}`));
+    if (row.manager !== undefined) await this.#opened.members.remove(BigInt(`0x${row.manager.memberId}`));
   }
 
   /** Serves no longer; etcd goes on, for the next daemon. */
@@ -187,7 +202,7 @@ export class Manager {
     // Who leads lets another one lead at once. Where there is no majority any more there is nobody to tell.
     const orderly = Promise.all(this.#running)
       .then(() => this.store.close())
-      .finally(() => this.#client.close());
+      .finally(() => this.#opened.client.close());
     await Promise.race([orderly, sleep(patience)]);
   }
 }

@@ -3,6 +3,7 @@ import { EngineError, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
+import type { EtcdAddress } from "../store/etcd/client.ts";
 import { type Commit, type Snapshot, type Store, StoreError, type Transaction } from "../store/store.ts";
 import { type Addressing, type AddressWish, type HostAddress, placeText, resolveAddresses } from "./addressing.ts";
 import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
@@ -24,6 +25,8 @@ export interface MembershipParts {
   readonly dataDirectory: string;
   /** In memory, for keys in use. */
   readonly runDirectory: string;
+  /** The etcd that the user runs, in place of one of ours. */
+  readonly externalEtcd?: EtcdAddress;
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   describe(): Omit<NodeDescription, "addresses">;
@@ -72,6 +75,7 @@ export class Membership {
     this.#nodeParts = {
       folder: this.#folder,
       directories: { data: join(data, "etcd"), run },
+      ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
       describe: () => parts.describe(),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { Command, CommanderError, Option } from "commander";
 import { z } from "zod";
+import type { EtcdAddress } from "../store/etcd/client.ts";
 
 /** A mistake in the command line or the configuration file. The message is for the user; the program ends with status 1. */
 export class ConfigError extends Error {
@@ -19,6 +20,8 @@ export interface Config {
   readonly pidfile: string;
   /** Socket of a containerd that somebody else runs; absent means one of our own. */
   readonly containerd?: string;
+  /** The etcd that the user runs for the swarm's managers; absent means one of our own on each. */
+  readonly externalEtcd?: EtcdAddress;
   /** `docker0`, another name, or `none`. */
   readonly bridge: string;
   readonly bip?: string;
@@ -48,6 +51,10 @@ const fileSchema = z.strictObject({
   "exec-root": z.string().optional(),
   pidfile: z.string().optional(),
   containerd: z.string().optional(),
+  "external-etcd": z.array(z.string()).optional(),
+  "external-etcd-ca": z.string().optional(),
+  "external-etcd-cert": z.string().optional(),
+  "external-etcd-key": z.string().optional(),
   bridge: z.string().optional(),
   bip: z.string().optional(),
   ip: z.string().optional(),
@@ -75,6 +82,15 @@ const flags: readonly (readonly [option: Option, key: keyof Flags])[] = [
   [new Option("-p, --pidfile <file>", "file with the daemon's pid"), "pidfile"],
   [new Option("--config-file <file>", "configuration file"), "config-file"],
   [new Option("--containerd <socket>", "use this containerd, not one of our own"), "containerd"],
+  [
+    new Option("--external-etcd <url,…>", "the swarm's managers use this etcd, not one of their own").argParser(
+      (text) => text.split(","),
+    ),
+    "external-etcd",
+  ],
+  [new Option("--external-etcd-ca <file>", "CA of that etcd, PEM"), "external-etcd-ca"],
+  [new Option("--external-etcd-cert <file>", "certificate for that etcd, PEM"), "external-etcd-cert"],
+  [new Option("--external-etcd-key <file>", "key of that certificate, PEM"), "external-etcd-key"],
   [new Option("-b, --bridge <name>", "name of the default bridge, or none"), "bridge"],
   [new Option("--bip <cidr>", "address of the default bridge: 172.17.0.1/16"), "bip"],
   [new Option("--ip <address>", "host address of published ports that name none"), "ip"],
@@ -159,7 +175,9 @@ function readFile(path: string | undefined): FileConfig {
 function complete(given: Flags): Config {
   const dataRoot = absolute("data-root", given["data-root"] ?? "/var/lib/tombolo");
   const execRoot = absolute("exec-root", given["exec-root"] ?? "/run/tombolo");
+  const external = externalEtcd(given);
   const config: Config = {
+    ...(external !== undefined && { externalEtcd: external }),
     hosts: given.hosts ?? [`unix://${execRoot}/docker.sock`],
     group: given.group ?? "docker",
     dataRoot,
@@ -180,6 +198,41 @@ function complete(given: Flags): Config {
   };
   check(config);
   return config;
+}
+
+/** @throws {ConfigError} for a URL that is none, and for one in clear to another host */
+function externalEtcd(given: Flags): EtcdAddress | undefined {
+  const urls = given["external-etcd"];
+  const files = (["ca", "cert", "key"] as const).map((name) => given[`external-etcd-${name}`]);
+  if (urls === undefined) {
+    if (files.some((file) => file !== undefined)) throw new ConfigError("external-etcd-…: --external-etcd is missing");
+    return undefined;
+  }
+  const parsed = urls.map((text) => {
+    const url = URL.parse(text);
+    if (url === null || url.port === "" || !["http:", "https:"].includes(url.protocol))
+      throw new ConfigError(`external-etcd: ${text} is not like https://192.0.2.1:2379`);
+    return url;
+  });
+  const endpoints = parsed.map(({ host }) => host);
+  if (parsed.every(({ protocol, hostname }) => protocol === "http:" && /^(127\.|\[::1\]$|localhost$)/.test(hostname)))
+    return { endpoints };
+  if (parsed.some(({ protocol }) => protocol === "http:"))
+    throw new ConfigError("external-etcd: only an etcd of this host may be spoken with in clear; use https");
+  const [ca, cert, key] = files.map((file) => (file === undefined ? undefined : readText(file)));
+  if (ca === undefined || cert === undefined || key === undefined)
+    throw new ConfigError(
+      "external-etcd: https needs --external-etcd-ca, --external-etcd-cert and --external-etcd-key",
+    );
+  return { endpoints, tls: { ca, cert, key } };
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`external-etcd: ${(error as Error).message}`);
+  }
 }
 
 function absolute(key: string, path: string): string {

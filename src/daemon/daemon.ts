@@ -128,6 +128,7 @@ const createMembership = (
   new Membership({
     dataDirectory: join(config.dataRoot, "swarm"),
     runDirectory: join(config.execRoot, "swarm"),
+    ...(config.externalEtcd !== undefined && { externalEtcd: config.externalEtcd }),
     addresses: () => host.addresses(),
     describe: () => ({
       hostname: host.name,

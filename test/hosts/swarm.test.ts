@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
@@ -340,6 +341,40 @@ describe("a swarm of the lab's hosts", () => {
       await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "h3 is down");
       assert.equal((await rowOf("h3"))?.manager, "");
       await docker(1, "node update --label-add still=writes h2");
+    });
+  });
+
+  describe("an etcd that the user runs", () => {
+    it("has the swarm's rows, is left as it was, and outlives the managers", async () => {
+      const data = join(host(1).directory, "their-etcd");
+      const etcd = ["etcd", "--data-dir", data, "--log-level", "error"];
+      const urls = [
+        "--listen-client-urls",
+        "http://127.0.0.1:2379",
+        "--advertise-client-urls",
+        "http://127.0.0.1:2379",
+      ];
+      const peers = ["--listen-peer-urls", "http://127.0.0.1:2380"];
+      const [file = "", ...args] = host(1).enter(...etcd, ...urls, ...peers);
+      const theirs = spawn(file, args, { stdio: "ignore" });
+      try {
+        await host(1).kill();
+        await host(1).start({ args: ["--external-etcd", "http://127.0.0.1:2379"] });
+        await docker(1, "swarm init");
+        await joinWith(2, await token("worker"));
+        assert.deepEqual(
+          (await nodes()).map(({ status }) => status),
+          ["Ready", "Ready"],
+        );
+        assert.equal(etcds(1).length, 1, "no etcd of ours beside theirs");
+        await docker(1, "swarm leave --force");
+        await host(1).kill();
+        await host(1).start();
+      } finally {
+        await kill(etcds(1));
+        theirs.kill("SIGKILL");
+        rmSync(data, { recursive: true });
+      }
     });
   });
 

@@ -12,8 +12,8 @@ export interface EtcdAddress {
     readonly ca: string;
     readonly cert: string;
     readonly key: string;
-    /** A DNS name in the certificate of every member. Node refuses an IP address as a TLS server name. */
-    readonly serverName: string;
+    /** A DNS name in the certificate of every member; absent: each has the one that it is called by. */
+    readonly serverName?: string;
   };
 }
 
@@ -36,7 +36,10 @@ export function createEtcdClient({ endpoints, tls }: EtcdAddress): EtcdClient {
       ? grpc.credentials.createInsecure()
       : grpc.credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.key), Buffer.from(tls.cert));
   const channel = new grpc.Client(targetOf(endpoints), credentials, {
-    ...(tls && { "grpc.ssl_target_name_override": tls.serverName, "grpc.default_authority": tls.serverName }),
+    ...(tls?.serverName !== undefined && {
+      "grpc.ssl_target_name_override": tls.serverName,
+      "grpc.default_authority": tls.serverName,
+    }),
     // Not more often: etcd ends connections that ask more than every 5 s (--grpc-keepalive-min-time).
     "grpc.keepalive_time_ms": 5000,
     "grpc.keepalive_timeout_ms": 2000,
