@@ -73,6 +73,11 @@ describe("a swarm of the lab's hosts", () => {
   async function crash(number: number): Promise<void> {
     await kill(processesIn([host(number).pin]).filter(({ command }) => /bin\/tombolod|^etcd /.test(command)));
   }
+  /** Stops, or goes on with, a host's daemon and etcd. */
+  function signal(number: number, name: "SIGSTOP" | "SIGCONT"): void {
+    for (const { pid, command } of processesIn([host(number).pin]))
+      if (/bin\/tombolod|^etcd /.test(command)) process.kill(pid, name);
+  }
   const etcds = (number: number) =>
     processesIn([host(number).pin]).filter(({ command }) => command.startsWith("etcd "));
   const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
@@ -299,6 +304,46 @@ describe("a swarm of the lab's hosts", () => {
       await until(async () => (await managersOf(1)) === 3, 20_000, "h1 is back");
       assert.equal((await nodes(1)).filter(({ manager }) => manager === "Leader").length, 1);
     });
+
+    const leaderOf = async (number: number) =>
+      (await nodes(number).catch(() => [])).filter(({ manager }) => manager === "Leader").map(({ name }) => name);
+    /** Exactly one of them leads, and all say the same. */
+    const agree = async () => {
+      const said = await Promise.all([1, 2, 3].map(leaderOf));
+      return said.every((list) => list.length === 1 && list[0] === said[0]?.[0]);
+    };
+    const troubles: Record<string, { begin: () => Promise<unknown>; end: () => Promise<unknown> }> = {
+      "is cut off": { begin: () => host(1).cut(), end: () => host(1).heal() },
+      "is not heard any more": { begin: () => host(1).cut("from"), end: () => host(1).heal() },
+      "sleeps past its lease": { begin: async () => signal(1, "SIGSTOP"), end: async () => signal(1, "SIGCONT") },
+      "has no room on its disk": {
+        begin: () => host(1).try("dd", "if=/dev/zero", `of=${swarmDirectory(host(1))}/full`, "bs=64k"),
+        end: () => host(1).run("rm", `${swarmDirectory(host(1))}/full`),
+      },
+    };
+    for (const [what, { begin, end }] of Object.entries(troubles))
+      it(`do without the leader when it ${what}; afterwards one leads, and nothing is lost`, async () => {
+        await host(1).run("mkdir", "-p", swarmDirectory(host(1)));
+        await host(1).run("mount", "-t", "tmpfs", "-o", "size=200m", "swarm", swarmDirectory(host(1)));
+        try {
+          await threeManagers("--dispatcher-heartbeat 1s");
+          await begin();
+          // etcd has room set aside for its log: a full disk alone does not end it.
+          const isGone = async () =>
+            (await leaderOf(2)).some((name) => name !== "h1") || (await rowOf("h1", 2))?.manager === "Unreachable";
+          if (what !== "has no room on its disk") await until(isGone, 25_000, "the others do without it");
+          await docker(2, "node update --label-add seen=yes h2");
+          await end();
+          await until(agree, 30_000, "one leads, and all agree");
+          const labels = await host(1).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h2");
+          assert.equal(labels, '{"seen":"yes"}');
+          await docker(1, "node update --label-add after=all h2");
+        } finally {
+          await end().catch(() => {});
+          for (const number of [1, 2, 3]) await host(number).tryDocker("swarm", "leave", "--force");
+          await host(1).run("umount", "-l", swarmDirectory(host(1)));
+        }
+      });
 
     it("say that there is no majority, go on reading, and one of them begins anew", async () => {
       await threeManagers("--dispatcher-heartbeat 1s");
