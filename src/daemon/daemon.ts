@@ -11,6 +11,7 @@ import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import type { Network } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
@@ -50,7 +51,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     kernel,
     driverFor: (name) => registry.get(name),
     log,
-    onParent: parentTeller(bus, log),
+    onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
   const runtime = createRuntime({
@@ -106,9 +107,9 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
 
 const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
 
-/** Tells users what became of a link that networks stand on. */
+/** Tells users what became of a link that networks stand on, and the LAN where containers are when it is back. */
 const parentTeller =
-  (bus: EventBus, log: Log): OnParent =>
+  (bus: EventBus, log: Log, isBack: (networks: readonly Network[]) => void): OnParent =>
   (link, state, networks) => {
     log.warn({ link, state }, "a link on which networks stand has changed");
     for (const { id, spec } of networks)
@@ -118,6 +119,7 @@ const parentTeller =
         id,
         attributes: { name: spec.name, type: spec.driver, parent: link, state },
       });
+    if (state === "up") isBack(networks);
   };
 
 const createMembership = (

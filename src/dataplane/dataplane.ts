@@ -22,6 +22,8 @@ export interface Dataplane {
    * @throws {KernelError} what the kernel refused; the owner is tried again with growing pauses until its row goes.
    */
   settled(owner: Owner, revision: number, signal?: AbortSignal): Promise<void>;
+  /** Brings a parent up on which networks stand, now: somebody is about to ask there. */
+  bringUp(link: string): void;
   /** What an owner could not get, if anything. */
   errorOf(owner: Owner): Error | undefined;
   /** Reads the kernel afresh and compares: empty when all is well. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { keyOf, type LinkObject, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { OwnedStep } from "./order.ts";
+import { linkOfSysctl } from "./places.ts";
 
 /** An object of ours in the kernel, and for whom it is there. */
 export interface Holding {
@@ -28,7 +29,7 @@ export function matches(wish: PlanObject, found: PlanObject): boolean {
 
 function comparable(found: LinkObject, wish: LinkObject): object {
   const { adopt: _, ...link } = found;
-  const mtu = "parent" in wish && wish.mtu === undefined ? undefined : (link.mtu ?? defaultMtu);
+  const mtu = link.mtu ?? ("parent" in wish ? undefined : defaultMtu);
   return { ...link, mtu, mac: wish.mac === undefined ? undefined : link.mac };
 }
 
@@ -62,12 +63,56 @@ export function diff(plans: ReadonlyMap<Owner, readonly PlanObject[]>, there: Ho
       if (held !== undefined && !wished.has(key)) steps.push({ verb: "remove", object: held.object, owner });
     }
   }
-  return { steps: [...steps, ...lostRoutes(plans, steps)], taken };
+  const all = [...steps, ...goneWithLinks(plans, steps)];
+  return { steps: [...all, ...lostRoutes(plans, all)], taken };
+}
+
+const place = ({ namespace, link }: { readonly namespace: string; readonly link: string }) => `${namespace}|${link}`;
+
+/** A link that can only be made anew takes along what stands on it, which is then written again. */
+function goneWithLinks(plans: ReadonlyMap<Owner, readonly PlanObject[]>, steps: readonly OwnedStep[]): OwnedStep[] {
+  const remade = new Set(
+    steps.flatMap((step) =>
+      step.verb === "change" && step.object.kind === "link" && isRemade(step.object, step.was)
+        ? place({ namespace: step.object.namespace, link: step.object.name })
+        : [],
+    ),
+  );
+  // With an MTU below 1280 a link has no IPv6, and with a larger one again, as new.
+  const resized = new Set(
+    steps.flatMap((step) =>
+      step.verb === "change" &&
+      step.object.kind === "link" &&
+      step.was.kind === "link" &&
+      step.object.mtu !== step.was.mtu
+        ? place({ namespace: step.object.namespace, link: step.object.name })
+        : [],
+    ),
+  );
+  if (remade.size + resized.size === 0) return [];
+  const written = new Set(steps.map(({ object }) => keyOf(object)));
+  const standsOn = (o: PlanObject) => {
+    if (o.kind !== "sysctl") return "link" in o && remade.has(place(o));
+    const at = place({ namespace: o.namespace, link: linkOfSysctl(o.key) });
+    return remade.has(at) || resized.has(at);
+  };
+  return [...plans].flatMap(([owner, objects]) =>
+    objects
+      .filter((object) => standsOn(object) && !written.has(keyOf(object)))
+      .map((object): OwnedStep => ({ verb: "create", object, owner })),
+  );
+}
+
+/** MAC, MTU and port change in place. */
+function isRemade(wish: LinkObject, was: PlanObject): boolean {
+  if (was.kind !== "link" || was.type !== wish.type) return true;
+  if (!("parent" in wish) || !("parent" in was)) return false;
+  const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
+  return !isDeepStrictEqual(fixed(wish), fixed(was));
 }
 
 /** With the last IPv4 address of a link Linux drops the routes over it (net/ipv4/fib_frontend.c), so those are written again. */
 function lostRoutes(plans: ReadonlyMap<Owner, readonly PlanObject[]>, steps: readonly OwnedStep[]): OwnedStep[] {
-  const place = ({ namespace, link }: { readonly namespace: string; readonly link: string }) => `${namespace}|${link}`;
   const losing = new Set(
     steps.flatMap(({ verb, object }) => (verb === "remove" && object.kind === "address" ? place(object) : [])),
   );

@@ -93,6 +93,10 @@ export class Loop implements Dataplane {
     return `parent:${link}`;
   }
 
+  bringUp(link: string): void {
+    this.#round([this.#believeDown(link)]);
+  }
+
   async stop(): Promise<void> {
     this.#end.abort();
     this.#unlisten();

@@ -64,7 +64,7 @@ export class Parents {
   /** A VLAN interface is remade as soon as its own parent is there again: that counts, too. */
   #look(name: string): string {
     const link = this.#kernel.link("host", name);
-    if (link !== undefined) return `${link.index} ${parentState(this.#kernel, name)} ${link.promiscuous}`;
+    if (link !== undefined) return `${link.index} ${parentState(this.#kernel, name)} ${link.promiscuous} ${link.mtu}`;
     const below = vlanOf(name)?.parent;
     return below === undefined ? "gone" : `gone, on ${this.#kernel.link("host", below)?.index ?? "nothing"}`;
   }

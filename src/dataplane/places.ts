@@ -32,4 +32,4 @@ export function eventName(object: PlanObject): string {
 }
 
 /** `net.ipv4.conf.br-0/1.route_localnet` is about `br-0.1`. */
-const linkOfSysctl = (key: string) => (key.split(".")[3] ?? "").replaceAll("/", ".");
+export const linkOfSysctl = (key: string) => (key.split(".")[3] ?? "").replaceAll("/", ".");

@@ -30,14 +30,20 @@ export function readBool(key: string, value: string): boolean {
   return read;
 }
 
-/** Bytes of a packet. The kernel's smallest MTU for IPv4 is 68. @throws {EngineError} invalid, with Docker's text */
-export function readMtu(key: string, value: string): number | undefined {
-  if (!/^[+-]?\d+$/.test(value))
-    throw badValue(key, value, `strconv.Atoi: parsing ${JSON.stringify(value)}: invalid syntax`);
-  const mtu = Number(value);
-  if (mtu < 0 || mtu > 65_535 || (mtu > 0 && mtu < 68)) throw invalid(`invalid MTU number: ${value}`);
-  return mtu === 0 ? undefined : mtu;
-}
+/**
+ * Reads bytes of a packet. The kernel's smallest MTU for IPv4 is 68, for IPv6 1280 (RFC 8200 section 5).
+ * @throws {EngineError} invalid, with Docker's text
+ */
+export const mtuReader =
+  ({ ipv6 }: Pick<NetworkSpec, "ipv6">) =>
+  (key: string, value: string): number | undefined => {
+    if (!/^[+-]?\d+$/.test(value))
+      throw badValue(key, value, `strconv.Atoi: parsing ${JSON.stringify(value)}: invalid syntax`);
+    const mtu = Number(value);
+    if (mtu < 0 || mtu > 65_535 || (mtu > 0 && mtu < 68)) throw invalid(`invalid MTU number: ${value}`);
+    if (ipv6 && mtu > 0 && mtu < 1280) throw invalid(`invalid MTU number: ${value}: IPv6 needs 1280 bytes or more`);
+    return mtu === 0 ? undefined : mtu;
+  };
 
 /** One of the words in `modes`. @throws {EngineError} invalid */
 export function readMode<M extends string>(key: string, value: string, modes: readonly M[]): M {

@@ -1,3 +1,4 @@
+import type { Network } from "../model/network.ts";
 import { createContainers } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { createExecs } from "./execs.ts";
@@ -23,6 +24,8 @@ export interface RunningEngine extends Engine {
   ensurePredefined(): Promise<void>;
   /** Puts right what broke off or happened while the daemon was away. Before the first call is served. */
   recover(): Promise<void>;
+  /** Tells the LANs of these networks once more where their containers are: a parent has come back, maybe at another port. */
+  announce(networks: readonly Network[]): void;
   /** No restart is begun any more, and no lease renewed. */
   stop(): Promise<void>;
 }
@@ -49,6 +52,11 @@ export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
       await containers.recover();
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
+    },
+    announce(networks) {
+      const rows = parts.store.snapshot();
+      const endpoints = networks.flatMap(({ id }) => rows.where("endpoints", "network", id));
+      for (const { containerId } of endpoints) parts.addresses.announce(containerId);
     },
     async stop() {
       containers.stopAll();

@@ -124,19 +124,31 @@ export class LanAddresses {
   }
 
   async #canAsk(place: Place): Promise<boolean> {
-    const { link = "", lan, options } = place;
-    const isComing = () => lan.addressProbe(options) && this.#parts.host.linkState(link) === "no carrier";
-    for (let waited = 0; waited < carrierPatience && isComing(); waited += 50) await sleep(50);
+    const { link, lan, options } = place;
+    if (link === undefined || !lan.addressProbe(options)) return false;
+    await this.#awake(link);
     return this.#isAsked(place);
   }
 
-  /** Asks for the addresses that a new network takes for the host. @throws {EngineError} forbidden, by the MAC of who has one */
-  async checkHostAddresses(spec: NetworkSpec): Promise<void> {
+  /** A link that is down is brought up; one that has just come up gets time to find its carrier. */
+  async #awake(link: string): Promise<void> {
+    const { host, dataplane } = this.#parts;
+    if (host.linkState(link) === "down") dataplane.bringUp(link);
+    for (let waited = 0; waited < carrierPatience && host.linkState(link) === "no carrier"; waited += 50)
+      await sleep(50);
+  }
+
+  /** Addresses that a network to be made takes for the host, and that the host does not have yet. */
+  newHostAddresses(spec: NetworkSpec): readonly IpAddress[] {
     const place = this.#placeOf({ spec });
-    const { link, lan, options } = place ?? {};
-    if (place === undefined || link === undefined || lan === undefined) return;
-    const wished = lan.reserved(options).filter((address) => !this.#isOwn(address));
-    if (wished.length === 0 || !(await this.#canAsk(place))) return;
+    return place?.lan.reserved(place.options).filter((address) => !this.#isOwn(address)) ?? [];
+  }
+
+  /** Asks for them, once the network is there and its parent up. @throws {EngineError} forbidden, by the MAC of who has one */
+  async checkHostAddresses(spec: NetworkSpec, wished: readonly IpAddress[]): Promise<void> {
+    const place = this.#placeOf({ spec });
+    const link = place?.link;
+    if (place === undefined || link === undefined || wished.length === 0 || !(await this.#canAsk(place))) return;
     await allOf(
       wished.map(async (address) => {
         const holder = await this.#ask(link, address);
@@ -264,6 +276,7 @@ export class LanAddresses {
   async obtain(request: LeaseRequest, network: Network): Promise<GivenAddress> {
     const { lan } = this.#parts;
     const place = this.#placeOf(network);
+    await this.#awake(request.link);
     let found = "";
     for (let tries = 0; tries < declines; tries += 1) {
       const given = await lan.obtain(request);

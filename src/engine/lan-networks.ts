@@ -1,7 +1,7 @@
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { checkParent, checkShared, type ParentUse, type PlacedUse, vlanOf } from "../drivers/parent.ts";
 import { invalid } from "../lib/errors.ts";
-import { cidrText, overlaps, parseCidr } from "../lib/net.ts";
+import { cidrText, contains, overlaps, parseAddress, parseCidr } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
@@ -86,6 +86,25 @@ export function checkHostRoutes(
         `conflicting options: host_access: network ${network.spec.name} on ${other.link} has it too, and ${cidrText(both)}: the host cannot have routes to the same addresses on two LANs`,
       );
   }
+}
+
+/** What keeps the host from containers to which it has routes: an address of its own among them is missing. */
+export function accessTrouble(
+  { drivers, host }: Pick<Parts, "drivers" | "host">,
+  { spec }: Network,
+  pools: readonly AddressPool[],
+): readonly string[] | undefined {
+  const driver = drivers.get(spec.driver);
+  const place = driver && lanPlace(driver, spec);
+  const link = place?.use?.hostRoutes === true && place.reserved.length === 0 ? place.use.link : undefined;
+  if (link === undefined || host.linkState(link) === "gone") return undefined;
+  const own = host.addresses().flatMap((one) => (one.link === link ? (parseAddress(one.address) ?? []) : []));
+  const blocks = pools.flatMap(({ subnet }) => parseCidr(subnet) ?? []);
+  if (blocks.some((block) => own.some((address) => contains(block, address)))) return undefined;
+  const subnets = pools.map(({ subnet }) => subnet).join(", ");
+  return [
+    `host_access: ${link} has no address in ${subnets}, so the host and its containers do not reach each other; give it one, or the network a host_address`,
+  ];
 }
 
 /** `--ipam-driver dhcp`: the LAN's server gives the addresses. @throws {EngineError} invalid, with the reason */

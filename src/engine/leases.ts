@@ -91,7 +91,7 @@ export class Leases {
     if (rows.get("endpoints", id) === undefined) return this.#giveBack(lease);
     if (lease.seconds === forEver) return;
     this.#plan("renew", id, Math.max(lease.obtainedAt + lease.seconds * 500 - Date.now(), shortest));
-    if (!hasEnded(lease)) this.#plan("end", id, endOf(lease) - Date.now());
+    this.#plan("end", id, Math.max(endOf(lease) - Date.now(), 0));
   }
 
   #clear(id: EndpointId): void {
@@ -150,8 +150,11 @@ export class Leases {
     const { store, lan, log } = this.#parts;
     const lease = store.snapshot().get("leases", id);
     if (lease === undefined || this.#end.signal.aborted) return;
-    const given = (await lan.renew(lease, lease.address)) ?? (await this.#another(lease));
-    if (given.address !== lease.address) {
+    const isUnused = store.snapshot().get("endpoints", id)?.addresses.length === 0;
+    // What was not in use for a while may be another's by now: it is asked for like a new one.
+    const given = (isUnused ? undefined : await lan.renew(lease, lease.address)) ?? (await this.#another(lease));
+    if (isUnused) this.#tell({ ...lease, address: "" }, given.address);
+    else if (given.address !== lease.address) {
       log.warn({ endpoint: id, before: lease.address, after: given.address }, "the DHCP server gave another address");
       this.#tell(lease, given.address);
     }

@@ -12,7 +12,15 @@ import { isRunning } from "./containers.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import { containerNamed, networkNamed } from "./lookup.ts";
-import { checkHostRoutes, checkLeases, checkNeighbours, checkPlace, lanPlace, linkOf } from "./lan-networks.ts";
+import {
+  accessTrouble,
+  checkHostRoutes,
+  checkLeases,
+  checkNeighbours,
+  checkPlace,
+  lanPlace,
+  linkOf,
+} from "./lan-networks.ts";
 import { leaseTrouble } from "./leases.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles } from "./sandbox-files.ts";
@@ -71,6 +79,7 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
+      ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
 }
@@ -129,7 +138,7 @@ export async function createNetwork(
   const spec = place !== undefined && place.use === undefined ? { ...asked, internal: true } : asked;
   const id = options.id ?? randomBytes(32).toString("hex");
   checkBridgeName(parts, id, spec);
-  await parts.addresses.checkHostAddresses(spec);
+  const hostAddresses = parts.addresses.newHostAddresses(spec);
   const createdAt = new Date().toISOString();
   failpoint("network.create.before-store");
   const { revision } = await parts.store.update((tx) => {
@@ -158,6 +167,7 @@ export async function createNetwork(
   failpoint("network.create.after-store");
   try {
     await Promise.all(ownersAt(id, place?.use?.link).map((owner) => parts.dataplane.settled(owner, revision, signal)));
+    await parts.addresses.checkHostAddresses(spec, hostAddresses);
   } catch (error) {
     await deleteNetwork(parts, id, place?.use?.link);
     throw error instanceof EngineError ? error : system((error as Error).message, error);

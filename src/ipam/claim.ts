@@ -50,13 +50,14 @@ function checkedWish(tx: Transaction, pool: AddressPool, wish: IpAddress): IpAdd
     throw invalid(`invalid endpoint settings:\nno configured subnet or ip-range contain the IP address ${wish}`);
   const address = addressText(parsed);
   const holder = holderOf(tx, pool, address);
-  if (holder !== undefined) throw forbidden(`Address already in use: ${address} is ${describe(tx, holder)}`);
+  if (holder !== undefined) throw forbidden(`Address already in use: ${address} is ${describeClaim(tx, holder)}`);
   if (isReserved(subnet, address))
     throw forbidden(`Address already in use: ${address} is the network or broadcast address of ${pool.subnet}`);
   return address;
 }
 
-function describe(tx: Transaction, { kind, owner }: AddressClaim): string {
+/** Whose it is, for a refusal. */
+export function describeClaim(tx: Transaction, { kind, owner }: AddressClaim): string {
   if (kind === "gateway") return "the network's gateway";
   if (kind === "auxiliary") return "reserved with --aux-address";
   return `container ${tx.get("endpoints", owner)?.containerName ?? owner}'s`;
@@ -69,12 +70,23 @@ const hints = new WeakMap<AddressPool, bigint>();
 function holderOf(rows: Snapshot, pool: AddressPool, address: IpAddress): AddressClaim | undefined {
   const own = rows.get("claims", `${pool.id}|${address}`);
   if (own !== undefined || pool.segment === undefined) return own;
-  for (const other of rows.list("pools"))
-    if (other.segment === pool.segment && other.id !== pool.id) {
-      const claim = rows.get("claims", `${other.id}|${address}`);
-      // Networks of one LAN have one router.
-      if (claim !== undefined && claim.kind !== "gateway") return claim;
-    }
+  // Networks of one LAN have one router.
+  return claimOnSegment(rows, pool, address, ({ kind }) => kind !== "gateway");
+}
+
+/** Who has an address in another pool of the same LAN. */
+export function claimOnSegment(
+  rows: Snapshot,
+  pool: AddressPool,
+  address: IpAddress,
+  counts: (claim: AddressClaim) => boolean = () => true,
+): AddressClaim | undefined {
+  if (pool.segment === undefined) return undefined;
+  for (const other of rows.list("pools")) {
+    if (other.segment !== pool.segment || other.id === pool.id) continue;
+    const claim = rows.get("claims", `${other.id}|${address}`);
+    if (claim !== undefined && counts(claim)) return claim;
+  }
   return undefined;
 }
 

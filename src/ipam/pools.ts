@@ -16,7 +16,7 @@ import type { AddressPool } from "../model/address-pool.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
 import type { NetworkSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
-import { claimAddress, isReserved } from "./claim.ts";
+import { claimAddress, claimOnSegment, describeClaim, isReserved } from "./claim.ts";
 import { checkSubnets, type CheckedSubnet } from "./subnets.ts";
 
 export interface OpenRequest {
@@ -114,6 +114,10 @@ function openPool(tx: Transaction, request: OpenRequest, wish: CheckedSubnet, us
       throw forbidden(`auxiliary address ${name}: ${address} is named twice`);
   }
   for (const address of request.reserved?.filter((text) => isIn(wish.subnet, text)) ?? []) {
+    if (isReserved(wish.subnet, address))
+      throw forbidden(`Address already in use: ${address} is the network or broadcast address of ${subnet}`);
+    const other = claimOnSegment(tx, draft, address);
+    if (other !== undefined) throw forbidden(`Address already in use: ${address} is ${describeClaim(tx, other)}`);
     if (address === wish.gateway || tx.get("claims", `${draft.id}|${address}`) !== undefined)
       throw forbidden(`Address already in use: ${address} cannot be the host's, it is the gateway or reserved`);
     claim(address, "auxiliary");

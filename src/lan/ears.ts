@@ -17,16 +17,17 @@ export interface Hearing {
 
 /** Sockets for frames, one a link and filter, shared by all who listen there and kept for a while after. */
 export class Ears {
-  readonly #kernel: Pick<Kernel, "frames">;
+  readonly #kernel: Pick<Kernel, "frames" | "link">;
   readonly #open = new Map<string, Ear>();
 
-  constructor(kernel: Pick<Kernel, "frames">) {
+  constructor(kernel: Pick<Kernel, "frames" | "link">) {
     this.#kernel = kernel;
   }
 
   /** @throws {KernelError} ENODEV without the link */
   listen(link: string, filter: FrameFilter, onFrame: Listener): Hearing {
-    const key = `${filter}|${link}`;
+    // By index: another link may have the name by now.
+    const key = `${filter}|${this.#kernel.link("host", link)?.index ?? link}`;
     const known = this.#open.get(key);
     // A link that was made anew has another socket.
     if (known?.socket.closed === true) this.#open.delete(key);

@@ -1,44 +1,13 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { useHost } from "../support/daemon.ts";
-import { pings, TestLan } from "../support/lan.ts";
+import { pings } from "../support/lan.ts";
+import { parent, ranged, subnet, useLanHosts } from "../support/lan-hosts.ts";
 
 const words = (line: string) => line.split(" ").filter(Boolean);
-const parent = "-o parent=ens160";
-const subnet = `--subnet 10.0.0.0/8 --gateway 10.1.1.1 ${parent}`;
-const ranged = `${subnet} --ip-range 10.3.1.0/24`;
 
 describe("macvlan", () => {
-  let lan: TestLan;
-  // Before the hosts go: their ends of its cables go with it.
-  after(() => lan.stop());
-  const first = useHost({ clear: true });
-  const second = useHost({ clear: true });
-  before(() => {
-    lan = new TestLan();
-    for (const [index, host] of [first(), second()].entries()) {
-      lan.plug(host.namespace, "ens160");
-      host.here("ip", "address", "add", `10.1.1.${111 + index}/8`, "dev", "ens160");
-      host.here("ip", "link", "set", "ens160", "up");
-    }
-  });
-
-  const docker = (line: string, ...more: string[]) => first().docker(...words(line), ...more);
-  const sleeper = (name: string, flags: string, host = first()) =>
-    host.docker(...words(`run -d --name ${name} ${flags} busybox sleep 1d`));
-  const create = (line: string, host = first()) => host.docker("network", "create", "-d", ...words(line));
-  /** Runs a docker command that must be refused. @returns what it said */
-  const refused = async (line: string) => {
-    const { status, stderr } = await first().try(words(line));
-    assert.notEqual(status, 0, `${line} was not refused`);
-    return stderr;
-  };
-  const reaches = (from: string, to: string, host = first()) =>
-    host.try(["exec", from, "ping", "-c1", "-W1", to]).then(({ status }) => status === 0);
-  const ofNetwork = (name: string, network: string, field: string) =>
-    docker("inspect -f", `{{(index .NetworkSettings.Networks "${network}").${field}}}`, name);
-  const link = (name: string, host = first()) => host.here("ip", "link", "show", name);
+  const { lan, first, second, docker, sleeper, create, refused, reaches, ofNetwork } = useLanHosts();
 
   describe("on the LAN", () => {
     it("containers of two hosts are machines of one LAN, in both families, as in the article", async () => {
@@ -49,7 +18,7 @@ describe("macvlan", () => {
       for (const address of ["10.3.1.146", "fd00::146", "10.1.1.1", "fd00::1", "10.1.1.112"])
         assert.equal(await reaches("node-1", address), true, address);
       assert.match(await docker("exec node-1 ip route"), /^default via 10\.1\.1\.1 dev eth0/m);
-      assert.equal(pings(lan.namespace, "10.3.1.145"), true);
+      assert.equal(pings(lan().namespace, "10.3.1.145"), true);
     });
 
     it("addresses that nobody wished for come from the range, and not from what is reserved in it", async () => {
@@ -85,13 +54,13 @@ describe("macvlan", () => {
 
     it("the LAN is told of a container's address as often as the options say", async () => {
       const told = async (options: string) => {
-        lan.run("nft", "add table arp told; add chain arp told in { type filter hook input priority 0; }");
-        lan.run("nft", "add rule arp told in arp saddr ip 10.3.1.77 arp daddr ip 10.3.1.77 counter");
+        lan().run("nft", "add table arp told; add chain arp told in { type filter hook input priority 0; }");
+        lan().run("nft", "add rule arp told in arp saddr ip 10.3.1.77 arp daddr ip 10.3.1.77 counter");
         await create(`macvlan ${ranged} ${options} lan`);
         await sleeper("a", "--network lan --ip 10.3.1.77");
         await sleep(700);
-        const packets = /counter packets (\d+)/.exec(lan.run("nft", "list", "table", "arp", "told"))?.[1];
-        lan.run("nft", "delete", "table", "arp", "told");
+        const packets = /counter packets (\d+)/.exec(lan().run("nft", "list", "table", "arp", "told"))?.[1];
+        lan().run("nft", "delete", "table", "arp", "told");
         await docker("rm -f a");
         await docker("network rm lan");
         return Number(packets);
@@ -192,179 +161,9 @@ describe("macvlan", () => {
     });
   });
 
-  describe("the parent", () => {
-    it("is brought up and made promiscuous, and gets back what was changed", async () => {
-      first().here("ip", "link", "set", "ens160", "down");
-      await create(`macvlan ${ranged} one`);
-      await create(`macvlan --subnet 172.20.0.0/16 ${parent} -o macvlan_mode=private two`);
-      assert.match(link("ens160"), /PROMISC,UP/);
-      await docker("network rm one");
-      assert.match(link("ens160"), /PROMISC/);
-      for (const next of [() => create(`macvlan ${ranged} three`), () => sleeper("a", "--network three")]) {
-        first().here("ip", "link", "set", "ens160", "down");
-        await next();
-        assert.match(link("ens160"), /PROMISC,UP/);
-      }
-      await docker("rm -f a");
-      await docker("network rm three");
-      await docker("network rm two");
-      assert.doesNotMatch(link("ens160"), /PROMISC/);
-      assert.doesNotMatch(link("ens160"), /altname/);
-      first().here("ip", "link", "set", "ens160", "promisc", "on");
-      await create(`macvlan ${ranged} one`);
-      await docker("network rm one");
-      assert.match(link("ens160"), /PROMISC/);
-      first().here("ip", "link", "set", "ens160", "promisc", "off");
-    });
-
-    it("that goes down, vanishes, is renamed and returns is told within a second, and works again after its return", async () => {
-      await create(`macvlan ${ranged} net`);
-      await sleeper("a", "--network net --ip 10.3.1.20");
-      const events = first().background(
-        first().namespace,
-        "env",
-        `DOCKER_HOST=unix://${first().socket}`,
-        "docker",
-        "events",
-        "--format",
-        "{{.Action}} {{.Actor.Attributes.state}}",
-      );
-      let told = "";
-      events.stdout?.on("data", (chunk: Buffer) => (told += chunk.toString()));
-      await sleep(300);
-      const state = () => docker("network inspect -f", "{{json .Status}}", "net").catch(() => "");
-      const becomes = async (wish: string) => {
-        for (let waited = 0; !told.includes(`parent ${wish}\n`); waited += 50) {
-          assert.ok(waited < 1000, `no event ${wish} within a second: ${told}`);
-          await sleep(50);
-        }
-        const shown = JSON.parse(await first().get("/networks/net")) as { Status?: { Parent: { State: string } } };
-        assert.equal(shown.Status?.Parent.State, wish, await state());
-        told = "";
-      };
-      const works = async () => {
-        for (let waited = 0; !pings(lan.namespace, "10.3.1.20"); waited += 200)
-          assert.ok(waited < 2000, "it does not work again");
-      };
-      first().here("ip", "link", "set", "ens160", "down");
-      await becomes("down");
-      first().here("ip", "link", "set", "ens160", "up");
-      await becomes("up");
-      await works();
-      first().here("ip", "link", "set", "ens160", "name", "lan7");
-      await becomes("gone");
-      assert.equal(pings(lan.namespace, "10.3.1.20"), true, "who is on it goes on");
-      first().here("ip", "link", "set", "lan7", "name", "ens160");
-      await becomes("up");
-      first().here("ip", "link", "delete", "ens160");
-      await becomes("gone");
-      assert.match(await refused("run --rm --network net busybox true"), /no interface ens160|no link ens160/);
-      lan.plug(first().namespace, "ens160");
-      first().here("ip", "address", "add", "10.1.1.111/8", "dev", "ens160");
-      first().here("ip", "link", "set", "ens160", "up");
-      await becomes("up");
-      await works();
-      events.kill("SIGKILL");
-    });
-  });
-
-  describe("the host and its containers", () => {
-    it("do not reach each other, as the kernel has it; the article's recipe by hand works beside us", async () => {
-      await create(`macvlan ${ranged} net`);
-      await sleeper("a", "--network net --ip 10.3.1.145");
-      assert.equal(pings(first().namespace, "10.3.1.145"), false);
-      assert.equal(await reaches("a", "10.1.1.111"), false);
-      const by = (...args: string[]) => first().here("ip", ...args);
-      by("link", "add", "macvlan_host", "link", "ens160", "type", "macvlan", "mode", "bridge");
-      by("address", "add", "10.3.1.200/32", "dev", "macvlan_host");
-      by("link", "set", "macvlan_host", "up");
-      by("route", "add", "10.3.1.145/32", "dev", "macvlan_host");
-      assert.equal(pings(first().namespace, "10.3.1.145"), true);
-      assert.equal(await reaches("a", "10.3.1.200"), true);
-      by("link", "delete", "macvlan_host");
-    });
-
-    it("reach each other with host_access, by routes that come and go with the containers", async () => {
-      await create(`macvlan ${ranged} -o host_access=true net`);
-      await sleeper("a", "--network net --ip 10.3.1.145");
-      await sleeper("b", "--network net --ip 10.3.1.146");
-      const routes = () =>
-        first()
-          .here("ip", "route")
-          .match(/^10\.3\.1\.\d+/gm) ?? [];
-      assert.deepEqual(routes(), ["10.3.1.145", "10.3.1.146"]);
-      for (const address of routes()) assert.equal(pings(first().namespace, address), true, address);
-      assert.equal(await reaches("a", "10.1.1.111"), true);
-      await docker("rm -f b");
-      assert.deepEqual(routes(), ["10.3.1.145"]);
-      const own = ["10.3.1.147", "dev", "ens160"];
-      first().here("ip", "route", "add", ...own);
-      assert.match(
-        await refused("run --rm --network net --ip 10.3.1.147 busybox true"),
-        /a route to 10\.3\.1\.147\/32 exists and is not ours/,
-      );
-      assert.match(first().here("ip", "route"), /^10\.3\.1\.147 dev ens160/m);
-      first().here("ip", "route", "del", ...own);
-      await docker("rm -f a");
-      await docker("network rm net");
-      assert.doesNotMatch(first().here("ip", "link"), /mh-/);
-    });
-
-    it("with host_access the host speaks with the parent's address, also when that comes late or comes back", async () => {
-      const address = (verb: string) => first().here("ip", "address", verb, "10.1.1.111/8", "dev", "ens160");
-      const route = () => first().here("ip", "route", "show", "10.3.1.145");
-      const becomes = async (wish: RegExp) => {
-        for (let waited = 0; !wish.test(route()); waited += 50) {
-          assert.ok(waited < 2000, `after two seconds: ${route()}`);
-          await sleep(50);
-        }
-      };
-      await create(`macvlan ${ranged} -o host_access=true net`);
-      address("del");
-      await sleeper("a", "--network net --ip 10.3.1.145");
-      assert.doesNotMatch(route(), /src/);
-      await first().auditIsZero();
-      address("add");
-      await becomes(/src 10\.1\.1\.111/);
-      assert.equal(pings(first().namespace, "10.3.1.145"), true);
-      address("del");
-      await becomes(/^10\.3\.1\.145 dev mh-\w+ proto \w+ scope link\s*$/);
-      await first().stopDaemon("SIGKILL");
-      await first().startDaemon();
-      address("add");
-      await becomes(/src 10\.1\.1\.111/);
-      assert.equal(await reaches("a", "10.1.1.111"), true);
-    });
-
-    it("with host_address the host has that one there, in both families, and nobody else gets it", async () => {
-      await create(
-        `macvlan ${ranged} --ipv6 --subnet fd00::/60 --gateway fd00::1 -o host_access=true -o host_address=10.3.1.0,fd00::200 net`,
-      );
-      await sleeper("a", "--network net --ip6 fd00::145");
-      assert.equal(await ofNetwork("a", "net", "IPAddress"), "10.3.1.1");
-      for (const address of ["10.3.1.0", "fd00::200", "10.1.1.111"])
-        assert.equal(await reaches("a", address), true, address);
-      for (const address of ["10.3.1.1", "fd00::145"]) assert.equal(pings(first().namespace, address), true, address);
-      assert.match(await refused("run --rm --network net --ip 10.3.1.0 busybox true"), /Address already in use/);
-    });
-
-    it("with host_access on two LANs the addresses are apart: the host has one route to each", async () => {
-      lan.plug(first().namespace, "ens161");
-      await create(`macvlan ${ranged} -o host_access=true net`);
-      const other = "--subnet 10.3.0.0/16 -o parent=ens161";
-      assert.match(
-        await refused(`network create -d macvlan ${other} -o host_access=true other`),
-        /host_access: network net on ens160 has it too, and 10\.0\.0\.0\/8: the host cannot have routes to the same/,
-      );
-      await create(`macvlan ${other} other`);
-      await docker("network rm net other");
-      first().here("ip", "link", "delete", "ens161");
-    });
-  });
-
   describe("addresses that somebody on the LAN has", () => {
     it("are not handed out, in either family, and refused by the MAC of who has them", async () => {
-      const other = lan.machine("other", "10.3.1.0/8", "10.3.1.1/8", "fd00::2/60");
+      const other = lan().machine("other", "10.3.1.0/8", "10.3.1.1/8", "fd00::2/60");
       await create(`macvlan ${ranged} --ipv6 --subnet fd00::/60 --gateway fd00::1 net`);
       await sleeper("a", "--network net");
       assert.equal(await ofNetwork("a", "net", "IPAddress"), "10.3.1.2");
@@ -382,13 +181,16 @@ describe("macvlan", () => {
         `macvlan --subnet 10.0.0.0/8 --gateway 10.1.1.2 --ip-range 10.3.2.0/24 ${parent} -o address_probe=false blind`,
       );
       await docker("run --rm --network blind --ip 10.3.1.1 busybox true");
-      assert.match(
-        await refused(
-          `network create -d macvlan --subnet 10.0.0.0/8 ${parent} -o host_access=true -o host_address=10.3.1.1 other`,
-        ),
-        /Address already in use: 10\.3\.1\.1 belongs to /,
-      );
       assert.notEqual(other, "");
+      // A parent that is down is brought up first, and asked on then.
+      for (const line of [
+        `network create -d macvlan --subnet 10.0.0.0/8 --gateway 10.1.1.4 --ip-range 10.3.9.0/24 ${parent} -o host_access=true -o host_address=10.3.1.1 other`,
+        "run --rm --network net --ip 10.3.1.1 busybox true",
+      ]) {
+        first().here("ip", "link", "set", "ens160", "down");
+        await sleep(100);
+        assert.match(await refused(line), /Address already in use: 10\.3\.1\.1 belongs to /);
+      }
     });
   });
 
@@ -422,6 +224,10 @@ describe("macvlan", () => {
       [
         `macvlan ${subnet} -o com.docker.network.driver.mtu=9000`,
         /com\.docker\.network\.driver\.mtu 9000 is more than the 1500 bytes of the parent ens160/,
+      ],
+      [
+        `macvlan ${subnet} --ipv6 --subnet fd00::/60 -o com.docker.network.driver.mtu=1200`,
+        /invalid MTU number: 1200: IPv6 needs 1280 bytes or more/,
       ],
       [`bridge --ipam-driver dhcp`, /ipam driver dhcp: it needs a network on a LAN/],
     ];

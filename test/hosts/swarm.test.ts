@@ -1,101 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { type IncomingMessage, request } from "node:http";
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { describe, it } from "node:test";
 import { attempt } from "../../src/lab/command.ts";
-import type { LabHost } from "../../src/lab/host.ts";
-import { kill, processesIn } from "../../src/lab/processes.ts";
-import { useLab } from "../support/lab.ts";
+import { kill } from "../../src/lab/processes.ts";
+import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
 
 describe("a swarm of the lab's hosts", () => {
-  const lab = useLab({ hosts: 3 });
-  const host = (number: number) => lab().host(number);
-  const words = (line: string) => line.split(" ").filter(Boolean);
-  const docker = (number: number, line: string) => host(number).docker(...words(line));
-  /** Runs a docker command that must be refused. @returns what it said */
-  async function refused(number: number, line: string): Promise<string> {
-    const { status, stderr } = await host(number).tryDocker(...words(line));
-    assert.notEqual(status, 0, `${line} was not refused`);
-    return stderr;
-  }
-  /** @throws when it is not so in time */
-  async function until(isSo: () => boolean | Promise<boolean>, milliseconds: number, what: string): Promise<void> {
-    for (const began = Date.now(); !(await isSo()); await sleep(50))
-      assert.ok(Date.now() - began < milliseconds, `not within ${milliseconds} ms: ${what}`);
-  }
-
-  interface Row {
-    readonly name: string;
-    readonly status: string;
-    readonly availability: string;
-    /** Leader, Reachable, Unreachable; "" of a worker. */
-    readonly manager: string;
-  }
-  /** `docker node ls`, by the nodes' names. */
-  async function nodes(number = 1): Promise<Row[]> {
-    const format = "{{.Hostname}} {{.Status}} {{.Availability}} {{.ManagerStatus}}";
-    const lines = (await host(number).docker("node", "ls", "--format", format)).split("\n");
-    return lines
-      .map((line) => line.split(" "))
-      .map(([name = "", status = "", availability = "", manager = ""]) => ({ name, status, availability, manager }))
-      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  }
-  const rowOf = async (name: string, number = 1) =>
-    (await nodes(number).catch(() => [])).find((row) => row.name === name);
-  const isReady = async (name: string, number = 1) => (await rowOf(name, number))?.status === "Ready";
-  const managersOf = async (number = 1) =>
-    (await nodes(number).catch(() => [])).filter(({ manager }) => ["Leader", "Reachable"].includes(manager)).length;
-  const stateOf = (number: number) => host(number).docker("info", "--format", "{{.Swarm.LocalNodeState}}");
-  const token = (role: "worker" | "manager", number = 1) => docker(number, `swarm join-token -q ${role}`);
-  const address = (number: number) => `${host(number).address}:2377`;
-  const joinWith = (number: number, secret: string, to = 1) =>
-    docker(number, `swarm join --token ${secret} ${address(to)}`);
-  /** A swarm of all three hosts. */
-  async function threeManagers(flags = ""): Promise<void> {
-    await docker(1, `swarm init ${flags}`);
-    const secret = await token("manager");
-    for (const number of [2, 3]) await joinWith(number, secret);
-    await until(async () => (await managersOf()) === 3, 15_000, "three managers");
-  }
-  /** A call for which the docker client has no words, or needs a terminal. */
-  async function post(number: number, path: string, body: object): Promise<{ status: number; body: string }> {
-    const headers = { "Content-Type": "application/json" };
-    const asked = request({ socketPath: host(number).socket, method: "POST", path, headers });
-    asked.end(JSON.stringify(body));
-    const [answer] = (await once(asked, "response")) as [IncomingMessage];
-    return { status: answer.statusCode ?? 0, body: Buffer.concat(await answer.toArray()).toString() };
-  }
-  /** The daemon, and its etcd, as when a host loses its power. */
-  async function crash(number: number): Promise<void> {
-    await kill(processesIn([host(number).pin]).filter(({ command }) => /bin\/tombolod|^etcd /.test(command)));
-  }
-  /** Stops, or goes on with, a host's daemon and etcd. */
-  function signal(number: number, name: "SIGSTOP" | "SIGCONT"): void {
-    for (const { pid, command } of processesIn([host(number).pin]))
-      if (/bin\/tombolod|^etcd /.test(command)) process.kill(pid, name);
-  }
-  const etcds = (number: number) =>
-    processesIn([host(number).pin]).filter(({ command }) => command.startsWith("etcd "));
-  const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
-
-  afterEach(async () => {
-    for (const one of lab().hosts) {
-      await one.heal();
-      if (one.state() !== "running") await one.start();
-      await one.tryDocker("swarm", "leave", "--force");
-      assert.equal(await stateOf(one.number), "inactive");
-      assert.deepEqual(etcds(one.number), [], `etcd on ${one.name}`);
-      const left = existsSync(swarmDirectory(one)) ? readdirSync(swarmDirectory(one)) : [];
-      assert.deepEqual(
-        left.filter((name) => name !== "joining.key"),
-        [],
-      );
-    }
-  });
+  const { host, docker, refused, nodes, rowOf, isReady, stateOf, token, address, joinWith, post, crash, etcds } =
+    useSwarm();
 
   describe("a swarm", () => {
     it("is begun, joined and shown as in the article", async () => {
@@ -283,112 +197,6 @@ describe("a swarm of the lab's hosts", () => {
     });
   });
 
-  describe("several managers", () => {
-    it("do without one: another leads, a worker finds another, and who comes back is one of them", async () => {
-      await docker(1, "swarm init --dispatcher-heartbeat 1s");
-      const secret = await token("manager");
-      await joinWith(2, secret);
-      await joinWith(3, await token("worker"));
-      await docker(1, "node promote h3");
-      await until(async () => (await managersOf()) === 3, 20_000, "three managers");
-      await crash(1);
-      await until(
-        async () => (await nodes(2).catch(() => [])).some(({ name, manager }) => name !== "h1" && manager === "Leader"),
-        15_000,
-        "another leads",
-      );
-      await docker(2, "node update --label-add a=b h3");
-      await until(async () => (await rowOf("h1", 3))?.manager === "Unreachable", 15_000, "h1 is unreachable");
-      for (const name of ["h2", "h3"]) assert.equal(await isReady(name, 2), true);
-      await host(1).start();
-      await until(async () => (await managersOf(1)) === 3, 20_000, "h1 is back");
-      assert.equal((await nodes(1)).filter(({ manager }) => manager === "Leader").length, 1);
-    });
-
-    const leaderOf = async (number: number) =>
-      (await nodes(number).catch(() => [])).filter(({ manager }) => manager === "Leader").map(({ name }) => name);
-    /** Exactly one of them leads, and all say the same. */
-    const agree = async () => {
-      const said = await Promise.all([1, 2, 3].map(leaderOf));
-      return said.every((list) => list.length === 1 && list[0] === said[0]?.[0]);
-    };
-    const troubles: Record<string, { begin: () => Promise<unknown>; end: () => Promise<unknown> }> = {
-      "is cut off": { begin: () => host(1).cut(), end: () => host(1).heal() },
-      "is not heard any more": { begin: () => host(1).cut("from"), end: () => host(1).heal() },
-      "sleeps past its lease": { begin: async () => signal(1, "SIGSTOP"), end: async () => signal(1, "SIGCONT") },
-      "has no room on its disk": {
-        begin: () => host(1).try("dd", "if=/dev/zero", `of=${swarmDirectory(host(1))}/full`, "bs=64k"),
-        end: () => host(1).run("rm", `${swarmDirectory(host(1))}/full`),
-      },
-    };
-    for (const [what, { begin, end }] of Object.entries(troubles))
-      it(`do without the leader when it ${what}; afterwards one leads, and nothing is lost`, async () => {
-        await host(1).run("mkdir", "-p", swarmDirectory(host(1)));
-        await host(1).run("mount", "-t", "tmpfs", "-o", "size=200m", "swarm", swarmDirectory(host(1)));
-        try {
-          await threeManagers("--dispatcher-heartbeat 1s");
-          await begin();
-          // etcd has room set aside for its log: a full disk alone does not end it.
-          const isGone = async () =>
-            (await leaderOf(2)).some((name) => name !== "h1") || (await rowOf("h1", 2))?.manager === "Unreachable";
-          if (what !== "has no room on its disk") await until(isGone, 25_000, "the others do without it");
-          await docker(2, "node update --label-add seen=yes h2");
-          await end();
-          await until(agree, 30_000, "one leads, and all agree");
-          const labels = await host(1).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h2");
-          assert.equal(labels, '{"seen":"yes"}');
-          await docker(1, "node update --label-add after=all h2");
-        } finally {
-          await end().catch(() => {});
-          for (const number of [1, 2, 3]) await host(number).tryDocker("swarm", "leave", "--force");
-          await host(1).run("umount", "-l", swarmDirectory(host(1)));
-        }
-      });
-
-    it("say that there is no majority, go on reading, and one of them begins anew", async () => {
-      await threeManagers("--dispatcher-heartbeat 1s");
-      for (const number of [2, 3]) await crash(number);
-      await until(
-        async () =>
-          /The swarm does not have a leader/.test(
-            (await host(1).tryDocker("node", "update", "--label-add", "a=b", "h1")).stderr,
-          ),
-        20_000,
-        "no majority",
-      );
-      assert.equal((await nodes(1)).length, 3);
-      await docker(1, "swarm init --force-new-cluster");
-      await docker(1, "node update --label-add a=b h1");
-      assert.deepEqual(
-        (await nodes(1)).map(({ name, manager }) => [name, manager]),
-        [
-          ["h1", "Leader"],
-          ["h2", ""],
-          ["h3", ""],
-        ],
-      );
-    });
-
-    it("are demoted and promoted again, and leave", async () => {
-      await threeManagers();
-      await docker(1, "node demote h2");
-      await until(() => etcds(2).length === 0, 15_000, "etcd ends on h2");
-      await until(async () => (await rowOf("h2"))?.manager === "", 5000, "h2 is no manager");
-      assert.equal(await isReady("h2"), true);
-      assert.match(await refused(2, "node ls"), /Worker nodes can't be used/);
-      await docker(1, "node promote h2");
-      await until(async () => (await managersOf(1)) === 3, 20_000, "h2 is a manager");
-      assert.match(
-        await refused(3, "swarm leave"),
-        /You are attempting to leave the swarm on a node that is participating as a manager/,
-      );
-      await docker(3, "swarm leave --force");
-      await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "h3 is down");
-      assert.equal((await rowOf("h3"))?.manager, "");
-      await docker(1, "node update --label-add still=writes h2");
-    });
-  });
-
   describe("an etcd that the user runs", () => {
     it("has the swarm's rows, is left as it was, and outlives the managers", async () => {
       const data = join(host(1).directory, "their-etcd");
@@ -510,52 +318,5 @@ describe("a swarm of the lab's hosts", () => {
       await until(() => files().some((text) => text.includes("PRIVATE KEY")), 3000, "keys in clear again");
       assert.equal((await unlock(key)).status, 409);
     });
-  });
-
-  describe("kill -9", () => {
-    const after = async (number: number, place: string, call: () => Promise<unknown>) => {
-      await host(number).kill();
-      await host(number).start({ env: { TOMBOLO_FAILPOINT: `${place}=kill` } });
-      await call().catch(() => {});
-      await until(() => host(number).state() !== "running", 15_000, `died at ${place}`);
-      await host(number).start();
-    };
-
-    for (const place of ["begin", "before-etcd", "after-etcd", "before-files", "after-files"])
-      it(`in swarm init, ${place}: the same command then succeeds, or says that it has`, async () => {
-        await after(1, `swarm.init.${place}`, () => docker(1, "swarm init"));
-        if (place === "after-files") assert.match(await refused(1, "swarm init"), /already part of a swarm/);
-        else await docker(1, "swarm init");
-        await until(() => isReady("h1"), 10_000, "ready");
-        assert.equal((await nodes()).length, 1);
-      });
-
-    for (const place of ["before-files", "after-files"])
-      it(`in swarm join, ${place}: the same command then succeeds, and makes no second node`, async () => {
-        await docker(1, "swarm init");
-        const secret = await token("worker");
-        await after(2, `swarm.join.${place}`, () => joinWith(2, secret));
-        if (place === "before-files") await joinWith(2, secret);
-        await until(() => isReady("h2"), 10_000, "ready");
-        assert.equal((await nodes()).length, 2);
-      });
-
-    for (const place of ["before-etcd", "after-etcd", "before-files"])
-      it(`while a node becomes a manager, ${place}: it becomes one`, async () => {
-        await docker(1, "swarm init");
-        const secret = await token("manager");
-        await after(2, `swarm.promote.${place}`, () => joinWith(2, secret));
-        await until(async () => (await managersOf(1)) === 2, 20_000, "two managers");
-        await until(() => isReady("h1", 2), 20_000, "h2 can be asked");
-        await docker(2, "node update --label-add a=b h1");
-      });
-
-    for (const place of ["before-files", "after-files"])
-      it(`in swarm leave, ${place}: the same command then succeeds`, async () => {
-        await docker(1, "swarm init");
-        await after(1, `swarm.leave.${place}`, () => docker(1, "swarm leave --force"));
-        if (place === "before-files") await docker(1, "swarm leave --force");
-        assert.equal(await stateOf(1), "inactive");
-      });
   });
 });

@@ -8,7 +8,7 @@ import {
   readBool,
   readLinkName,
   readMode,
-  readMtu,
+  mtuReader,
   readPrefix,
   refuseUnknown,
 } from "../option-values.ts";
@@ -73,7 +73,7 @@ export function readOptions(spec: NetworkSpec): BridgeOptions {
   if (!spec.internal && (gatewayMode.ip === "isolated" || gatewayMode.ip6 === "isolated"))
     throw system("gateway mode 'isolated' can only be used for an internal network");
   const bridgeName = read(optionKeys.bridgeName, readLinkName);
-  const mtu = read(optionKeys.mtu, readMtu);
+  const mtu = read(optionKeys.mtu, mtuReader(spec));
   const hostBinding = read(optionKeys.hostBinding, (k, v) => readAddress(k, v));
   const ip = read(optionKeys.hostIpv4, (k, v) => readAddress(k, v, 4));
   const ip6 = read(optionKeys.hostIpv6, (k, v) => readAddress(k, v, 6));

@@ -2,7 +2,7 @@ import { invalid } from "../../lib/errors.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { IpvlanFlag, IpvlanMode } from "../../model/plan.ts";
 import { type LanOptions, lanKeys, readAnnouncements, readParent } from "../lan-options.ts";
-import { checkFamilies, optionReader, readBool, readMtu, readPrefix, refuseUnknown } from "../option-values.ts";
+import { checkFamilies, optionReader, readBool, mtuReader, readPrefix, refuseUnknown } from "../option-values.ts";
 
 /** The options of one ipvlan network, checked. */
 export interface IpvlanOptions extends LanOptions {
@@ -28,7 +28,7 @@ export function readOptions(spec: NetworkSpec): IpvlanOptions {
   const parent = read(optionKeys.parent, readParent);
   const mode = read(optionKeys.mode, (_, value) => readWord("mode", value, modes)) ?? "l2";
   const flag = read(optionKeys.flag, (_, value) => readWord("flag", value, ipvlanFlags)) ?? "bridge";
-  const mtu = read(optionKeys.mtu, readMtu);
+  const mtu = read(optionKeys.mtu, mtuReader(spec));
   const addressProbe = read(optionKeys.addressProbe, readBool);
   read(optionKeys.prefix, readPrefix);
   if (spec.internal && parent !== undefined)

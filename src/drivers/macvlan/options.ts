@@ -4,7 +4,7 @@ import { addressText, parseAddress } from "../../lib/net.ts";
 import type { NetworkSpec } from "../../model/network.ts";
 import type { MacvlanMode } from "../../model/plan.ts";
 import { type LanOptions, lanKeys, readAnnouncements, readParent } from "../lan-options.ts";
-import { checkFamilies, optionReader, readBool, readMtu, readPrefix, refuseUnknown } from "../option-values.ts";
+import { checkFamilies, optionReader, readBool, mtuReader, readPrefix, refuseUnknown } from "../option-values.ts";
 
 /** The options of one macvlan network, checked. */
 export interface MacvlanOptions extends LanOptions {
@@ -32,7 +32,7 @@ export function readOptions(spec: NetworkSpec): MacvlanOptions {
   const read = optionReader(spec);
   const parent = read(optionKeys.parent, readParent);
   const mode = read(optionKeys.mode, (_, value) => readMacvlanMode(value)) ?? "bridge";
-  const mtu = read(optionKeys.mtu, readMtu);
+  const mtu = read(optionKeys.mtu, mtuReader(spec));
   read(optionKeys.prefix, readPrefix);
   const options: MacvlanOptions = {
     ...(parent !== undefined && { parent }),

@@ -22,7 +22,7 @@ export function makeChild(realms: Realms, object: Child, mark: string): void {
   if (object.type === "vlan") bringUp(host, parent);
   if (object.namespace === "host") {
     const marked = setLink({ name: object.name }, { alias: mark });
-    explained(object, () => host.route.exchange(createChild(object, place), marked));
+    explained(object, parent.mtu, () => host.route.exchange(createChild(object, place), marked));
     return;
   }
   const there = realms.get(object.namespace);
@@ -30,7 +30,7 @@ export function makeChild(realms: Realms, object: Child, mark: string): void {
   const stale = there.link({ name });
   if (stale !== undefined) there.route.exchange(deleteLink(stale.index));
   withNamespace(realms, object.namespace, (namespaceFd) =>
-    explained(object, () => host.route.exchange(createChild(object, { ...place, name, namespaceFd }))),
+    explained(object, parent.mtu, () => host.route.exchange(createChild(object, { ...place, name, namespaceFd }))),
   );
   const index = there.indexOf(name);
   try {
@@ -50,11 +50,13 @@ export function bringUp(realm: Realm, link: LinkInfo): void {
 }
 
 /** Linux says of a kind of link that it does not have just "not supported". */
-function explained({ type, parent }: Child, make: () => void): void {
+function explained({ type, parent, mtu }: Child, most: number | undefined, make: () => void): void {
   try {
     make();
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
+    if (error.code === "EINVAL" && mtu !== undefined && most !== undefined && mtu > most)
+      throw new KernelError(error.code, `the MTU ${mtu} is more than the ${most} bytes of the parent ${parent}`);
     const module = type === "vlan" ? "8021q" : type;
     if (error.code === "EOPNOTSUPP" || error.code === "ENOTSUPP")
       throw new KernelError(error.code, `this kernel has no ${type} interfaces (module ${module}): ${error.message}`);

@@ -32,7 +32,8 @@ export function listLinks(
     const object = mark.engine === engine && !mark.peer ? describe(link, words) : undefined;
     if (object === undefined) return [];
     const wish = wishOf(keyOf(object))?.object;
-    const isAsWished = wish !== undefined && satisfies(wish, followed(realms, object, wish), link);
+    const isAsWished =
+      wish !== undefined && satisfies(wish, followed(realms, object, wish), link, mtuOf(realms, realm, link));
     return [{ object: isAsWished ? wish : shown(object, link), owner: mark.owner }];
   });
 }
@@ -65,10 +66,13 @@ function describe(link: LinkInfo, { namespace, names, peerOf, parentOf }: Words)
 }
 
 /** The parent's name: in the link's own namespace, or in the host's; "" without one. */
-export function parentName(realms: Realms, realm: Realm, { peer }: LinkInfo): string {
-  if (peer === undefined) return "";
+export const parentName = (realms: Realms, realm: Realm, link: LinkInfo): string =>
+  parentOf(realms, realm, link)?.name ?? "";
+
+function parentOf(realms: Realms, realm: Realm, { peer }: LinkInfo): LinkInfo | undefined {
+  if (peer === undefined) return undefined;
   const there = peer.namespaceId === undefined ? realm : realms.get("host");
-  return there.link({ index: peer.index })?.name ?? "";
+  return there.link({ index: peer.index });
 }
 
 /** With the parent as the plan names it, when that name is nobody's any more: the parent was renamed. */
@@ -78,13 +82,16 @@ function followed(realms: Realms, found: LinkObject, wish: LinkObject): LinkObje
   return isRenamed ? { ...found, parent: wish.parent } : found;
 }
 
-function satisfies(wish: LinkObject, found: LinkObject, link: LinkInfo): boolean {
+function satisfies(wish: LinkObject, found: LinkObject, link: LinkInfo, mtu: number): boolean {
   const { adopt: _, ...wished } = wish;
-  const left = { mac: wish.mac ?? found.mac, mtu: wish.mtu ?? mtuLeftOpen(found) };
+  const left = { mac: wish.mac ?? found.mac, mtu: wish.mtu ?? mtu };
   return link.up && isDeepStrictEqual({ ...wished, ...left }, found);
 }
 
-const mtuLeftOpen = (found: LinkObject) => (found.type === "bridge" || found.type === "veth" ? defaultMtu : found.mtu);
+/** What a link has where a plan leaves it open: its parent's, if it has one that is there. */
+export function mtuOf(realms: Realms, realm: Realm, link: LinkInfo): number {
+  return link.child === undefined ? defaultMtu : (parentOf(realms, realm, link)?.mtu ?? link.mtu);
+}
 
 /** As a plan would most likely put it. A link that is down is listed without its MAC: so it differs from every plan that has one. */
 function shown(object: LinkObject, link: LinkInfo): PlanObject {

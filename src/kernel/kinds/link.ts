@@ -16,7 +16,7 @@ import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import { isSameChild, makeChild } from "./child-link.ts";
 import type { Handler } from "./handler.ts";
-import { defaultMtu, listLinks, mayAdopt } from "./link-listing.ts";
+import { defaultMtu, listLinks, mayAdopt, mtuOf as mtuLeftOpen } from "./link-listing.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
 
 /** Links that go together wait for one another in this group ("tomb"). */
@@ -129,7 +129,8 @@ export class LinkHandler implements Handler<LinkObject> {
     const by = { index: link.index };
     const mac = object.mac === undefined || object.mac === link.mac ? {} : { mac: object.mac };
     if (object.type !== "bridge" && object.type !== "veth") {
-      realm.route.exchange(setLink(by, { alias: this.#mark(owner), ...mtuOf(object), ...mac }));
+      const mtu = object.mtu ?? mtuLeftOpen(this.#realms, realm, link);
+      realm.route.exchange(setLink(by, { alias: this.#mark(owner), mtu, ...mac }));
       return;
     }
     const mtu = object.mtu ?? defaultMtu;

@@ -142,8 +142,12 @@ const routeWords: Words<RouteObject> = {
   wordsOf(realm) {
     const indexes = new Map(realm.links().map(({ name, index }) => [name, index]));
     const addresses = realm.addresses();
-    return ({ source }, { to, sourceOf }) =>
-      sourceOf !== undefined && source === sourceFor(addresses, indexes.get(sourceOf), to) ? { sourceOf } : {};
+    return ({ source }, { to, sourceOf }) => {
+      // A parent that has another name for now still has its address.
+      const isUnknown = sourceOf !== undefined && !indexes.has(sourceOf);
+      const isSame = () => source === sourceFor(addresses, indexes.get(sourceOf ?? ""), to);
+      return sourceOf !== undefined && (isUnknown || isSame()) ? { sourceOf } : {};
+    };
   },
 };
 

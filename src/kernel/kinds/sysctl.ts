@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { NamespaceName, SysctlObject } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import type { Namespaces } from "../namespaces.ts";
@@ -16,6 +16,14 @@ const reasons: Readonly<Record<string, string>> = {
   EPERM: "it may not be written",
 };
 
+/** What the keys are like that switch IPv6 off, on a link on which Linux has none: its MTU is too small (net/ipv6/addrconf.c). */
+function withoutIpv6(key: string): { readonly link: string; readonly value: string } | undefined {
+  const [, link = "", name] = /^net\.ipv6\.conf\.([^.]+)\.(disable_ipv6|accept_ra)$/.exec(key) ?? [];
+  const has = (family: string) => existsSync(sysctlPath(`net.${family}.conf.${link}.forwarding`));
+  if (name === undefined || has("ipv6") || !has("ipv4")) return undefined;
+  return { link: link.replaceAll("/", "."), value: name === "disable_ipv6" ? "1" : "0" };
+}
+
 /** Writes `value` when there is one. @returns the value as it is then @throws {KernelError} ENOENT, EINVAL … */
 export function sysctl(namespaces: Namespaces, namespace: NamespaceName, key: string, value?: string): string {
   if (/(^|[./])\.|\.\.|\0/.test(key)) throw new KernelError("ENOENT", `sysctl ${key}: no such key`);
@@ -26,6 +34,13 @@ export function sysctl(namespaces: Namespaces, namespace: NamespaceName, key: st
       return readFileSync(sysctlPath(key), "utf8").trim();
     } catch (error) {
       const { code = "EIO" } = error as NodeJS.ErrnoException;
+      const off = code === "ENOENT" ? withoutIpv6(key) : undefined;
+      if (off !== undefined && (value === undefined || value === off.value)) return off.value;
+      if (off !== undefined)
+        throw new KernelError(
+          "ENOENT",
+          `there is no IPv6 on ${off.link}: it needs an MTU of 1280 bytes (RFC 8200 section 5)`,
+        );
       throw new KernelError(code, `sysctl ${key}${value === undefined ? "" : `=${value}`}: ${reasons[code] ?? code}`);
     }
   });

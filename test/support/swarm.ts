@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
+import { join } from "node:path";
+import { afterEach } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { LabHost } from "../../src/lab/host.ts";
+import { kill, processesIn } from "../../src/lab/processes.ts";
+import { useLab } from "./lab.ts";
+
+const words = (line: string) => line.split(" ").filter(Boolean);
+export const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
+
+/** @throws when it is not so in time */
+export async function until(isSo: () => boolean | Promise<boolean>, milliseconds: number, what: string): Promise<void> {
+  for (const began = Date.now(); !(await isSo()); await sleep(50))
+    assert.ok(Date.now() - began < milliseconds, `not within ${milliseconds} ms: ${what}`);
+}
+
+interface Row {
+  readonly name: string;
+  readonly status: string;
+  readonly availability: string;
+  /** Leader, Reachable, Unreachable; "" of a worker. */
+  readonly manager: string;
+}
+
+/** Three hosts for the tests of one suite, and what one does with them. After each test no swarm is left, nor anything of one. */
+export function useSwarm() {
+  const lab = useLab({ hosts: 3 });
+  const host = (number: number) => lab().host(number);
+  const docker = (number: number, line: string) => host(number).docker(...words(line));
+  /** Runs a docker command that must be refused. @returns what it said */
+  async function refused(number: number, line: string): Promise<string> {
+    const { status, stderr } = await host(number).tryDocker(...words(line));
+    assert.notEqual(status, 0, `${line} was not refused`);
+    return stderr;
+  }
+  /** `docker node ls`, by the nodes' names. */
+  async function nodes(number = 1): Promise<Row[]> {
+    const format = "{{.Hostname}} {{.Status}} {{.Availability}} {{.ManagerStatus}}";
+    const lines = (await host(number).docker("node", "ls", "--format", format)).split("\n");
+    return lines
+      .map((line) => line.split(" "))
+      .map(([name = "", status = "", availability = "", manager = ""]) => ({ name, status, availability, manager }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+  const rowOf = async (name: string, number = 1) =>
+    (await nodes(number).catch(() => [])).find((row) => row.name === name);
+  const isReady = async (name: string, number = 1) => (await rowOf(name, number))?.status === "Ready";
+  const managersOf = async (number = 1) =>
+    (await nodes(number).catch(() => [])).filter(({ manager }) => ["Leader", "Reachable"].includes(manager)).length;
+  const stateOf = (number: number) => host(number).docker("info", "--format", "{{.Swarm.LocalNodeState}}");
+  const token = (role: "worker" | "manager", number = 1) => docker(number, `swarm join-token -q ${role}`);
+  const address = (number: number) => `${host(number).address}:2377`;
+  const joinWith = (number: number, secret: string, to = 1) =>
+    docker(number, `swarm join --token ${secret} ${address(to)}`);
+  /** A swarm of all three hosts. */
+  async function threeManagers(flags = ""): Promise<void> {
+    await docker(1, `swarm init ${flags}`);
+    const secret = await token("manager");
+    for (const number of [2, 3]) await joinWith(number, secret);
+    await until(async () => (await managersOf()) === 3, 15_000, "three managers");
+  }
+  /** A call for which the docker client has no words, or needs a terminal. */
+  async function post(number: number, path: string, body: object): Promise<{ status: number; body: string }> {
+    const headers = { "Content-Type": "application/json" };
+    const asked = request({ socketPath: host(number).socket, method: "POST", path, headers });
+    asked.end(JSON.stringify(body));
+    const [answer] = (await once(asked, "response")) as [IncomingMessage];
+    return { status: answer.statusCode ?? 0, body: Buffer.concat(await answer.toArray()).toString() };
+  }
+  /** The daemon, and its etcd, as when a host loses its power. */
+  async function crash(number: number): Promise<void> {
+    await kill(processesIn([host(number).pin]).filter(({ command }) => /bin\/tombolod|^etcd /.test(command)));
+  }
+  /** Stops, or goes on with, a host's daemon and etcd. */
+  function signal(number: number, name: "SIGSTOP" | "SIGCONT"): void {
+    for (const { pid, command } of processesIn([host(number).pin]))
+      if (/bin\/tombolod|^etcd /.test(command)) process.kill(pid, name);
+  }
+  const etcds = (number: number) =>
+    processesIn([host(number).pin]).filter(({ command }) => command.startsWith("etcd "));
+
+  afterEach(async () => {
+    for (const one of lab().hosts) {
+      await one.heal();
+      if (one.state() !== "running") await one.start();
+      await one.tryDocker("swarm", "leave", "--force");
+      assert.equal(await stateOf(one.number), "inactive");
+      assert.deepEqual(etcds(one.number), [], `etcd on ${one.name}`);
+      const left = existsSync(swarmDirectory(one)) ? readdirSync(swarmDirectory(one)) : [];
+      assert.deepEqual(
+        left.filter((name) => name !== "joining.key"),
+        [],
+      );
+    }
+  });
+  return {
+    host,
+    docker,
+    refused,
+    nodes,
+    rowOf,
+    isReady,
+    managersOf,
+    stateOf,
+    token,
+    address,
+    joinWith,
+    threeManagers,
+    post,
+    crash,
+    signal,
+    etcds,
+  };
+}
