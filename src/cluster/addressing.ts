@@ -93,7 +93,9 @@ function ofHost(host: string, own: readonly HostAddress[], otherwise: string): I
   if (onLink.length > 0) return onlyOn(host, onLink);
   if (isIP(host) === 0 || isAny(host)) throw invalid(otherwise);
   if (own.some(({ address }) => address === host)) return host;
-  const list = own.map(({ link, address }) => `${address} on ${link}`).join(", ");
+  const list = others(own)
+    .map(({ link, address }) => `${address} on ${link}`)
+    .join(", ");
   throw invalid(`${host} is not an address of this host, which has ${list || "none"}`);
 }
 
@@ -110,8 +112,11 @@ function preferred(addresses: readonly HostAddress[]): readonly HostAddress[] {
   return four.length > 0 ? four : addresses;
 }
 
+/** Nobody else reaches loopback: it is taken by name only. */
+const others = (own: readonly HostAddress[]) => own.filter(({ address }) => !/^127\.|^::1$/.test(address));
+
 function onlyAddress(own: readonly HostAddress[]): IpAddress {
-  const [first, second] = preferred(own);
+  const [first, second] = preferred(others(own));
   if (first === undefined) throw invalid("could not find the system's IP address");
   if (second === undefined) return first.address;
   const where =

@@ -1,12 +1,17 @@
+import { existsSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { invalid } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec } from "../model/cluster.ts";
+import { type Row, tableNames } from "../store/rows.ts";
 import type { Transaction } from "../store/store.ts";
+import type { TableName } from "../store/tables.ts";
 import { type Addressing, placeText } from "./addressing.ts";
 import { dismissed, type Seed } from "./backup.ts";
 import { certify, nodeIdOf } from "./certificates.ts";
 import { issueMember } from "./etcd-certificate.ts";
 import type { Beginning } from "./etcd-flags.ts";
-import { removeEtcd } from "./etcd-process.ts";
+import { endEtcd, removeEtcd } from "./etcd-process.ts";
 import { newDataKey, readStoreKeys, type StoreKeys, storeKeysText } from "./store-keys.ts";
 import { createRequest, newKey, publicKeyOf } from "./identity/csr.ts";
 import { newSwarmId } from "./identity/names.ts";
@@ -117,24 +122,50 @@ async function withStore(
   }
 }
 
+const freshOf = ({ directories: { data, run } }: Pick<NodeParts, "directories">) => ({ data: `${data}.new`, run });
+const etcdDirectories = ({ data, run }: NodeParts["directories"]) => ({ dataDirectory: data, runDirectory: run });
+
 /**
  * Makes this manager the only one, from the data that it has: for a cluster that has lost the majority of its managers for
- * ever. The others are workers that are down.
+ * ever. The others are workers that are down. etcd's own recovery (`--force-new-cluster`) only gives the rows out; what goes on
+ * from them is a new etcd, which takes the old one's place when it has them all.
  */
 export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: Buffer): Promise<void> {
+  if (parts.externalEtcd !== undefined) throw invalid("--force-new-cluster: this swarm's etcd is yours to recover");
   const identity = identityIn(files.state);
   const credentials = readStoreKeys(unsealed(files.etcd ?? "", key));
+  const fresh = { ...parts, directories: freshOf(parts) };
+  await rm(fresh.directories.data, { recursive: true, force: true });
+  let rows: readonly (readonly [TableName, Row])[] = [];
   await withStore(parts, identity, credentials, { kind: "force-new" }, (tx) => {
-    for (const row of tx.where("nodes", "role", "manager")) {
-      if (row.id === identity.nodeId) continue;
-      tx.put("nodes", dismissed(row));
-    }
+    rows = tableNames.flatMap((table) => tx.list(table).map((row) => [table, row as Row] as const));
   });
+  await endEtcd(etcdDirectories(parts.directories));
+  await withStore(fresh, identity, credentials, { kind: "new" }, (tx, memberId) => {
+    for (const [table, row] of rows) tx.insert(table, row as never);
+    for (const row of tx.where("nodes", "role", "manager"))
+      if (row.id !== identity.nodeId) tx.put("nodes", dismissed(row));
+    writeManager(tx, { nodeId: identity.nodeId, advertise: files.state.advertiseAddress }, memberId, Date.now());
+  });
+  await endEtcd(etcdDirectories(fresh.directories));
+  failpoint("swarm.recover.before-exchange");
+  await rm(parts.directories.data, { recursive: true });
+  failpoint("swarm.recover.between");
+  await rename(fresh.directories.data, parts.directories.data);
+}
+
+/** Ends a recovery that broke off: the new etcd's data count where the old ones are gone. */
+export async function finishRecovery(parts: Pick<NodeParts, "directories">): Promise<void> {
+  const [old, fresh] = [parts.directories.data, freshOf(parts).data];
+  if (existsSync(fresh) && !existsSync(old)) {
+    await endEtcd(etcdDirectories(freshOf(parts)));
+    await rename(fresh, old);
+  } else await rm(fresh, { recursive: true, force: true });
 }
 
 /** Ends etcd and removes its data: of a swarm that was left, or never begun. */
 export const sweepEtcd = ({ directories }: Pick<NodeParts, "directories">): Promise<void> =>
-  removeEtcd({ dataDirectory: directories.data, runDirectory: directories.run });
+  removeEtcd(etcdDirectories(directories));
 
 /** @throws {EngineError} invalid for a root that will not do */
 export function newCluster(

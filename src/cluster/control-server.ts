@@ -9,7 +9,7 @@ import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/
 import { constants } from "node:crypto";
 import { once } from "node:events";
 import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { NodeId, NodeRole } from "../model/cluster.ts";
 import { explain, toWire } from "./call-errors.ts";
@@ -39,6 +39,8 @@ export interface ControlServerParts {
   standing(node: NodeId): NodeRole | undefined;
   /** Told of errors whose text did not go over the wire. */
   failed(error: unknown, call: string): void;
+  /** Told of calls that were denied, and by whom they were made. */
+  denied?(call: string, caller: CallerFacts): void;
   /** @returns milliseconds since 1970 */
   now?(): number;
 }
@@ -68,6 +70,8 @@ export class ControlServer {
   readonly #parts: ControlServerParts;
   readonly #server: Http2SecureServer;
   readonly #sessions = new Map<Http2Session, Known>();
+  /** A session that is being closed waits for its peer, who may be out of reach: what ends is the socket. */
+  readonly #sockets = new Set<Socket>();
   readonly #clusterId: string;
   readonly #now: () => number;
   #peers: Peers;
@@ -96,6 +100,10 @@ export class ControlServer {
     } as const;
     this.#server = createSecureServer({ ...options, ...tlsOf(credentials) }, handler);
     this.#server.on("session", (session) => this.#meet(session));
+    this.#server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
     this.#server.on("sessionError", () => {}); // a broken connection ends itself
   }
 
@@ -132,6 +140,7 @@ export class ControlServer {
     const closed = this.#server.listening ? once(this.#server, "close") : undefined;
     this.#server.close();
     for (const session of this.#sessions.keys()) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
@@ -166,6 +175,7 @@ export class ControlServer {
     try {
       check(context.method.localName, callerOf(context).identity, removed);
     } catch (error) {
+      this.#parts.denied?.(context.method.localName, callerOf(context));
       throw toWire(error);
     }
   }

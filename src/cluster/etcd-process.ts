@@ -114,7 +114,7 @@ export class EtcdProcess {
 
   /** Started, and still there when it has read its flags and files. */
   async #launch(): Promise<void> {
-    await end(this.#options);
+    await endEtcd(this.#options);
     const { lasting, beginning } = etcdFlags(this.#isForced ? this.#options : unforced(this.#options));
     const logFile = this.#path("etcd.log");
     const out = openSync(logFile, "a", 0o600);
@@ -186,7 +186,8 @@ async function running(
   }
 }
 
-async function end(directories: Directories): Promise<void> {
+/** Ends the etcd that has these directories, if one runs. */
+export async function endEtcd(directories: Directories): Promise<void> {
   const late = Date.now() + patience.end;
   for (let found = await running(directories); found !== undefined; found = await running(directories)) {
     process.kill(found.pid, Date.now() < late ? "SIGTERM" : "SIGKILL");
@@ -197,7 +198,7 @@ async function end(directories: Directories): Promise<void> {
 
 /** Ends the etcd that has these directories, if one runs, and removes them. */
 export async function removeEtcd(directories: Directories): Promise<void> {
-  await end(directories);
+  await endEtcd(directories);
   for (const path of [directories.dataDirectory, directories.runDirectory])
     await rm(path, { recursive: true, force: true });
 }

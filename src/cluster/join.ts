@@ -53,7 +53,7 @@ export function joinService({ store, now }: JoinParts): ServiceImpl<typeof Join>
       if (result === undefined) {
         wrong.add(address);
         // moby/swarmkit ca/server.go, IssueNodeCertificate
-        throw invalid("A valid join token is necessary to join this cluster");
+        throw invalid("rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster");
       }
       const { row, pem, ...others } = result;
       return { nodeId: row.id, role: roleToWire[row.role], certificate: pem, ...others };

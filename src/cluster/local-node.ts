@@ -55,7 +55,7 @@ export const identityIn = (state: NodeState): ManagerIdentity => ({
 export const unsealed = (text: string | Sealed, key: Buffer | undefined): string =>
   typeof text === "string" ? text : unseal(text, key ?? Buffer.alloc(0));
 
-const patience = { etcd: 10_000, leave: 2000, dismissal: 30_000 } as const; // milliseconds
+const patience = { etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
 
 /**
@@ -74,6 +74,9 @@ export class LocalNode {
   #wanted: NodeRole;
   #manager: Manager | undefined;
   #managers: readonly ManagerAddress[] = [];
+  #isListed = false;
+  /** Since when the others say that this node is no manager. */
+  #unlistedSince = Number.POSITIVE_INFINITY;
   #isConnected = false;
   #wasConnected = false;
   #error = "";
@@ -88,7 +91,10 @@ export class LocalNode {
     this.#unlockKey = unlockKey;
     this.#key = keyOf(files, unlockKey ?? Buffer.alloc(0));
     this.#wanted = files.state.role;
-    this.#client = new ControlClient(files.state.managers, this.#credentials());
+    this.#client = new ControlClient(
+      files.state.managers.map((one) => this.#wayTo(one)),
+      this.#credentials(),
+    );
     this.#agent = new Agent(this.#client, () => this.#description(), {
       managers: (managers) => this.#meet(managers),
       standing: (role) => this.#want(role),
@@ -112,6 +118,10 @@ export class LocalNode {
   get store(): Store | undefined {
     return this.#manager?.store;
   }
+  /** False while too few managers answer for anything to be written: what is read then may be old. */
+  get hasMajority(): boolean {
+    return this.#manager?.hasMajority ?? true;
+  }
   /** Ends the connections of who is no node any more. */
   look(): void {
     this.#manager?.look();
@@ -133,7 +143,7 @@ export class LocalNode {
     this.#wake();
     this.#renewal?.stop();
     this.#client.close();
-    await Promise.all([this.#agent.stop(), this.#work]);
+    await Promise.race([Promise.all([this.#agent.stop(), this.#work]), sleep(patience.end)]);
     await this.#manager?.stop();
     this.#manager = undefined;
   }
@@ -155,7 +165,7 @@ export class LocalNode {
       state,
       nodeId,
       address: readPlace(advertiseAddress).address,
-      error: expired ? texts.expired : this.#error,
+      error: expired ? texts.expired : this.hasMajority ? this.#error : texts.noLeader,
       managers: this.#managers,
     };
   }
@@ -221,7 +231,10 @@ export class LocalNode {
     this.#managers = managers;
     const others = managers.filter(({ nodeId }) => nodeId !== this.state.nodeId);
     const addresses = (others.length > 0 ? others : managers).map(({ address }) => address);
-    this.#client.setManagers(addresses);
+    this.#client.setManagers(addresses.map((one) => this.#wayTo(one)));
+    this.#isListed = managers.some(({ nodeId }) => nodeId === this.state.nodeId);
+    if (this.#isListed) this.#unlistedSince = Number.POSITIVE_INFINITY;
+    else this.#unlistedSince = Math.min(this.#unlistedSince, Date.now());
     this.#wake();
     if (addresses.length === 0 || addresses.join() === this.state.managers.join()) return;
     void this.#change((files) => ({ ...files, state: { ...files.state, managers: addresses } })).catch(
@@ -289,14 +302,15 @@ export class LocalNode {
         this.#fail(error);
         await sleep(retry, undefined, { signal }).catch(() => {});
       }
-      if (isDone && !signal.aborted) await woken;
+      // Once a while it looks by itself: being left out shows with time.
+      if (isDone && !signal.aborted) await Promise.race([woken, sleep(patience.unlisted, undefined, { ref: false })]);
     }
   }
 
   /** One step to what the user wants. @returns true when all is so, or something has to be heard first */
   async #step(signal: AbortSignal): Promise<boolean> {
     const isManager = this.#manager !== undefined || this.#files.etcd !== undefined;
-    if (this.#wanted === "worker" && isManager) return this.#dismissed();
+    if (isManager && (this.#wanted === "worker" || this.#isLeftOut())) return this.#dismissed();
     if (this.#wanted !== this.role) {
       this.#renewal?.now(); // `#renew` goes on from there
       return true;
@@ -304,6 +318,19 @@ export class LocalNode {
     if (this.#wanted !== "manager" || this.#manager !== undefined) return true;
     await (this.#files.etcd === undefined ? this.#becomeManager(signal) : this.#openManager(this.#files.etcd, signal));
     return false;
+  }
+
+  /** Its own control port a manager finds where it listens: what it tells others may be another host's port that leads here. */
+  #wayTo(manager: string): string {
+    if (manager !== this.state.advertiseAddress) return manager;
+    const { listen, advertise } = identityIn(this.state);
+    const isAny = listen.address === "0.0.0.0" || listen.address === "::";
+    return placeText({ address: isAny ? advertise.address : listen.address, port: listen.port });
+  }
+
+  /** True when the managers have gone on without this one's member, while it was away. */
+  #isLeftOut(): boolean {
+    return this.#files.etcd !== undefined && Date.now() - this.#unlistedSince > patience.unlisted;
   }
 
   /** Its vote is taken first: without it the others may have no majority. */
@@ -339,7 +366,7 @@ export class LocalNode {
     const identity = identityIn(this.state);
     const { advertise, nodeId } = identity;
     const key = newKey();
-    const request = { peerUrl: peerUrlOf(advertise.address, peerPortOf(advertise)), csr: createRequest(key) };
+    const request = { peerUrl: peerUrlOf(advertise.address, peerPortOf(identity)), csr: createRequest(key) };
     const added = await this.#client.use(({ manager }) => manager.addMember(request, { signal }), signal);
     const { memberId, certificate, root } = added;
     const credentials = { certificate, key, root, dataKey: Buffer.from(added.dataKey) };
@@ -360,6 +387,7 @@ export class LocalNode {
       await etcd.stop();
     }
     failpoint("swarm.promote.before-files");
+    this.#unlistedSince = Number.POSITIVE_INFINITY; // they are about to say otherwise
     await this.#change((files) => ({ ...files, etcd: this.#sealed(storeKeysText(credentials)) }));
   }
 

@@ -6,7 +6,7 @@ import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-st
 import { rangeOf } from "../store/etcd/layout.ts";
 import type { Transaction } from "../store/store.ts";
 import type { Place } from "./addressing.ts";
-import { callerOf, ControlServer, type Credentials } from "./control-server.ts";
+import { type CallerFacts, callerOf, ControlServer, type Credentials } from "./control-server.ts";
 import type { Beginning } from "./etcd-flags.ts";
 import { EtcdProcess, type MemberCredentials } from "./etcd-process.ts";
 import { Join, Manager as ManagerCalls, Node } from "./gen/control_pb.ts";
@@ -39,27 +39,30 @@ export interface ManagerParts {
 }
 
 const patience = 1000; // milliseconds to end in
+const every = { look: 1000, answer: 2000 } as const; // milliseconds
 
 /** etcd's port for the other managers is the one behind the control port; the one for this daemon, on loopback, far from it. */
-export const peerPortOf = ({ port }: Place) => port + 1;
-const clientPortOf = (place: Place) => peerPortOf(place) + (place.port < 55_000 ? 10_000 : -10_000);
+export const peerPortOf = ({ listen }: Pick<ManagerIdentity, "listen">) => listen.port + 1;
+const clientPortOf = ({ listen }: Pick<ManagerIdentity, "listen">) =>
+  listen.port + 1 + (listen.port < 55_000 ? 10_000 : -10_000);
 
 /** The etcd of a manager, whether it runs or not. */
 export function etcdOf(
-  { nodeId, clusterId, advertise }: ManagerIdentity,
+  identity: ManagerIdentity,
   { directories, externalEtcd: external, log }: ManagerParts,
   credentials: MemberCredentials,
   beginning: Beginning,
 ): ManagerEtcd {
   if (external !== undefined) return externalEtcd(external);
+  const { nodeId, clusterId, advertise } = identity;
   const options = {
     dataDirectory: directories.data,
     runDirectory: directories.run,
     nodeId,
     clusterId,
     address: advertise.address,
-    peerPort: peerPortOf(advertise),
-    clientPort: clientPortOf(advertise),
+    peerPort: peerPortOf(identity),
+    clientPort: clientPortOf(identity),
     beginning,
     limits: etcdLimits,
   };
@@ -78,14 +81,14 @@ export interface Opened {
 
 /** @throws {StoreError} UNAVAILABLE, CORRUPT */
 export async function openStore(
-  { clusterId, advertise }: ManagerIdentity,
+  identity: ManagerIdentity,
   { externalEtcd: external }: Pick<ManagerParts, "externalEtcd">,
   keys: StoreKeys,
 ): Promise<Opened> {
   const { root: ca, certificate: cert, key, dataKey } = keys;
   const tls = { ca, cert, key, serverName: managerName };
-  const client = createEtcdClient(external ?? { endpoints: [`127.0.0.1:${clientPortOf(advertise)}`], tls });
-  const prefix = `/tombolo/${clusterId}`;
+  const client = createEtcdClient(external ?? { endpoints: [`127.0.0.1:${clientPortOf(identity)}`], tls });
+  const prefix = `/tombolo/${identity.clusterId}`;
   try {
     return {
       client,
@@ -107,6 +110,8 @@ export class Manager {
   readonly #opened: Opened;
   readonly #server: ControlServer;
   readonly #stopped = new AbortController();
+  /** False while too few managers answer. */
+  hasMajority = true;
   #running: readonly Promise<void>[] = [];
 
   private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer) {
@@ -145,7 +150,15 @@ export class Manager {
       router.service(ManagerCalls, memberService(store, members, opened.dataKey));
     };
     const standing = (id: NodeId) => store.snapshot().get("nodes", id)?.role;
-    const server = new ControlServer(credentials, identity.clusterId, { routes, standing, failed });
+    const denied = seldom(5, ({ call, identity: peer, address }: Denial) =>
+      log.warn({ call, node: peer?.nodeId, role: peer?.role, address }, "a call was denied"),
+    );
+    const server = new ControlServer(credentials, identity.clusterId, {
+      routes,
+      standing,
+      failed,
+      denied: (call, caller) => denied({ call, ...caller }),
+    });
     await server.listen(identity.listen.address, identity.listen.port);
     const manager = new Manager(etcd, opened, server);
     const { signal } = manager.#stopped;
@@ -153,6 +166,7 @@ export class Manager {
     manager.#running = [
       ignored(() => sessions.run(signal), signal, log),
       ignored(() => runLeader(leader, signal), signal, log),
+      manager.#watchMajority(signal),
     ];
     return manager;
   }
@@ -196,6 +210,18 @@ export class Manager {
     await this.#etcd.leave();
   }
 
+  /** etcd answers a read only with a majority behind it. */
+  async #watchMajority(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const asked = this.#opened.client.kv.range({ key: Buffer.from("/tombolo") }, { deadline: every.answer });
+      this.hasMajority = await asked.then(
+        () => true,
+        () => signal.aborted,
+      );
+      await sleep(every.look, undefined, { signal, ref: false }).catch(() => {});
+    }
+  }
+
   async #end(): Promise<void> {
     this.#stopped.abort();
     await this.#server.close();
@@ -205,6 +231,21 @@ export class Manager {
       .finally(() => this.#opened.client.close());
     await Promise.race([orderly, sleep(patience)]);
   }
+}
+
+interface Denial extends CallerFacts {
+  readonly call: string;
+}
+
+/** Calls `tell` so many times a second at most: strangers shall not fill the log. */
+function seldom<T>(most: number, tell: (what: T) => void): (what: T) => void {
+  let [second, told] = [0, 0];
+  return (what) => {
+    const now = Math.floor(Date.now() / 1000);
+    told = now === second ? told + 1 : 1;
+    second = now;
+    if (told <= most) tell(what);
+  };
 }
 
 /** What runs as long as the manager does: begun again when it breaks off. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { EngineError, unavailable } from "../lib/errors.ts";
+import { EngineError, invalid, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
@@ -15,7 +15,7 @@ import { type NodeFiles, NodeFolder } from "./identity/node-files.ts";
 import { parseUnlockKey } from "./identity/seal.ts";
 import { parseToken } from "./identity/token.ts";
 import { type Backup, type Seed, seedOf } from "./backup.ts";
-import { beginCluster, type ClusterWish, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
+import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
 import type { Log } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
 import { texts } from "./texts.ts";
@@ -53,7 +53,10 @@ interface Asking {
   readonly addressing: Addressing;
   readonly key: string;
   readonly signal: AbortSignal;
+  /** Whether a manager was asked for a certificate. */
+  isSent: boolean;
 }
+const isLostAnswer = (error: unknown) => error instanceof EngineError && error.class === "unavailable";
 
 const joinPatience = 20_000; // milliseconds (moby daemon/cluster/cluster.go, swarmConnectTimeout)
 const outside: Standing = { state: "inactive", nodeId: "", address: "", error: "", managers: [] };
@@ -85,6 +88,7 @@ export class Membership {
   /** Goes on where the last daemon ended. What a broken-off `init` has left goes. */
   async start(): Promise<void> {
     try {
+      await finishRecovery(this.#nodeParts);
       const files = await this.#folder.read();
       if (files === undefined) return await sweepEtcd(this.#nodeParts);
       if (typeof files.key !== "string") this.#trouble = { state: "locked", error: texts.locked };
@@ -111,6 +115,13 @@ export class Membership {
     if (this.#trouble?.state === "locked") throw unavailable(texts.locked);
     if (this.#node === undefined) throw unavailable(texts.notInSwarm);
     throw unavailable(this.#node.role === "manager" ? texts.preparing : texts.worker);
+  }
+
+  /** The cluster's rows as they are now. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority */
+  current(): Snapshot {
+    const { store, node } = this.control();
+    if (!node.hasMajority) throw unavailable(texts.noLeader);
+    return store.snapshot();
   }
 
   /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */
@@ -184,24 +195,29 @@ export class Membership {
   /** Asks one manager after the other for a certificate. @throws {EngineError} what the last one said */
   async #admitted(wish: JoinWish, signal: AbortSignal): Promise<NodeFiles> {
     const { digest } = parseToken(wish.token);
+    for (const remote of wish.remotes)
+      if (!/^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):([1-9]\d{0,4})$/.test(remote) || Number(remote.split(":").at(-1)) > 65_535)
+        throw invalid(`invalid remote address ${remote}: an address and a port are wanted, like 192.0.2.1:2377`);
     const addressing = resolveAddresses(wish, this.#parts.addresses());
     const key = await this.#newKey();
+    const asked = { wish, addressing, key, signal, isSent: false };
     let failure: unknown = unavailable("at least 1 RemoteAddr is required to join");
     for (const remote of wish.remotes) {
       try {
-        return await this.#ask(remote, digest, { wish, addressing, key, signal });
+        return await this.#ask(remote, digest, asked);
       } catch (error) {
         failure = error;
-        if (error instanceof EngineError && error.class !== "unavailable") break;
+        if (!isLostAnswer(error)) break;
       }
     }
     if (signal.aborted) throw unavailable(texts.joinTimeout);
     // Whose answer was lost may be a node already: it asks with the same key the next time.
-    if (!(failure instanceof EngineError && failure.class === "unavailable")) await disk.remove(this.#joiningKey);
+    if (!asked.isSent || !isLostAnswer(failure)) await disk.remove(this.#joiningKey);
     throw failure;
   }
 
-  async #ask(remote: string, digest: string, { wish, addressing, key, signal }: Asking): Promise<NodeFiles> {
+  async #ask(remote: string, digest: string, asking: Asking): Promise<NodeFiles> {
+    const { wish, addressing, key, signal } = asking;
     const advertise = addressing.advertise.address;
     const description = { ...this.#parts.describe(), addresses: { advertise, dataPath: addressing.dataPath } };
     const request = {
@@ -212,6 +228,7 @@ export class Membership {
     };
     const { calls, close } = await joinCalls(remote, digest, signal);
     try {
+      asking.isSent = true;
       const given = await calls.issueCertificate(request, { signal });
       const { nodeId, clusterId, certificate, roots } = given;
       const state = {
@@ -250,6 +267,7 @@ export class Membership {
   leave(force: boolean): Promise<void> {
     return this.#lock.run("", async () => {
       if (this.#node === undefined && this.#trouble === undefined) throw unavailable(texts.notPart);
+      if (!force && this.#trouble?.state === "locked") throw unavailable(texts.leaveLocked);
       if (!force) this.#node?.mayLeave();
       await this.#node?.leave();
       failpoint("swarm.leave.before-files");

@@ -45,6 +45,7 @@ export class Sessions {
   readonly #parts: SessionsParts;
   readonly #feed: Feed;
   readonly #sessions = new Map<NodeId, Session>();
+  #hasEnded = false;
 
   constructor(parts: SessionsParts) {
     this.#parts = parts;
@@ -54,8 +55,12 @@ export class Sessions {
   /** Follows the store until the signal. Nodes whose streams an earlier process of this manager held have time to come back. */
   async run(signal: AbortSignal): Promise<void> {
     this.inherit((holder) => holder === this.#parts.self);
-    for await (const commit of this.#parts.store.watch(signal)) this.#feed.pass(commit);
-    for (const { cancel } of this.#sessions.values()) cancel();
+    try {
+      for await (const commit of this.#parts.store.watch(signal)) this.#feed.pass(commit);
+    } finally {
+      this.#hasEnded = signal.aborted;
+      for (const { cancel } of this.#sessions.values()) cancel();
+    }
   }
 
   /**
@@ -151,6 +156,7 @@ export class Sessions {
   }
 
   #wait(session: Session): void {
+    if (this.#hasEnded) return;
     const left = this.#deadline(session) - this.#parts.now();
     session.cancel = this.#parts.after(left, () => {
       if (this.#parts.now() < this.#deadline(session)) this.#wait(session);
@@ -174,6 +180,7 @@ export class Sessions {
       if (!isLast && this.#sessions.get(session.node) === session) this.#sessions.delete(session.node);
       if (isLast && state === "ready") this.#wait(session);
     } catch (error) {
+      if (this.#hasEnded) return;
       failed(error);
       session.cancel = after(retryAfter, () => void this.#mark(session, state, message));
     }

@@ -11,6 +11,7 @@ export const texts = {
   notPart: "This node is not part of a swarm",
   locked:
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.',
+  leaveLocked: "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.",
   notLocked: "swarm is not locked",
   joinTimeout:
     'Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node.',

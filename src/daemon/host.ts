@@ -99,13 +99,13 @@ function portTaken(protocol: string, address: string, port: number): Promise<str
   });
 }
 
-/** Not loopback, not link-local: addresses that other hosts can use. */
+/** Not link-local: those mean nothing without their link. */
 function hostAddresses(isOurs: (link: string) => boolean): { link: string; address: string }[] {
   return Object.entries(networkInterfaces()).flatMap(([link, addresses = []]) =>
     isOurs(link)
       ? []
       : addresses
-          .filter(({ internal, address }) => !internal && !/^fe[89ab].:|^169\.254\./.test(address))
+          .filter(({ address }) => !/^fe[89ab].:|^169\.254\./.test(address))
           .map(({ address }) => ({ link, address })),
   );
 }

@@ -150,10 +150,11 @@ export class Leases {
     const { store, lan, log } = this.#parts;
     const lease = store.snapshot().get("leases", id);
     if (lease === undefined || this.#end.signal.aborted) return;
-    const isUnused = store.snapshot().get("endpoints", id)?.addresses.length === 0;
+    const isUnused = () => store.snapshot().get("endpoints", id)?.addresses.length === 0;
+    const same = isUnused() ? undefined : await lan.renew(lease, lease.address);
     // What was not in use for a while may be another's by now: it is asked for like a new one.
-    const given = (isUnused ? undefined : await lan.renew(lease, lease.address)) ?? (await this.#another(lease));
-    if (isUnused) this.#tell({ ...lease, address: "" }, given.address);
+    const given = same === undefined || isUnused() ? await this.#another(lease) : same;
+    if (isUnused()) this.#tell({ ...lease, address: "" }, given.address);
     else if (given.address !== lease.address) {
       log.warn({ endpoint: id, before: lease.address, after: given.address }, "the DHCP server gave another address");
       this.#tell(lease, given.address);

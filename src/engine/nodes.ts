@@ -11,6 +11,14 @@ const listFilters = ["id", "label", "membership", "name", "node.label", "role"];
 /** The verbs of `docker node`. */
 export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
   const rows = () => membership.control().store.snapshot();
+  /** Without a majority nobody leads, and nobody knows how the others are. */
+  const shown = (node: ClusterNode): ClusterNode => {
+    const { hasMajority, state } = membership.control().node;
+    if (hasMajority) return node;
+    const isOwn = node.id === state.nodeId;
+    const status = { ...node.status, state: isOwn ? "ready" : "unknown" } as const;
+    return { ...withoutLeader(node, isOwn ? "reachable" : "unknown"), status };
+  };
   return {
     list(filters) {
       const snapshot = rows();
@@ -19,11 +27,11 @@ export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
       return snapshot
         .list("nodes")
         .filter((node) => passes(node, filters))
-        .map((node): NodeDetail => ({ node, tls }));
+        .map((node): NodeDetail => ({ node: shown(node), tls }));
     },
     inspect(reference) {
       const snapshot = rows();
-      return { node: nodeNamed(snapshot, reference), tls: tlsOf(snapshot) };
+      return { node: shown(nodeNamed(snapshot, reference)), tls: tlsOf(snapshot) };
     },
     async update(reference, { version, role, availability, labels }) {
       const { id } = nodeNamed(rows(), reference);
@@ -50,6 +58,9 @@ export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
     },
   };
 }
+
+const withoutLeader = (node: ClusterNode, reachability: "reachable" | "unknown"): ClusterNode =>
+  node.manager === undefined ? node : { ...node, manager: { ...node.manager, leader: false, reachability } };
 
 /** swarmkit's words (manager/controlapi/node.go). */
 const refused = (text: string) => invalid(`rpc error: code = FailedPrecondition desc = ${text}`);

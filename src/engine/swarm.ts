@@ -37,7 +37,7 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
     },
     join: (request) => membership.join(request),
     leave: (force) => membership.leave(force),
-    inspect: () => detail(membership.control().store.snapshot()),
+    inspect: () => detail(membership.current()),
     async update(request) {
       checkAuthorities(request.spec);
       await membership.update((tx) => {
@@ -46,9 +46,9 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
         tx.put("clusters", changed(cluster, request, Date.now()));
       });
     },
-    unlockKey: () => clusterOf(membership.control().store.snapshot()).unlockKey ?? "",
+    unlockKey: () => clusterOf(membership.current()).unlockKey ?? "",
     unlock: (key) => membership.unlock(key),
-    backup: () => backupOf(membership.control().store.snapshot(), Date.now()),
+    backup: () => backupOf(membership.current(), Date.now()),
     restore: async (backup, addressing) => membership.restore(readBackup(backup), addressing),
   };
 }

@@ -93,7 +93,15 @@ describe("a swarm whose hosts fail", () => {
         20_000,
         "no majority",
       );
-      assert.equal((await nodes(1)).length, 3);
+      assert.deepEqual(
+        (await nodes(1)).map(({ name, status, manager }) => [name, status, manager]),
+        [
+          ["h1", "Ready", "Reachable"],
+          ["h2", "Unknown", "Unknown"],
+          ["h3", "Unknown", "Unknown"],
+        ],
+      );
+      assert.match(await refused(1, "swarm join-token worker"), /The swarm does not have a leader/);
       await docker(1, "swarm init --force-new-cluster");
       await docker(1, "node update --label-add a=b h1");
       assert.deepEqual(
@@ -103,6 +111,21 @@ describe("a swarm whose hosts fail", () => {
           ["h2", ""],
           ["h3", ""],
         ],
+      );
+      // The others come back to find that they are no managers any more, and can be again.
+      for (const number of [2, 3]) await host(number).start();
+      await until(async () => (await isReady("h2")) && (await isReady("h3")), 20_000, "the others are back");
+      await until(() => etcds(2).length + etcds(3).length === 0, 20_000, "their etcd ends");
+      for (const name of ["h2", "h3"]) {
+        await docker(1, `node promote ${name}`);
+        await until(async () => (await rowOf(name))?.manager === "Reachable", 30_000, `${name} is a manager again`);
+      }
+      await docker(3, "node update --label-add c=d h1");
+      await until(
+        async () =>
+          (await host(2).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h1")) === '{"a":"b","c":"d"}',
+        5000,
+        "all have it",
       );
     });
 
@@ -162,6 +185,17 @@ describe("a swarm whose hosts fail", () => {
         await until(async () => (await managersOf(1)) === 2, 20_000, "two managers");
         await until(() => isReady("h1", 2), 20_000, "h2 can be asked");
         await docker(2, "node update --label-add a=b h1");
+      });
+
+    for (const place of ["before-exchange", "between"])
+      it(`while a cluster is begun anew, ${place}: nothing is lost`, async () => {
+        await docker(1, "swarm init --task-history-limit 9");
+        const id = await docker(1, "node ls -q");
+        await after(1, `swarm.recover.${place}`, () => docker(1, "swarm init --force-new-cluster"));
+        await until(() => isReady("h1"), 15_000, "ready");
+        assert.equal(await docker(1, "node ls -q"), id);
+        await docker(1, "swarm init --force-new-cluster");
+        await docker(1, "node update --label-add a=b h1");
       });
 
     for (const place of ["before-files", "after-files"])

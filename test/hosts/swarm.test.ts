@@ -53,6 +53,14 @@ describe("a swarm of the lab's hosts", () => {
       assert.equal(await rowOf("h2"), undefined);
     });
 
+    it("listens at one port and tells another, as the user says", async () => {
+      await docker(1, "swarm init --listen-addr eth0:3377 --advertise-addr eth0:4000");
+      await until(() => isReady("h1"), 5000, "ready");
+      assert.match(await docker(1, "swarm join-token worker"), /192\.0\.2\.1:4000$/m);
+      await docker(2, `swarm join --token ${await token("worker")} ${host(1).address}:3377`);
+      await until(() => isReady("h2"), 5000, "h2 is ready");
+    });
+
     it("refuses what cannot be, in Docker's words, and leaves nothing behind", async () => {
       const off = /This node is not a swarm manager\. Use "docker swarm init" or "docker swarm join"/;
       for (const line of ["node ls", "swarm join-token worker", "swarm update --task-history-limit 3", "service ls"])
@@ -70,7 +78,11 @@ describe("a swarm of the lab's hosts", () => {
       const digest = secret.replace(/-.{50}-/, `-${"1".repeat(50)}-`);
       const cases: [string, RegExp][] = [
         [`swarm join --token nonsense ${address(1)}`, /invalid join token/],
-        [`swarm join --token ${other} ${address(1)}`, /A valid join token is necessary to join this cluster/],
+        [`swarm join --token ${secret} 192.0.2.1:99999`, /invalid remote address 192\.0\.2\.1:99999/],
+        [
+          `swarm join --token ${other} ${address(1)}`,
+          /InvalidArgument desc = A valid join token is necessary to join this cluster/,
+        ],
         [`swarm join --token ${digest} ${address(1)}`, /remote CA does not match fingerprint\. Expected: [0-9a-f]{64}/],
         [`swarm join --token ${secret} ${host(3).address}:2377`, /192\.0\.2\.3:2377: .*ECONNREFUSED/],
       ];
@@ -310,6 +322,10 @@ describe("a swarm of the lab's hosts", () => {
       await host(1).start();
       assert.equal(await stateOf(1), "locked");
       assert.match(await refused(1, "node ls"), /Swarm is encrypted and needs to be unlocked before it can be used/);
+      assert.match(
+        await refused(1, "swarm leave"),
+        /Swarm is encrypted and locked\. Please unlock it first or use `--force`/,
+      );
       const unlock = (text: string) => post(1, "/swarm/unlock", { UnlockKey: text });
       assert.equal((await unlock(`SWMKEY-1-${"A".repeat(43)}`)).status, 401);
       assert.equal((await unlock(key)).status, 200);
