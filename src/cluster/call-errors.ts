@@ -34,8 +34,12 @@ export function fromWire(error: unknown): EngineError {
 }
 
 /** The connection broke or did not come about: another manager may answer. */
-export const isLost = (error: unknown) =>
-  [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted].includes(ConnectError.from(error).code);
+export function isLost(error: unknown): boolean {
+  const { code, message } = ConnectError.from(error);
+  // Node says of a server that is just closing that it refused the stream (RFC 9113 section 8.7): nothing was done.
+  return lostCodes.includes(code) || message.includes("NGHTTP2_REFUSED_STREAM");
+}
+const lostCodes = [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted];
 
 /** Makes a server's errors those of `toWire`. @param failed told of errors whose text does not go over the wire */
 export function explain(failed: (error: unknown, call: string) => void): Interceptor {
