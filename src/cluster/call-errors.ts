@@ -35,9 +35,10 @@ export function fromWire(error: unknown): EngineError {
 
 /** The connection broke or did not come about: another manager may answer. */
 export function isLost(error: unknown): boolean {
-  const { code, message } = ConnectError.from(error);
-  // Node says of a server that is just closing that it refused the stream (RFC 9113 section 8.7): nothing was done.
-  return lostCodes.includes(code) || message.includes("NGHTTP2_REFUSED_STREAM");
+  const { code, cause } = ConnectError.from(error);
+  const { code: reason = "" } = (cause ?? {}) as NodeJS.ErrnoException;
+  // Connect does not know Node's words for a stream that ended with its connection.
+  return lostCodes.includes(code) || /^ERR_(HTTP2|STREAM)_/.test(reason);
 }
 const lostCodes = [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted];
 

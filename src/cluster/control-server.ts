@@ -45,7 +45,7 @@ export interface ControlServerParts {
   now?(): number;
 }
 
-const patience = { handshake: 10_000, stranger: 30_000, look: 1000 } as const; // milliseconds
+const patience = { handshake: 10_000, stranger: 30_000, look: 1000, goodbye: 200 } as const; // milliseconds
 const mostStrangers = 512;
 const largest = 4 << 20; // bytes of one message
 
@@ -140,8 +140,9 @@ export class ControlServer {
     const closed = this.#server.listening ? once(this.#server, "close") : undefined;
     this.#server.close();
     for (const session of this.#sessions.keys()) session.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    const late = setTimeout(() => this.#sockets.forEach((socket) => socket.destroy()), patience.goodbye);
     await closed;
+    clearTimeout(late);
   }
 
   #meet(session: Http2Session): void {
