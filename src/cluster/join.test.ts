@@ -93,7 +93,10 @@ it("the same key twice is the same node, also at once, and keeps the role that i
 it("a wrong token, and one that was rotated, make nothing", async () => {
   const m = await manager();
   const old = m.token("worker");
-  const wrong = { code: Code.InvalidArgument, rawMessage: "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster" };
+  const wrong = {
+    code: Code.InvalidArgument,
+    rawMessage: "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster",
+  };
   const [head = ""] = old.split(/(?<=^.{60})/);
   for (const token of ["", "SWMTKN-1", `${head}${newSecret()}`, `${old} `]) await assert.rejects(m.join(token), wrong);
   await m.change((tx) => {
