@@ -1,60 +1,21 @@
 /**
  * `npm run bench`: the figures, against Debian's dockerd in the same run, as ratios of medians. Needs root, dockerd and some
- * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale` takes only the parts that are named.
+ * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale swarm nodes` takes only the parts that are named.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { buildBusybox } from "../tools/busybox-image.ts";
-import { Engine } from "./engine.ts";
+import { cleanAll, dockerd, Engine, tombolod } from "./engine.ts";
+import { median, print, report } from "./figures.ts";
+import { nodes } from "./nodes.ts";
+import { swarm } from "./swarm.ts";
 
-const root = resolve(import.meta.dirname, "..");
 const directory = mkdtempSync(join(tmpdir(), "tombolo-bench-"));
-const dockerd =
-  ["/usr/sbin/dockerd", join(root, "build/debian-docker/usr/sbin/dockerd")].find((path) => existsSync(path)) ??
-  "dockerd";
-const ours = new Engine("tombolo", directory, [
-  join(root, "bin/tombolod"),
-  "-H",
-  "unix://SOCKET",
-  "--data-root",
-  "DATA",
-  "--exec-root",
-  "EXEC",
-  "--pidfile",
-  "PID",
-]);
-const theirs = new Engine("dockerd", directory, [
-  dockerd,
-  "-H",
-  "unix://SOCKET",
-  "--data-root",
-  "DATA",
-  "--exec-root",
-  "EXEC",
-  "--pidfile",
-  "PID",
-  "--userland-proxy=false",
-]);
-
-const median = (values: readonly number[]) =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-interface Figure {
-  readonly what: string;
-  readonly value: string;
-  readonly goal: string;
-  readonly met: boolean;
-}
-const figures: Figure[] = [];
-const report = (what: string, value: number, goal: number, better: "low" | "high", note: string, unit = "") =>
-  figures.push({
-    what,
-    value: `${value.toFixed(2)}${unit} (${note})`,
-    goal: `${better === "low" ? "≤" : "≥"} ${goal}${unit}`,
-    met: better === "low" ? value <= goal : value >= goal,
-  });
+const ours = new Engine("tombolo", directory, tombolod);
+const theirs = new Engine("dockerd", directory, dockerd);
 
 /** Network create and connect at the API. */
 async function api(): Promise<void> {
@@ -107,7 +68,7 @@ const turnsOfLoad = 9;
 
 /** Throughput and turns of several pairs, each measured in turn, so that a busy moment of the machine meets all of them. */
 async function load<N extends string>(pairs: Readonly<Record<N, Pair>>): Promise<Record<N, Speed>> {
-  const script = join(root, "bench/load.ts");
+  const script = join(import.meta.dirname, "load.ts");
   const names = Object.keys(pairs) as N[];
   const servers = names.map((name) =>
     spawn("nsenter", [`--net=${pairs[name].server}`, process.execPath, script, "serve"], {
@@ -303,21 +264,35 @@ async function macvlan(): Promise<void> {
 }
 
 const parts = { api, run, macvlan, packets, scale } as const;
+/** Those that make hosts of their own. */
+const ownParts = { swarm, nodes } as const;
 const named = process.argv.slice(2);
-try {
+const chosen = <P>(from: Readonly<Record<string, P>>): P[] =>
+  Object.entries(from).flatMap(([name, part]) => (named.length === 0 || named.includes(name) ? [part] : []));
+
+async function startBoth(): Promise<void> {
   const { image } = await buildBusybox(join(directory, "images"));
   for (const engine of [ours, theirs]) {
     await engine.start();
     engine.docker("load", "-i", image);
   }
-  // A first start writes what later ones find: memory is that of a daemon that was started before.
-  await ours.stop();
-  await ours.start();
-  for (const [name, part] of Object.entries(parts)) if (named.length === 0 || named.includes(name)) await part();
-} finally {
-  for (const engine of [ours, theirs]) await engine.clean();
+  await ours.warm();
+}
+
+async function end(): Promise<void> {
+  await cleanAll();
   for (const file of namespaces) spawnSync("umount", [file], { stdio: "ignore" });
   rmSync(directory, { recursive: true, force: true });
 }
-for (const { what, value, goal, met } of figures)
-  console.log(`${met ? "met   " : "missed"}  ${what.padEnd(42)} ${value.padEnd(36)} ${goal}`);
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void end().then(() => process.exit(1)));
+
+try {
+  const ofBoth = chosen(parts);
+  if (ofBoth.length > 0) await startBoth();
+  for (const part of ofBoth) await part();
+  for (const engine of [ours, theirs]) await engine.clean();
+  for (const part of chosen(ownParts)) await part(directory);
+} finally {
+  await end();
+}
+print();
