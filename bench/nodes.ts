@@ -10,7 +10,7 @@ import { WorkersProcess } from "./workers-process.ts";
 
 const size = { workers: 1000, endpoints: 100_000 } as const;
 const rest = 10_000; // milliseconds
-const changes = 11;
+const changes = 100;
 
 const place = { ListenAddr: "0.0.0.0:2377", AdvertiseAddr: "192.0.2.1:2377" };
 
@@ -49,14 +49,8 @@ async function measureTimes(manager: Engine, workers: WorkersProcess): Promise<v
   await sleep(rest);
   const times: number[] = [];
   while (times.length < changes) times.push(await workers.untilAllHeard(() => changeCluster(manager, times.length)));
-  report(
-    "a row changed, to all 1,000",
-    Math.max(...times),
-    1000,
-    "low",
-    `median ${median(times).toFixed(0)} ms`,
-    " ms",
-  );
+  const late = times.toSorted((a, b) => a - b).at(-2) ?? Number.NaN;
+  report("a row changed, to all 1,000: p99", late, 1000, "low", `median ${median(times).toFixed(0)} ms`, " ms");
   await sleep(rest);
   await measureUninterested(manager, workers);
 }
