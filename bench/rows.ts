@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import { NodeFolder } from "../src/cluster/identity/node-files.ts";
-import { identityIn, unsealed } from "../src/cluster/local-node.ts";
+import { unsealed } from "../src/cluster/identity/seal.ts";
+import { identityIn } from "../src/cluster/local-node.ts";
 import { openStore } from "../src/cluster/manager.ts";
 import { addEndpoints } from "../src/cluster/simulation-testing.ts";
 import { readStoreKeys } from "../src/cluster/store-keys.ts";

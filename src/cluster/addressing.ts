@@ -33,7 +33,8 @@ const texts = {
   advertise: "advertise address must be a non-zero IP address or network interface (with optional port number)",
   dataPath: "data path address must be a non-zero IP address or network interface (without a port number)",
 } as const;
-const isAny = (address: IpAddress) => address === "0.0.0.0" || address === "::";
+/** The address that stands for all of a host's. */
+export const isAny = (address: IpAddress) => address === "0.0.0.0" || address === "::";
 
 /** `192.0.2.1:2377`, `[2001:db8::1]:2377` */
 export const placeText = ({ address, port }: Place) => `${isIPv6(address) ? `[${address}]` : address}:${port}`;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { invalid } from "../lib/errors.ts";
-import type { Cluster, ClusterNode } from "../model/cluster.ts";
+import { type Cluster, dismissed } from "../model/cluster.ts";
 import { tableNames, type Row } from "../store/rows.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { TableName, Tables } from "../store/tables.ts";
@@ -55,12 +55,9 @@ export function seedOf({ rows }: Backup): Seed {
   const others = tableNames
     .filter((table) => table !== "clusters" && table !== "nodes")
     .flatMap((table) => (rows[table] ?? []).map((row) => [table, row as Row] as const));
-  const nodes = (rows.nodes ?? []).map((node): readonly [TableName, Row] => ["nodes", dismissed(node)]);
+  const nodes = (rows.nodes ?? []).map((node) => ["nodes", dismissed(node, begunAnew)] as const);
   return { cluster, rows: [...others, ...nodes] };
 }
 
-/** A node that has to come back, and is no manager until it is promoted again. */
-export function dismissed({ manager: _, ...node }: ClusterNode): ClusterNode {
-  const status = { state: "down", message: "begun anew without it", address: node.status.address } as const;
-  return { ...node, role: "worker", status };
-}
+/** What is said of nodes without which a cluster was begun. */
+export const begunAnew = "begun anew without it";

@@ -2,12 +2,12 @@ import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { invalid } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
-import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec } from "../model/cluster.ts";
-import { type Row, tableNames } from "../store/rows.ts";
+import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec, dismissed } from "../model/cluster.ts";
+import { entriesOf, type Row } from "../store/rows.ts";
 import type { Transaction } from "../store/store.ts";
 import type { TableName } from "../store/tables.ts";
 import { type Addressing, placeText } from "./addressing.ts";
-import { dismissed, type Seed } from "./backup.ts";
+import { begunAnew, type Seed } from "./backup.ts";
 import { certify, nodeIdOf } from "./certificates.ts";
 import { issueMember } from "./etcd-certificate.ts";
 import type { Beginning } from "./etcd-flags.ts";
@@ -17,11 +17,11 @@ import { createRequest, newKey, publicKeyOf } from "./identity/csr.ts";
 import { newSwarmId } from "./identity/names.ts";
 import type { NodeFiles } from "./identity/node-files.ts";
 import { createRoot, readRoot } from "./identity/root.ts";
-import { formatUnlockKey, newUnlockKey, parseUnlockKey, seal } from "./identity/seal.ts";
+import { formatUnlockKey, newUnlockKey, parseUnlockKey, sealed, unsealed } from "./identity/seal.ts";
 import { newSecret } from "./identity/token.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
-import { identityIn, type NodeParts, unsealed } from "./local-node.ts";
+import { identityIn, type NodeParts, stateOf } from "./local-node.ts";
 import { etcdOf, type ManagerIdentity, openStore, writeManager } from "./manager.ts";
 
 /** What the user says of a new cluster. */
@@ -55,35 +55,27 @@ export async function beginCluster(
   const key = newKey();
   const nodeId = nodeIdOf(publicKeyOf(key));
   const { pem, facts } = certify(cluster, createRequest(key), nodeId, "manager", now);
-  const advertiseAddress = placeText(addressing.advertise);
-  const state = {
-    nodeId,
-    clusterId: cluster.id,
-    role: "manager",
-    managers: [advertiseAddress],
-    listenAddress: placeText(addressing.listen),
-    advertiseAddress,
-    dataPathAddress: addressing.dataPath,
-  } as const;
+  const advertise = placeText(addressing.advertise);
+  const state = stateOf({ nodeId, clusterId: cluster.id, role: "manager", managers: [advertise] }, addressing);
   const identity = identityIn(state);
   const etcd = newMember(cluster, identity);
-  const addresses = { advertise: addressing.advertise.address, dataPath: addressing.dataPath };
-  const node = newRow({ ...parts.describe(), addresses, id: nodeId, role: "manager" }, availability, facts, now);
+  const description = parts.describe({ advertise: addressing.advertise.address, dataPath: addressing.dataPath });
+  const node = newRow({ ...description, id: nodeId, role: "manager" }, availability, facts, now);
   try {
     await withStore(parts, identity, etcd, { kind: "new" }, (tx, memberId) => {
       tx.insert("clusters", cluster);
-      for (const [table, row] of rows) tx.insert(table, row as never);
+      insertAll(tx, rows);
       tx.insert("nodes", node);
-      writeManager(tx, { nodeId, advertise: advertiseAddress }, memberId, now);
+      writeManager(tx, { nodeId, advertise }, memberId, now);
     });
   } catch (error) {
     await sweepEtcd(parts);
     throw error;
   }
   const unlockKey = cluster.unlockKey === undefined ? undefined : parseUnlockKey(cluster.unlockKey);
-  const sealed = (text: string) => (unlockKey === undefined ? text : seal(text, unlockKey));
   const roots = trustBundle(cluster.authority);
-  const files = { state, certificate: pem, key: sealed(key), roots, etcd: sealed(storeKeysText(etcd)) };
+  const sealedEtcd = sealed(storeKeysText(etcd), unlockKey);
+  const files = { state, certificate: pem, key: sealed(key, unlockKey), roots, etcd: sealedEtcd };
   return { files, unlockKey };
 }
 
@@ -122,8 +114,15 @@ async function withStore(
   }
 }
 
-const freshOf = ({ directories: { data, run } }: Pick<NodeParts, "directories">) => ({ data: `${data}.new`, run });
-const etcdDirectories = ({ data, run }: NodeParts["directories"]) => ({ dataDirectory: data, runDirectory: run });
+const insertAll = (tx: Transaction, rows: Iterable<readonly [TableName, Row]>): void => {
+  for (const [table, row] of rows) tx.insert(table, row as never);
+};
+
+/** Where a new etcd has its data until it takes the old one's place. */
+const freshOf = ({ directories }: Pick<NodeParts, "directories">): NodeParts["directories"] => ({
+  ...directories,
+  dataDirectory: `${directories.dataDirectory}.new`,
+});
 
 /**
  * Makes this manager the only one, from the data that it has: for a cluster that has lost the majority of its managers for
@@ -135,37 +134,38 @@ export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: B
   const identity = identityIn(files.state);
   const credentials = readStoreKeys(unsealed(files.etcd ?? "", key));
   const fresh = { ...parts, directories: freshOf(parts) };
-  await rm(fresh.directories.data, { recursive: true, force: true });
-  let rows: readonly (readonly [TableName, Row])[] = [];
+  const [old, next] = [parts.directories.dataDirectory, fresh.directories.dataDirectory];
+  await rm(next, { recursive: true, force: true });
+  let rows: ReturnType<typeof entriesOf> = [];
   await withStore(parts, identity, credentials, { kind: "force-new" }, (tx) => {
-    rows = tableNames.flatMap((table) => tx.list(table).map((row) => [table, row as Row] as const));
+    rows = entriesOf(tx);
   });
-  await endEtcd(etcdDirectories(parts.directories));
+  await endEtcd(parts.directories);
   await withStore(fresh, identity, credentials, { kind: "new" }, (tx, memberId) => {
-    for (const [table, row] of rows) tx.insert(table, row as never);
+    insertAll(tx, rows);
     for (const row of tx.where("nodes", "role", "manager"))
-      if (row.id !== identity.nodeId) tx.put("nodes", dismissed(row));
+      if (row.id !== identity.nodeId) tx.put("nodes", dismissed(row, begunAnew));
     writeManager(tx, { nodeId: identity.nodeId, advertise: files.state.advertiseAddress }, memberId, Date.now());
   });
-  await endEtcd(etcdDirectories(fresh.directories));
+  await endEtcd(fresh.directories);
   failpoint("swarm.recover.before-exchange");
-  await rm(parts.directories.data, { recursive: true });
+  await rm(old, { recursive: true });
   failpoint("swarm.recover.between");
-  await rename(fresh.directories.data, parts.directories.data);
+  await rename(next, old);
 }
 
 /** Ends a recovery that broke off: the new etcd's data count where the old ones are gone. */
 export async function finishRecovery(parts: Pick<NodeParts, "directories">): Promise<void> {
-  const [old, fresh] = [parts.directories.data, freshOf(parts).data];
-  if (existsSync(fresh) && !existsSync(old)) {
-    await endEtcd(etcdDirectories(freshOf(parts)));
-    await rename(fresh, old);
-  } else await rm(fresh, { recursive: true, force: true });
+  const fresh = freshOf(parts);
+  const [old, next] = [parts.directories.dataDirectory, fresh.dataDirectory];
+  if (existsSync(next) && !existsSync(old)) {
+    await endEtcd(fresh);
+    await rename(next, old);
+  } else await rm(next, { recursive: true, force: true });
 }
 
 /** Ends etcd and removes its data: of a swarm that was left, or never begun. */
-export const sweepEtcd = ({ directories }: Pick<NodeParts, "directories">): Promise<void> =>
-  removeEtcd(etcdDirectories(directories));
+export const sweepEtcd = ({ directories }: Pick<NodeParts, "directories">): Promise<void> => removeEtcd(directories);
 
 /** @throws {EngineError} invalid for a root that will not do */
 export function newCluster(

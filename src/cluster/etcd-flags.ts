@@ -1,6 +1,6 @@
-import { isIPv6 } from "node:net";
 import { join } from "node:path";
 import type { ClusterId, NodeId } from "../model/cluster.ts";
+import { placeText } from "./addressing.ts";
 
 /** How a member begins when it has no data yet; with data, etcd goes by that. */
 export type Beginning =
@@ -33,8 +33,7 @@ export interface EtcdOptions {
 export const files = { certificate: "etcd.crt", key: "etcd.key", root: "etcd-root.pem" } as const;
 const megabyte = 1 << 20;
 
-export const peerUrlOf = (address: string, port: number) =>
-  `https://${isIPv6(address) ? `[${address}]` : address}:${port}`;
+export const peerUrlOf = (address: string, port: number) => `https://${placeText({ address, port })}`;
 
 /**
  * etcd's command line (etcd 3.4, etcdmain/help.go). No secret is in it: keys are named by their files. The flags of the

@@ -15,7 +15,7 @@ export interface MemberCredentials {
   readonly root: string;
 }
 
-interface Log {
+export interface Log {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }
@@ -170,12 +170,12 @@ export class EtcdProcess {
 const unforced = (options: EtcdOptions): EtcdOptions =>
   options.beginning.kind === "force-new" ? { ...options, beginning: { kind: "new" } } : options;
 
-type Directories = Pick<EtcdOptions, "dataDirectory" | "runDirectory">;
-const pidfileOf = ({ runDirectory }: Directories) => join(runDirectory, "etcd.pid");
+export type EtcdDirectories = Pick<EtcdOptions, "dataDirectory" | "runDirectory">;
+const pidfileOf = ({ runDirectory }: EtcdDirectories) => join(runDirectory, "etcd.pid");
 
 /** @returns the process, while it is one of ours: an id may have gone to another program */
 async function running(
-  directories: Directories,
+  directories: EtcdDirectories,
 ): Promise<{ readonly pid: number; readonly command: readonly string[] } | undefined> {
   try {
     const pid = Number(await readFile(pidfileOf(directories), "utf8"));
@@ -187,7 +187,7 @@ async function running(
 }
 
 /** Ends the etcd that has these directories, if one runs. */
-export async function endEtcd(directories: Directories): Promise<void> {
+export async function endEtcd(directories: EtcdDirectories): Promise<void> {
   const late = Date.now() + patience.end;
   for (let found = await running(directories); found !== undefined; found = await running(directories)) {
     process.kill(found.pid, Date.now() < late ? "SIGTERM" : "SIGKILL");
@@ -197,7 +197,7 @@ export async function endEtcd(directories: Directories): Promise<void> {
 }
 
 /** Ends the etcd that has these directories, if one runs, and removes them. */
-export async function removeEtcd(directories: Directories): Promise<void> {
+export async function removeEtcd(directories: EtcdDirectories): Promise<void> {
   await endEtcd(directories);
   for (const path of [directories.dataDirectory, directories.runDirectory])
     await rm(path, { recursive: true, force: true });

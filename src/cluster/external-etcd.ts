@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { unavailable } from "../lib/errors.ts";
+import { isAnswering } from "../store/etcd/answers.ts";
 import { createEtcdClient, type EtcdAddress } from "../store/etcd/client.ts";
 import type { Members } from "./member-service.ts";
 
@@ -14,7 +15,7 @@ export interface ManagerEtcd {
   leave(): Promise<void>;
 }
 
-const pause = 100; // milliseconds
+const [pause, patience] = [100, 1000]; // milliseconds
 
 /** A cluster that the user runs (`--external-etcd`): it is neither started nor ended, and its members are not ours to change. */
 export function externalEtcd(address: EtcdAddress): ManagerEtcd {
@@ -24,10 +25,7 @@ export function externalEtcd(address: EtcdAddress): ManagerEtcd {
       const client = createEtcdClient(address);
       try {
         for (;;) {
-          const answer = await client.kv
-            .range({ key: Buffer.from("/tombolo") }, { deadline: 1000 })
-            .catch(() => undefined);
-          if (answer !== undefined) return;
+          if (await isAnswering(client, patience)) return;
           if (signal.aborted) throw unavailable(`no etcd answers at ${address.endpoints.join(", ")}`);
           await sleep(pause);
         }

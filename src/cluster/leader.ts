@@ -4,11 +4,11 @@ import type { EtcdClient } from "../store/etcd/client.ts";
 import { campaign } from "../store/etcd/election.ts";
 import type { EtcdStore } from "../store/etcd/etcd-store.ts";
 import { openLease } from "../store/etcd/lease.ts";
-import { MemberError } from "../store/etcd/members.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
+import type { Log } from "./etcd-process.ts";
 import { finishRotation } from "./identity/authority.ts";
 import { digestOf } from "./identity/token.ts";
-import type { Members } from "./member-service.ts";
+import { type Members, removeVote } from "./member-service.ts";
 import type { Sessions } from "./sessions.ts";
 
 export interface LeaderParts {
@@ -18,7 +18,7 @@ export interface LeaderParts {
   readonly sessions: Sessions;
   readonly self: NodeId;
   readonly clusterId: string;
-  readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+  readonly log: Log;
 }
 
 const leaseSeconds = 5; // a leader that is gone is followed by another in so long at most
@@ -69,10 +69,10 @@ class Leader {
       const nodes = changed.flatMap(({ table, key }) => (table === "nodes" ? (snapshot.get("nodes", key) ?? []) : []));
       if (nodes.some((node) => unlike(node, self))) await this.#store.update((tx) => settle(tx, nodes, self));
       if (isRotated(snapshot)) await this.#finishRotation();
-      for (const node of nodes) {
-        if (node.status.state === "down") sessions.inherit((holder) => holder === node.id);
-        if (node.role === "worker" && node.manager !== undefined) await this.#dismiss(node, signal);
-      }
+      const down = new Set(nodes.flatMap(({ id, status }) => (status.state === "down" ? id : [])));
+      if (down.size > 0) sessions.inherit((holder) => down.has(holder));
+      for (const { id, role, manager } of nodes)
+        if (role === "worker" && manager !== undefined) await this.#dismiss(id, manager.memberId, signal);
     }
   }
 
@@ -86,15 +86,13 @@ class Leader {
   }
 
   /** Takes the vote of who is no manager any more, then its place in the row. */
-  async #dismiss({ id, manager }: ClusterNode, signal: AbortSignal): Promise<void> {
+  async #dismiss(id: NodeId, memberId: string, signal: AbortSignal): Promise<void> {
     const { members, log } = this.#parts;
-    for (let isDone = manager === undefined; !isDone && !signal.aborted; )
+    while (!signal.aborted)
       try {
-        await members.remove(BigInt(`0x${manager?.memberId}`));
-        isDone = true;
+        await removeVote(members, memberId);
+        break;
       } catch (err) {
-        isDone = err instanceof MemberError && err.code === "NOT_FOUND";
-        if (isDone) break;
         log.warn({ err, node: id }, "a member of etcd could not be removed yet");
         await sleep(retry, undefined, { signal }).catch(() => {});
       }

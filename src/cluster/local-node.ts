@@ -3,7 +3,7 @@ import { unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
-import { placeText, readPlace } from "./addressing.ts";
+import { type Addressing, isAny, placeText, readPlace } from "./addressing.ts";
 import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import { ControlClient } from "./control-client.ts";
@@ -13,7 +13,7 @@ import { removeEtcd } from "./etcd-process.ts";
 import { createRequest, newKey } from "./identity/csr.ts";
 import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
-import { parseUnlockKey, type Sealed, seal, unseal } from "./identity/seal.ts";
+import { parseUnlockKey, type Sealed, sealed, unsealed } from "./identity/seal.ts";
 import {
   etcdOf,
   Manager,
@@ -30,7 +30,7 @@ import { roleFromWire } from "./wire.ts";
 /** What a node in a swarm stands on. */
 export interface NodeParts extends ManagerParts {
   readonly folder: NodeFolder;
-  readonly describe: () => Omit<NodeDescription, "addresses">;
+  readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -44,16 +44,23 @@ export interface Standing {
   readonly managers: readonly ManagerAddress[];
 }
 
+/** A node's state, as its files keep it. */
+export const stateOf = (
+  node: Pick<NodeState, "nodeId" | "clusterId" | "role" | "managers">,
+  { listen, advertise, dataPath }: Addressing,
+): NodeState => ({
+  ...node,
+  listenAddress: placeText(listen),
+  advertiseAddress: placeText(advertise),
+  dataPathAddress: dataPath,
+});
+
 export const identityIn = (state: NodeState): ManagerIdentity => ({
   nodeId: state.nodeId,
   clusterId: state.clusterId,
   listen: readPlace(state.listenAddress),
   advertise: readPlace(state.advertiseAddress),
 });
-
-/** @throws {EngineError} unauthorized for another key, or none */
-export const unsealed = (text: string | Sealed, key: Buffer | undefined): string =>
-  typeof text === "string" ? text : unseal(text, key ?? Buffer.alloc(0));
 
 const patience = { etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
@@ -74,7 +81,6 @@ export class LocalNode {
   #wanted: NodeRole;
   #manager: Manager | undefined;
   #managers: readonly ManagerAddress[] = [];
-  #isListed = false;
   /** Since when the others say that this node is no manager. */
   #unlistedSince = Number.POSITIVE_INFINITY;
   #isConnected = false;
@@ -201,7 +207,7 @@ export class LocalNode {
   #description(): NodeDescription {
     const { advertiseAddress, dataPathAddress } = this.state;
     const advertise = readPlace(advertiseAddress).address;
-    return { ...this.#parts.describe(), addresses: { advertise, dataPath: dataPathAddress } };
+    return this.#parts.describe({ advertise, dataPath: dataPathAddress });
   }
 
   #tell(isConnected: boolean, error: string): void {
@@ -232,14 +238,18 @@ export class LocalNode {
     const others = managers.filter(({ nodeId }) => nodeId !== this.state.nodeId);
     const addresses = (others.length > 0 ? others : managers).map(({ address }) => address);
     this.#client.setManagers(addresses.map((one) => this.#wayTo(one)));
-    this.#isListed = managers.some(({ nodeId }) => nodeId === this.state.nodeId);
-    if (this.#isListed) this.#unlistedSince = Number.POSITIVE_INFINITY;
+    if (this.#isListed()) this.#unlistedSince = Number.POSITIVE_INFINITY;
     else this.#unlistedSince = Math.min(this.#unlistedSince, Date.now());
     this.#wake();
     if (addresses.length === 0 || addresses.join() === this.state.managers.join()) return;
     void this.#change((files) => ({ ...files, state: { ...files.state, managers: addresses } })).catch(
       (error: unknown) => this.#fail(error),
     );
+  }
+
+  /** True when the managers count this node among them. */
+  #isListed(): boolean {
+    return this.#managers.some(({ nodeId }) => nodeId === this.state.nodeId);
   }
 
   #want(role: NodeRole): void {
@@ -274,17 +284,13 @@ export class LocalNode {
       ...files,
       certificate,
       roots,
-      key: this.#sealed(key),
+      key: sealed(key, this.#unlockKey),
       state: { ...files.state, role },
     }));
     this.#key = key;
     this.#exchange();
     this.#wake();
     return lifeOf(certificate);
-  }
-
-  #sealed(text: string): string | Sealed {
-    return this.#unlockKey === undefined ? text : seal(text, this.#unlockKey);
   }
 
   /** Does what is to be done, and waits until something else is. */
@@ -324,8 +330,7 @@ export class LocalNode {
   #wayTo(manager: string): string {
     if (manager !== this.state.advertiseAddress) return manager;
     const { listen, advertise } = identityIn(this.state);
-    const isAny = listen.address === "0.0.0.0" || listen.address === "::";
-    return placeText({ address: isAny ? advertise.address : listen.address, port: listen.port });
+    return placeText({ address: isAny(listen.address) ? advertise.address : listen.address, port: listen.port });
   }
 
   /** True when the managers have gone on without this one's member, while it was away. */
@@ -335,11 +340,10 @@ export class LocalNode {
 
   /** Its vote is taken first: without it the others may have no majority. */
   async #dismissed(): Promise<boolean> {
-    if (this.#managers.length === 0 || this.#managers.some(({ nodeId }) => nodeId === this.state.nodeId)) return true;
+    if (this.#managers.length === 0 || this.#isListed()) return true;
     const manager = this.#manager;
     this.#manager = undefined;
-    const { data, run } = this.#parts.directories;
-    await (manager?.leave() ?? removeEtcd({ dataDirectory: data, runDirectory: run }));
+    await (manager?.leave() ?? removeEtcd(this.#parts.directories));
     await this.#change(({ etcd: _, ...files }) => files);
     return false;
   }
@@ -388,7 +392,7 @@ export class LocalNode {
     }
     failpoint("swarm.promote.before-files");
     this.#unlistedSince = Number.POSITIVE_INFINITY; // they are about to say otherwise
-    await this.#change((files) => ({ ...files, etcd: this.#sealed(storeKeysText(credentials)) }));
+    await this.#change((files) => ({ ...files, etcd: sealed(storeKeysText(credentials), this.#unlockKey) }));
   }
 
   async #follow(store: Store, signal: AbortSignal): Promise<void> {
@@ -413,8 +417,8 @@ export class LocalNode {
     this.#unlockKey = key;
     await this.#change((files) => ({
       ...files,
-      key: this.#sealed(this.#key),
-      ...(etcd !== undefined && { etcd: this.#sealed(etcd) }),
+      key: sealed(this.#key, key),
+      ...(etcd !== undefined && { etcd: sealed(etcd, key) }),
     }));
   }
 }

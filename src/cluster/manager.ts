@@ -1,6 +1,7 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ClusterNode, type NodeId, observed } from "../model/cluster.ts";
+import { dismissed, type NodeId, observed } from "../model/cluster.ts";
+import { isAnswering } from "../store/etcd/answers.ts";
 import { createEtcdClient, type EtcdAddress, type EtcdClient } from "../store/etcd/client.ts";
 import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-store.ts";
 import { rangeOf } from "../store/etcd/layout.ts";
@@ -8,20 +9,16 @@ import type { Transaction } from "../store/store.ts";
 import type { Place } from "./addressing.ts";
 import { type CallerFacts, callerOf, ControlServer, type Credentials } from "./control-server.ts";
 import type { Beginning } from "./etcd-flags.ts";
-import { EtcdProcess, type MemberCredentials } from "./etcd-process.ts";
+import { type EtcdDirectories, EtcdProcess, type Log, type MemberCredentials } from "./etcd-process.ts";
 import { Join, Manager as ManagerCalls, Node } from "./gen/control_pb.ts";
 import { externalEtcd, externalMembers, type ManagerEtcd } from "./external-etcd.ts";
 import { managerName } from "./identity/names.ts";
+import { renewalDefaults } from "./identity/renewal.ts";
 import { joinService, renewCertificate } from "./join.ts";
 import { runLeader } from "./leader.ts";
-import { type Members, membersOf, memberService } from "./member-service.ts";
-import { Sessions } from "./sessions.ts";
+import { memberIdOf, type Members, membersOf, memberService } from "./member-service.ts";
+import { hasLeft, Sessions } from "./sessions.ts";
 import type { StoreKeys } from "./store-keys.ts";
-
-export interface Log {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
 
 /** What a manager is, besides its credentials. */
 export interface ManagerIdentity {
@@ -32,7 +29,7 @@ export interface ManagerIdentity {
 }
 export interface ManagerParts {
   /** etcd's data, on the disk; its certificate and key, in memory. */
-  readonly directories: { readonly data: string; readonly run: string };
+  readonly directories: EtcdDirectories;
   /** The etcd that the user runs, in place of one of ours. */
   readonly externalEtcd?: EtcdAddress;
   readonly log: Log;
@@ -56,8 +53,7 @@ export function etcdOf(
   if (external !== undefined) return externalEtcd(external);
   const { nodeId, clusterId, advertise } = identity;
   const options = {
-    dataDirectory: directories.data,
-    runDirectory: directories.run,
+    ...directories,
     nodeId,
     clusterId,
     address: advertise.address,
@@ -132,10 +128,7 @@ export class Manager {
     const { store, client, members } = opened;
     const now = Date.now;
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
-    const after = (milliseconds: number, call: () => void) => {
-      const timer = setTimeout(call, milliseconds).unref();
-      return () => clearTimeout(timer);
-    };
+    const { after } = renewalDefaults;
     const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed });
     const routes = (router: ConnectRouter) => {
       router.service(Join, joinService({ store, now }));
@@ -190,11 +183,9 @@ export class Manager {
     await this.store.update((tx) => {
       const own = tx.get("nodes", nodeId);
       if (own === undefined) return;
-      const { manager: _, ...rest } = own;
-      const status = { state: "down", message: "it has left", address: own.status.address } as const;
-      tx.put("nodes", observed<ClusterNode>(rest, { role: "worker", status }, Date.now()));
+      tx.put("nodes", observed(dismissed(own, hasLeft), {}, Date.now()));
     });
-    if (row.manager !== undefined) await this.#opened.members.remove(BigInt(`0x${row.manager.memberId}`));
+    if (row.manager !== undefined) await this.#opened.members.remove(memberIdOf(row.manager.memberId));
   }
 
   /** Serves no longer; etcd goes on, for the next daemon. */
@@ -213,11 +204,7 @@ export class Manager {
   /** etcd answers a read only with a majority behind it. */
   async #watchMajority(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const asked = this.#opened.client.kv.range({ key: Buffer.from("/tombolo") }, { deadline: every.answer });
-      this.hasMajority = await asked.then(
-        () => true,
-        () => signal.aborted,
-      );
+      this.hasMajority = (await isAnswering(this.#opened.client, every.answer)) || signal.aborted;
       await sleep(every.look, undefined, { signal, ref: false }).catch(() => {});
     }
   }

@@ -57,17 +57,12 @@ export function memberService(store: Store, members: Members, dataKey: Buffer): 
     },
 
     async promoteMember({ memberId }) {
-      await explained(members.promote(idOf(memberId)));
+      await explained(members.promote(memberIdOf(memberId)));
       return {};
     },
 
     async removeMember({ memberId }) {
-      try {
-        await members.remove(idOf(memberId));
-      } catch (error) {
-        // It was removed before, by a call whose answer was lost.
-        if (!(error instanceof MemberError && error.code === "NOT_FOUND")) throw explanation(error);
-      }
+      await explained(removeVote(members, memberId));
       return {};
     },
   };
@@ -81,7 +76,17 @@ function addressIn(peerUrl: string): string {
   return address;
 }
 
-function idOf(text: string): bigint {
+/** Ends a membership; one that was ended before, by a call whose answer was lost, is no error. @throws {MemberError} */
+export async function removeVote(members: Members, memberId: string): Promise<void> {
+  try {
+    await members.remove(memberIdOf(memberId));
+  } catch (error) {
+    if (!(error instanceof MemberError && error.code === "NOT_FOUND")) throw error;
+  }
+}
+
+/** @throws {EngineError} invalid for what are no hex digits */
+export function memberIdOf(text: string): bigint {
   if (!/^[0-9a-f]{1,16}$/.test(text)) throw invalid("a member's id must be hex digits");
   return BigInt(`0x${text}`);
 }

@@ -5,7 +5,7 @@ import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
 import type { EtcdAddress } from "../store/etcd/client.ts";
 import { type Commit, type Snapshot, type Store, StoreError, type Transaction } from "../store/store.ts";
-import { type Addressing, type AddressWish, type HostAddress, placeText, resolveAddresses } from "./addressing.ts";
+import { type Addressing, type AddressWish, type HostAddress, resolveAddresses } from "./addressing.ts";
 import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
 import { joinCalls } from "./control-client.ts";
 import { fromWire } from "./call-errors.ts";
@@ -16,8 +16,8 @@ import { parseUnlockKey } from "./identity/seal.ts";
 import { parseToken } from "./identity/token.ts";
 import { type Backup, type Seed, seedOf } from "./backup.ts";
 import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
-import type { Log } from "./manager.ts";
-import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
+import type { Log } from "./etcd-process.ts";
+import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
 import { texts } from "./texts.ts";
 
 export interface MembershipParts {
@@ -29,7 +29,8 @@ export interface MembershipParts {
   readonly externalEtcd?: EtcdAddress;
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
-  describe(): Omit<NodeDescription, "addresses">;
+  /** What this host says of itself, at these addresses. */
+  describe(addresses: NodeDescription["addresses"]): NodeDescription;
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
   changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
@@ -77,9 +78,9 @@ export class Membership {
     this.#folder = new NodeFolder(join(data, "node"));
     this.#nodeParts = {
       folder: this.#folder,
-      directories: { data: join(data, "etcd"), run },
+      directories: { dataDirectory: join(data, "etcd"), runDirectory: run },
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
-      describe: () => parts.describe(),
+      describe: (addresses) => parts.describe(addresses),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };
@@ -157,8 +158,11 @@ export class Membership {
     failpoint("swarm.init.before-files");
     await this.#folder.update(() => files);
     failpoint("swarm.init.after-files");
-    const node = this.#begin(files, unlockKey);
-    await node.ready(AbortSignal.timeout(joinPatience));
+    return this.#beginAndWait(files, unlockKey);
+  }
+
+  async #beginAndWait(files: NodeFiles, unlockKey: Buffer | undefined): Promise<NodeId> {
+    await this.#begin(files, unlockKey).ready(AbortSignal.timeout(joinPatience));
     return files.state.nodeId;
   }
 
@@ -170,9 +174,7 @@ export class Membership {
     await recoverCluster(this.#nodeParts, files, unlockKey);
     const alone = { ...files, state: { ...files.state, managers: [files.state.advertiseAddress] } };
     await this.#folder.update(() => alone);
-    const node = this.#begin(alone, unlockKey);
-    await node.ready(AbortSignal.timeout(joinPatience));
-    return files.state.nodeId;
+    return this.#beginAndWait(alone, unlockKey);
   }
 
   /** @throws {EngineError} what the manager says; unavailable after 20 s, while the joining goes on */
@@ -218,12 +220,11 @@ export class Membership {
 
   async #ask(remote: string, digest: string, asking: Asking): Promise<NodeFiles> {
     const { wish, addressing, key, signal } = asking;
-    const advertise = addressing.advertise.address;
-    const description = { ...this.#parts.describe(), addresses: { advertise, dataPath: addressing.dataPath } };
+    const { advertise, dataPath } = addressing;
     const request = {
       token: wish.token,
       csr: createRequest(key),
-      description: descriptionToWire(description),
+      description: descriptionToWire(this.#parts.describe({ advertise: advertise.address, dataPath })),
       availability: availabilityToWire[wish.availability],
     };
     const { calls, close } = await joinCalls(remote, digest, signal);
@@ -231,15 +232,8 @@ export class Membership {
       asking.isSent = true;
       const given = await calls.issueCertificate(request, { signal });
       const { nodeId, clusterId, certificate, roots } = given;
-      const state = {
-        nodeId,
-        clusterId,
-        role: roleFromWire(given.role),
-        managers: [...new Set([...given.managers, remote])],
-        listenAddress: placeText(addressing.listen),
-        advertiseAddress: placeText(addressing.advertise),
-        dataPathAddress: addressing.dataPath,
-      };
+      const managers = [...new Set([...given.managers, remote])];
+      const state = stateOf({ nodeId, clusterId, role: roleFromWire(given.role), managers }, addressing);
       return { state, certificate, key, roots };
     } catch (error) {
       throw fromWire(error);

@@ -24,6 +24,8 @@ export interface SessionsParts {
 
 /** So many periods without a beat make a node down (moby/swarmkit manager/dispatcher: 3 of 5 s). */
 const grace = 3;
+/** What is said of a node that left. */
+export const hasLeft = "it has left";
 const retryAfter = 1000; // milliseconds
 type Status = ClusterNode["status"];
 
@@ -103,7 +105,7 @@ export class Sessions {
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) return;
-      const status: Status = { state: "down", message: "it has left", address: row.status.address };
+      const status: Status = { state: "down", message: hasLeft, address: row.status.address };
       tx.put("nodes", observed(row, { status }, now()));
     });
   }

@@ -14,6 +14,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import type { Network } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
+import { architecture } from "../lib/machine.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
@@ -105,8 +106,6 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   return { stop: () => started.disposeAsync() };
 }
 
-const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
-
 /** Tells users what became of a link that networks stand on, and the LAN where containers are when it is back. */
 const parentTeller =
   (bus: EventBus, log: Log, isBack: (networks: readonly Network[]) => void): OnParent =>
@@ -132,9 +131,10 @@ const createMembership = (
     runDirectory: join(config.execRoot, "swarm"),
     ...(config.externalEtcd !== undefined && { externalEtcd: config.externalEtcd }),
     addresses: () => host.addresses(),
-    describe: () => ({
+    describe: (addresses) => ({
+      addresses,
       hostname: host.name,
-      platform: { os: "linux", architecture: architectures[process.arch] ?? process.arch },
+      platform: { os: "linux", architecture },
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: version,
     }),

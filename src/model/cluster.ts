@@ -155,6 +155,12 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
   updatedAt: now,
 });
 
+/** A node that is down until it is heard of, and no manager until it is promoted again. */
+export function dismissed({ manager: _, ...node }: ClusterNode, message: string): ClusterNode {
+  const status = { state: "down", message, address: node.status.address } as const;
+  return { ...node, role: "worker", status };
+}
+
 /** The row after a user's change at `now`: a version more. */
 export const revised = <R extends Versioned>(row: R, change: Partial<R>, now: number): R => ({
   ...row,

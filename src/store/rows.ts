@@ -114,6 +114,10 @@ function withoutRow(table: Table, name: TableName, key: string): Table {
   return { rows: table.rows.remove(key), indexes: Object.fromEntries(left) as Table["indexes"] };
 }
 
+/** All rows, each with its table. */
+export const entriesOf = (rows: Snapshot): (readonly [TableName, Row])[] =>
+  tableNames.flatMap((table) => rows.list(table).map((row: Row) => [table, row] as const));
+
 /** What has to be done to `before` to have `after`. */
 export function changesBetween(before: Rows, after: Rows): Change[] {
   return tableNames.flatMap((table) => {

@@ -38,3 +38,11 @@ export function unseal(sealed: Sealed, key: Buffer): string {
   if (opened === undefined) throw wrongKey();
   return opened.toString("utf8");
 }
+
+/** The text under the key, if there is one. */
+export const sealed = (text: string, key: Buffer | undefined): string | Sealed =>
+  key === undefined ? text : seal(text, key);
+
+/** @throws {EngineError} unauthorized for another key, or none */
+export const unsealed = (text: string | Sealed, key: Buffer | undefined): string =>
+  typeof text === "string" ? text : unseal(text, key ?? Buffer.alloc(0));

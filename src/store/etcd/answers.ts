@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { code, detailsOf, hasCode } from "../../lib/grpc.ts";
 import { StoreError } from "../store.ts";
+import type { EtcdClient } from "./client.ts";
 
 /** Milliseconds until a cluster that does not answer is said to be unavailable. */
 export const patience = 5000;
@@ -34,6 +35,15 @@ export async function answered<R>(call: (options: { readonly deadline: number })
     }
   }
 }
+
+/**
+ * Whether etcd answers a read, which it does with a majority behind it only. @param deadline milliseconds
+ */
+export const isAnswering = (client: EtcdClient, deadline: number): Promise<boolean> =>
+  client.kv.range({ key: Buffer.from("/tombolo") }, { deadline }).then(
+    () => true,
+    () => false,
+  );
 
 /** Between half and all of so many milliseconds. */
 export const jitter = (most: number) => most * (0.5 + Math.random() / 2);
