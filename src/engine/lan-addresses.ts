@@ -180,7 +180,7 @@ export class LanAddresses {
     const found: string[] = [];
     while (found.length < patience) {
       const address = this.#candidate(pools, network.id, kept);
-      const holder = this.#isOwn(address) ? "this host" : await this.#ask(link, address);
+      const holder = await this.#holderOf(link, address);
       if (holder === undefined && !this.#wished.has(keyOf(network.id, address))) return address;
       if (holder === undefined) continue; // another container asks for it by --ip meanwhile
       this.#foreign.set(keyOf(network.id, address), Date.now() + remembered);
@@ -189,6 +189,11 @@ export class LanAddresses {
     throw system(
       `no free address found: on the LAN of ${link}, ${found.length} addresses that were asked for belong to others (the last: ${found.at(-1)}); a proxy that answers for all? -o address_probe=false does not ask`,
     );
+  }
+
+  /** Who has an address, in words; undefined when nobody has. */
+  async #holderOf(link: string, address: IpAddress): Promise<string | undefined> {
+    return this.#isOwn(address) ? "this host" : this.#ask(link, address);
   }
 
   #ask(link: string, address: IpAddress): Promise<MacAddress | undefined> {
@@ -280,12 +285,8 @@ export class LanAddresses {
     let found = "";
     for (let tries = 0; tries < declines; tries += 1) {
       const given = await lan.obtain(request);
-      const isAsked = place !== undefined && (await this.#canAsk(place));
-      const holder = !isAsked
-        ? undefined
-        : this.#isOwn(given.address)
-          ? "this host"
-          : await this.#ask(request.link, given.address);
+      if (place === undefined || !(await this.#canAsk(place))) return given;
+      const holder = await this.#holderOf(request.link, given.address);
       if (holder === undefined) return given;
       lan.decline(request, given);
       found = `${given.address} belongs to ${holder}`;

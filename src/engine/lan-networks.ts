@@ -30,11 +30,21 @@ export function lanPlace(driver: NetworkDriver, spec: NetworkSpec): LanPlace | u
   };
 }
 
-/** The link of the host on whose LAN a network is. */
-export function linkOf(drivers: ReadonlyMap<string, NetworkDriver>, network: Network): string | undefined {
-  const driver = drivers.get(network.spec.driver);
-  return driver === undefined ? undefined : lanPlace(driver, network.spec)?.use?.link;
+/** The networks that stand on links of the host. */
+const usesIn = (rows: Snapshot, drivers: Parts["drivers"]) =>
+  rows.list("networks").flatMap((network) => {
+    const use = placeOf(drivers, network)?.use;
+    return use === undefined ? [] : [{ network, use }];
+  });
+
+function placeOf(drivers: Parts["drivers"], { spec }: Network): LanPlace | undefined {
+  const driver = drivers.get(spec.driver);
+  return driver && lanPlace(driver, spec);
 }
+
+/** The link of the host on whose LAN a network is. */
+export const linkOf = (drivers: Parts["drivers"], network: Network): string | undefined =>
+  placeOf(drivers, network)?.use?.link;
 
 /** Whether the parent is there, or can be made. @throws {EngineError} invalid, with Docker's texts */
 export function checkPlace(parts: Parts, place: LanPlace | undefined): void {
@@ -55,11 +65,9 @@ export function checkPlace(parts: Parts, place: LanPlace | undefined): void {
 export function checkNeighbours(rows: Snapshot, drivers: Parts["drivers"], place: LanPlace | undefined): void {
   const { use } = place ?? {};
   if (use === undefined) return;
-  const others = rows.list("networks").flatMap((network): PlacedUse[] => {
-    const driver = drivers.get(network.spec.driver);
-    const other = driver && lanPlace(driver, network.spec)?.use;
-    return other?.link === use.link ? [{ ...other, network: network.id }] : [];
-  });
+  const others = usesIn(rows, drivers).flatMap(({ network, use: other }): PlacedUse[] =>
+    other.link === use.link ? [{ ...other, network: network.id }] : [],
+  );
   checkShared(use, others);
 }
 
@@ -75,10 +83,8 @@ export function checkHostRoutes(
 ): void {
   if (place?.use?.hostRoutes !== true) return;
   const own = pools.flatMap(({ subnet }) => parseCidr(subnet) ?? []);
-  for (const network of rows.list("networks")) {
-    const driver = drivers.get(network.spec.driver);
-    const other = driver && lanPlace(driver, network.spec)?.use;
-    if (other?.hostRoutes !== true || other.link === place.use.link) continue;
+  for (const { network, use: other } of usesIn(rows, drivers)) {
+    if (!other.hostRoutes || other.link === place.use.link) continue;
     const there = rows.where("pools", "network", network.id).flatMap(({ subnet }) => parseCidr(subnet) ?? []);
     const both = there.find((block) => own.some((one) => overlaps(one, block)));
     if (both !== undefined)
@@ -91,11 +97,10 @@ export function checkHostRoutes(
 /** What keeps the host from containers to which it has routes: an address of its own among them is missing. */
 export function accessTrouble(
   { drivers, host }: Pick<Parts, "drivers" | "host">,
-  { spec }: Network,
+  network: Network,
   pools: readonly AddressPool[],
 ): readonly string[] | undefined {
-  const driver = drivers.get(spec.driver);
-  const place = driver && lanPlace(driver, spec);
+  const place = placeOf(drivers, network);
   const link = place?.use?.hostRoutes === true && place.reserved.length === 0 ? place.use.link : undefined;
   if (link === undefined || host.linkState(link) === "gone") return undefined;
   const own = host.addresses().flatMap((one) => (one.link === link ? (parseAddress(one.address) ?? []) : []));

@@ -2,6 +2,7 @@ import { system } from "../lib/errors.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { GivenAddress, Lease } from "../model/lease.ts";
 import type { EndpointId } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
 
@@ -40,6 +41,9 @@ export const addressOf = ({ address, prefix, gateway }: GivenAddress): EndpointA
   prefix,
   ...(gateway !== undefined && { gateway }),
 });
+
+const networkOf = (rows: Snapshot, { endpointId }: Lease): Network | undefined =>
+  rows.get("networks", rows.get("endpoints", endpointId)?.networkId ?? "");
 
 const endOf = ({ obtainedAt, seconds }: Lease) => (seconds === forEver ? Infinity : obtainedAt + seconds * 1000);
 const hasEnded = (lease: Lease) => endOf(lease) <= Date.now();
@@ -125,7 +129,7 @@ export class Leases {
 
   #tell(lease: Lease, after: string): void {
     const rows = this.#parts.store.snapshot();
-    const network = rows.get("networks", rows.get("endpoints", lease.endpointId)?.networkId ?? "");
+    const network = networkOf(rows, lease);
     this.#parts.bus.publish({
       type: "network",
       action: "lease",
@@ -170,7 +174,7 @@ export class Leases {
   async #another(lease: Lease): Promise<GivenAddress> {
     const { store, addresses } = this.#parts;
     const rows = store.snapshot();
-    const network = rows.get("networks", rows.get("endpoints", lease.endpointId)?.networkId ?? "");
+    const network = networkOf(rows, lease);
     if (network === undefined) throw system(`the network of endpoint ${lease.endpointId} is gone`);
     return addresses.obtain(lease, network);
   }

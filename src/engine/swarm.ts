@@ -1,4 +1,5 @@
 import { backupOf, readBackup } from "../cluster/backup.ts";
+import { clusterIn } from "../cluster/certificates.ts";
 import { startRotation, trustBundle } from "../cluster/identity/authority.ts";
 import { openExternalAuthority } from "../cluster/identity/external.ts";
 import { createRoot, readRoot } from "../cluster/identity/root.ts";
@@ -41,12 +42,12 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
     async update(request) {
       checkAuthorities(request.spec);
       await membership.update((tx) => {
-        const cluster = clusterOf(tx);
+        const cluster = clusterIn(tx);
         if (cluster.version !== request.version) throw outOfSequence();
         tx.put("clusters", changed(cluster, request, Date.now()));
       });
     },
-    unlockKey: () => clusterOf(membership.current()).unlockKey ?? "",
+    unlockKey: () => clusterIn(membership.current()).unlockKey ?? "",
     unlock: (key) => membership.unlock(key),
     backup: () => backupOf(membership.current(), Date.now()),
     restore: async (backup, addressing) => membership.restore(readBackup(backup), addressing),
@@ -67,21 +68,15 @@ function checkAuthorities({ certificates }: Cluster["spec"]): void {
   for (const authority of certificates.externalAuthorities) openExternalAuthority(authority);
 }
 
-function clusterOf(rows: Snapshot): Cluster {
-  const [cluster] = rows.list("clusters");
-  if (cluster === undefined) throw system("the cluster's row is missing");
-  return cluster;
-}
-
 /** By what nodes trust each other now. */
 export function tlsOf(rows: Snapshot): TlsDetail {
-  const { authority } = clusterOf(rows);
+  const { authority } = clusterIn(rows);
   const { name, publicKey } = readIssuer((authority.next ?? authority.root).certificate);
   return { roots: trustBundle(authority), issuer: { subject: name, publicKey } };
 }
 
 function detail(rows: Snapshot): ClusterDetail {
-  const cluster = clusterOf(rows);
+  const cluster = clusterIn(rows);
   const digest = digestOf(cluster.authority.root.certificate);
   const token = (secret: string) => formatToken({ digest, secret });
   const { worker, manager } = cluster.tokens;
