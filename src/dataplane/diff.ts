@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { keyOf, type LinkObject, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { isSameLink, keyOf, type LinkObject, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { OwnedStep } from "./order.ts";
 import { linkOfSysctl } from "./places.ts";
 
@@ -43,7 +43,7 @@ export interface Comparison {
  * Compares the plans of some owners with what is there. What one of them wants and another has is handed over: a default
  * route or a published port moves in one step.
  */
-export function diff(plans: ReadonlyMap<Owner, readonly PlanObject[]>, there: Holdings): Comparison {
+export function diff(plans: Plans, there: Holdings): Comparison {
   const steps: OwnedStep[] = [];
   const taken: Holding[] = [];
   const wished = new Set<string>();
@@ -67,60 +67,46 @@ export function diff(plans: ReadonlyMap<Owner, readonly PlanObject[]>, there: Ho
   return { steps: [...all, ...lostRoutes(plans, all)], taken };
 }
 
+type Plans = ReadonlyMap<Owner, readonly PlanObject[]>;
 const place = ({ namespace, link }: { readonly namespace: string; readonly link: string }) => `${namespace}|${link}`;
 
 /** A link that can only be made anew takes along what stands on it, which is then written again. */
-function goneWithLinks(plans: ReadonlyMap<Owner, readonly PlanObject[]>, steps: readonly OwnedStep[]): OwnedStep[] {
-  const remade = new Set(
-    steps.flatMap((step) =>
-      step.verb === "change" && step.object.kind === "link" && isRemade(step.object, step.was)
-        ? place({ namespace: step.object.namespace, link: step.object.name })
-        : [],
-    ),
-  );
+function goneWithLinks(plans: Plans, steps: readonly OwnedStep[]): OwnedStep[] {
+  const remade = changedLinks(steps, (wish, was) => was.kind !== "link" || !isSameLink(was, wish));
   // With an MTU below 1280 a link has no IPv6, and with a larger one again, as new.
-  const resized = new Set(
-    steps.flatMap((step) =>
-      step.verb === "change" &&
-      step.object.kind === "link" &&
-      step.was.kind === "link" &&
-      step.object.mtu !== step.was.mtu
-        ? place({ namespace: step.object.namespace, link: step.object.name })
-        : [],
-    ),
-  );
+  const resized = changedLinks(steps, (wish, was) => was.kind === "link" && wish.mtu !== was.mtu);
   if (remade.size + resized.size === 0) return [];
-  const written = new Set(steps.map(({ object }) => keyOf(object)));
-  const standsOn = (o: PlanObject) => {
+  return writtenAgain(plans, steps, (o) => {
     if (o.kind !== "sysctl") return "link" in o && remade.has(place(o));
     const at = place({ namespace: o.namespace, link: linkOfSysctl(o.key) });
     return remade.has(at) || resized.has(at);
-  };
-  return [...plans].flatMap(([owner, objects]) =>
-    objects
-      .filter((object) => standsOn(object) && !written.has(keyOf(object)))
-      .map((object): OwnedStep => ({ verb: "create", object, owner })),
-  );
+  });
 }
 
-/** MAC, MTU and port change in place. */
-function isRemade(wish: LinkObject, was: PlanObject): boolean {
-  if (was.kind !== "link" || was.type !== wish.type) return true;
-  if (!("parent" in wish) || !("parent" in was)) return false;
-  const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
-  return !isDeepStrictEqual(fixed(wish), fixed(was));
-}
+/** Places of the links that a step changes in such a way. */
+const changedLinks = (steps: readonly OwnedStep[], isSo: (wish: LinkObject, was: PlanObject) => boolean): Set<string> =>
+  new Set(
+    steps.flatMap((step) =>
+      step.verb === "change" && step.object.kind === "link" && isSo(step.object, step.was)
+        ? place({ namespace: step.object.namespace, link: step.object.name })
+        : [],
+    ),
+  );
 
 /** With the last IPv4 address of a link Linux drops the routes over it (net/ipv4/fib_frontend.c), so those are written again. */
-function lostRoutes(plans: ReadonlyMap<Owner, readonly PlanObject[]>, steps: readonly OwnedStep[]): OwnedStep[] {
+function lostRoutes(plans: Plans, steps: readonly OwnedStep[]): OwnedStep[] {
   const losing = new Set(
     steps.flatMap(({ verb, object }) => (verb === "remove" && object.kind === "address" ? place(object) : [])),
   );
-  if (losing.size === 0) return [];
+  return losing.size === 0 ? [] : writtenAgain(plans, steps, (o) => o.kind === "route" && losing.has(place(o)));
+}
+
+/** Steps for what the plans have and the kernel will have lost, and no other step writes. */
+function writtenAgain(plans: Plans, steps: readonly OwnedStep[], isLost: (object: PlanObject) => boolean): OwnedStep[] {
   const written = new Set(steps.map(({ object }) => keyOf(object)));
   return [...plans].flatMap(([owner, objects]) =>
     objects
-      .filter((o) => o.kind === "route" && losing.has(place(o)) && !written.has(keyOf(o)))
+      .filter((object) => isLost(object) && !written.has(keyOf(object)))
       .map((object): OwnedStep => ({ verb: "create", object, owner })),
   );
 }

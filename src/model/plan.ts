@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Cidr, IpAddress, MacAddress } from "./ids.ts";
 
 /**
@@ -171,6 +172,18 @@ export type PlanKind = PlanObject["kind"];
 export interface Plan {
   readonly owner: Owner;
   readonly objects: readonly PlanObject[];
+}
+
+/**
+ * Whether a link can become another one while it is there: MAC, MTU and bridge change in place; with another type, far end,
+ * parent, mode, flag or VLAN it is made anew, and what stands on it goes.
+ */
+export function isSameLink(before: LinkObject, after: LinkObject): boolean {
+  if (before.type === "veth" && after.type === "veth")
+    return before.peer.namespace === after.peer.namespace && before.peer.name === after.peer.name;
+  if (!("parent" in before) || !("parent" in after)) return before.type === after.type;
+  const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
+  return isDeepStrictEqual(fixed(before), fixed(after));
 }
 
 /** Identity of an object: two objects with one key are the same thing in two states. */

@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import {
   type Family,
+  isSameLink,
   keyOf,
   type LinkObject,
   type NamespaceName,
   type PlanObject,
-  type VethLink,
 } from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { endsOf, leftWithout, standsOn } from "./dependents.ts";
@@ -96,7 +96,7 @@ export class World {
 
   /** A veth with another far end, or a link of another type, is a new link; with another MAC it forgets its neighbours. */
   #relink(before: LinkObject, after: LinkObject): void {
-    if (!isSameThing(before, after)) return this.lose(keyOf(before));
+    if (!isSameLink(before, after)) return this.lose(keyOf(before));
     const changed = endsOf(after).filter((end, i) => end.mac !== endsOf(before)[i]?.mac);
     const neighbours = this.objects().filter((o) => o.kind === "neighbour" && changed.some((end) => standsOn(end, o)));
     for (const neighbour of neighbours) this.lose(keyOf(neighbour));
@@ -113,14 +113,4 @@ function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   if (object.kind === "element") return object.set;
   if (object.kind === "sysctl") return object.key;
   return "name" in object ? object.name : object.link;
-}
-
-const placeOf = ({ peer: { namespace, name } }: VethLink) => ({ namespace, name });
-
-function isSameThing(before: LinkObject, after: LinkObject): boolean {
-  if (before.type === "veth" && after.type === "veth") return isDeepStrictEqual(placeOf(before), placeOf(after));
-  if (!("parent" in before) || !("parent" in after)) return before.type === after.type;
-  // What can be changed on a link that is there; everything else makes it a new one.
-  const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
-  return isDeepStrictEqual(fixed(before), fixed(after));
 }

@@ -33,7 +33,7 @@ export function listLinks(
     if (object === undefined) return [];
     const wish = wishOf(keyOf(object))?.object;
     const isAsWished =
-      wish !== undefined && satisfies(wish, followed(realms, object, wish), link, mtuOf(realms, realm, link));
+      wish !== undefined && satisfies(wish, followed(realms, object, wish), link, mtuLeftOpen(realms, realm, link));
     return [{ object: isAsWished ? wish : shown(object, link), owner: mark.owner }];
   });
 }
@@ -89,7 +89,7 @@ function satisfies(wish: LinkObject, found: LinkObject, link: LinkInfo, mtu: num
 }
 
 /** What a link has where a plan leaves it open: its parent's, if it has one that is there. */
-export function mtuOf(realms: Realms, realm: Realm, link: LinkInfo): number {
+export function mtuLeftOpen(realms: Realms, realm: Realm, link: LinkInfo): number {
   return link.child === undefined ? defaultMtu : (parentOf(realms, realm, link)?.mtu ?? link.mtu);
 }
 

@@ -16,7 +16,7 @@ import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import { isSameChild, makeChild } from "./child-link.ts";
 import type { Handler } from "./handler.ts";
-import { defaultMtu, listLinks, mayAdopt, mtuOf as mtuLeftOpen } from "./link-listing.ts";
+import { defaultMtu, listLinks, mayAdopt, mtuLeftOpen } from "./link-listing.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
 
 /** Links that go together wait for one another in this group ("tomb"). */

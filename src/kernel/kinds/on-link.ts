@@ -8,6 +8,7 @@ import {
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import { type AddressInfo, deleteAddress, putAddress } from "../netlink/addresses.ts";
+import type { LinkInfo } from "../netlink/links.ts";
 import type { Message } from "../netlink/message.ts";
 import {
   deleteForwarding,
@@ -47,7 +48,7 @@ interface Words<O extends OnLink> {
   readonly gone: readonly string[];
   read(realm: Realm): readonly Held<O>[];
   /** What the kernel keeps of the host's in another way than it was asked for. @returns the wish's words where they still hold */
-  wordsOf?(realm: Realm): (held: Held<O>, wish: O) => Partial<O>;
+  wordsOf?(realm: Realm, links: readonly LinkInfo[]): (held: Held<O>, wish: O) => Partial<O>;
 }
 
 /**
@@ -73,12 +74,13 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
     list(namespace) {
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
-      const links = holders(realm, engine);
-      const wordsOf = namespace === "host" ? words.wordsOf?.(realm) : undefined;
+      const links = realm.links();
+      const byIndex = holders(links, engine);
+      const wordsOf = namespace === "host" ? words.wordsOf?.(realm, links) : undefined;
       return words.read(realm).flatMap((held): Found[] => {
-        const holder = links.get(held.index);
+        const holder = byIndex.get(held.index);
         if (holder === undefined) return [];
-        const heir = held.heir === undefined ? undefined : links.get(held.heir);
+        const heir = held.heir === undefined ? undefined : byIndex.get(held.heir);
         const object = { ...held.object, namespace, link: holder.name } as unknown as O;
         const wish = wishes.get(keyOf(object));
         const owner = wish?.owner ?? heir?.owner ?? holder.owner;
@@ -139,14 +141,16 @@ const routeWords: Words<RouteObject> = {
         object: { kind: "route", to, ...(via !== undefined && { via }) },
         ...(source !== undefined && { source }),
       })),
-  wordsOf(realm) {
-    const indexes = new Map(realm.links().map(({ name, index }) => [name, index]));
-    const addresses = realm.addresses();
+  wordsOf(realm, links) {
+    const indexes = new Map(links.map(({ name, index }) => [name, index]));
+    let addresses: readonly AddressInfo[] | undefined; // read for the first that needs them: most hosts have none
     return ({ source }, { to, sourceOf }) => {
+      if (sourceOf === undefined) return {};
+      const index = indexes.get(sourceOf);
       // A parent that has another name for now still has its address.
-      const isUnknown = sourceOf !== undefined && !indexes.has(sourceOf);
-      const isSame = () => source === sourceFor(addresses, indexes.get(sourceOf ?? ""), to);
-      return sourceOf !== undefined && (isUnknown || isSame()) ? { sourceOf } : {};
+      if (index === undefined) return { sourceOf };
+      addresses ??= realm.addresses();
+      return source === sourceFor(addresses, index, to) ? { sourceOf } : {};
     };
   },
 };
