@@ -6,36 +6,23 @@ import { dockers } from "../support/daemon.ts";
 import type { ClusterSpec } from "../../src/model/cluster.ts";
 import { detail as system } from "../../src/api/system/testing.ts";
 import { serve, type TestServer } from "../../src/api/testing.ts";
-import { cluster, detail, leader, standing, worker } from "../../src/api/swarm/testing.ts";
+import { cluster, detail, leader, playSwarm, standing, worker } from "../../src/api/swarm/testing.ts";
 
 const run = promisify(execFile);
 
 /** A swarm of one manager and one worker that is played, and what was asked of it. */
 function play() {
-  const asked: { verb: string; what: unknown }[] = [];
-  const note =
-    <R>(verb: string, answer: R) =>
-    async (...what: unknown[]) => {
-      asked.push({ verb, what: what.length > 1 ? what : what[0] });
-      return answer;
-    };
-  const swarm = {
-    standing: () => standing,
-    init: note("init", leader.node.id),
-    join: note("join", undefined),
-    leave: note("leave", undefined),
-    update: note("update", undefined),
-    unlock: note("unlock", undefined),
-    unlockKey: () => "SWMKEY-1-key",
-    inspect: () => detail(),
-  };
+  const { asked, note, swarm } = playSwarm({ init: leader.node.id, unlockKey: "SWMKEY-1-key" });
   const nodes = {
     list: () => [leader, worker],
     inspect: (reference: string) => [leader, worker].find(({ node }) => node.id === reference) ?? leader,
     update: note("node update", undefined),
     remove: note("node rm", undefined),
   };
-  return { asked, engine: { swarm, nodes, system: { info: async () => system } } };
+  return {
+    asked,
+    engine: { swarm: { ...swarm, standing: () => standing }, nodes, system: { info: async () => system } },
+  };
 }
 
 /** Runs the client. @returns what it printed, without the last newline */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Swarm, SwarmInit, SwarmJoin } from "../../engine/engine.ts";
+import type { SwarmInit, SwarmJoin } from "../../engine/engine.ts";
 import { unavailable } from "../../lib/errors.ts";
 import { serve } from "../testing.ts";
-import { cluster, detail, tls } from "./testing.ts";
+import { cluster, playSwarm, tls } from "./testing.ts";
 
 /** What Docker's client 28 sends for `swarm init`. */
 const fromClient = {
@@ -40,19 +40,7 @@ const plain: SwarmInit = {
 
 /** Asks over HTTP; @returns the answer and what the engine was asked for */
 async function asked(path: string, body?: unknown) {
-  const seen: { verb: string; what: unknown }[] = [];
-  const note =
-    <R>(verb: keyof Swarm, answer: R) =>
-    async (what: unknown) => (seen.push({ verb, what }), answer);
-  const swarm = {
-    init: note("init", "n1"),
-    join: note("join", undefined),
-    leave: note("leave", undefined),
-    update: note("update", undefined),
-    unlock: note("unlock", undefined),
-    unlockKey: () => "SWMKEY-1-x",
-    inspect: () => detail(),
-  };
+  const { asked: seen, swarm } = playSwarm({ init: "n1", unlockKey: "SWMKEY-1-x" });
   await using server = await serve({ swarm });
   const { status, json, text } = await server.ask(body === undefined ? "GET" : "POST", path, { body });
   return { status, json, text, seen };

@@ -47,3 +47,24 @@ export const standing: SwarmStanding = {
   managers: [{ nodeId: leader.node.id, address: "192.0.2.1:2377" }],
   control: { cluster: detail(), nodes: 2, managers: 1 },
 };
+
+/** A swarm that is played, and what was asked of it. @param said what init answers, and the unlock key */
+export function playSwarm({ init, unlockKey }: { readonly init: string; readonly unlockKey: string }) {
+  const asked: { verb: string; what: unknown }[] = [];
+  const note =
+    <R>(verb: string, answer: R) =>
+    async (...what: unknown[]) => {
+      asked.push({ verb, what: what.length > 1 ? what : what[0] });
+      return answer;
+    };
+  const swarm = {
+    init: note("init", init),
+    join: note("join", undefined),
+    leave: note("leave", undefined),
+    update: note("update", undefined),
+    unlock: note("unlock", undefined),
+    unlockKey: () => unlockKey,
+    inspect: () => detail(),
+  };
+  return { asked, note, swarm };
+}

@@ -1,8 +1,7 @@
 import type { SwarmStanding, SystemDetail } from "../../engine/engine.ts";
+import { architecture } from "../../lib/machine.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { swarmInfoJson, swarmWarnings } from "../swarm/info.ts";
-
-const architectures: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
 
 /** `GET /info`: what `docker info` prints, old clients and new. */
 export async function showInfo({ engine, version }: Call): Promise<Reply> {
@@ -63,7 +62,7 @@ function hostJson(detail: SystemDetail): object {
     OperatingSystem: detail.operatingSystem,
     OSVersion: detail.osVersion,
     OSType: "linux",
-    Architecture: architectures[process.arch] ?? process.arch,
+    Architecture: architecture,
     IndexServerAddress: "https://index.docker.io/v1/",
     RegistryConfig: {
       AllowNondistributableArtifactsCIDRs: null,
