@@ -24,6 +24,7 @@ export function createHost(kernel: Kernel): Host {
     linkMtu: (name) => kernel.link("host", name)?.mtu,
     addresses: () => hostAddresses((link) => kernel.link("host", link)?.owner !== undefined),
     hasAddress: (address) => kernel.hasAddress(address),
+    hasMac: (mac) => Object.values(networkInterfaces()).some((link) => link?.some((one) => one.mac === mac)),
     linkOwner(name) {
       const link = kernel.link("host", name);
       return link === undefined || link.owner !== undefined

@@ -144,7 +144,10 @@ export class LanAddresses {
     return place?.lan.reserved(place.options).filter((address) => !this.#isOwn(address)) ?? [];
   }
 
-  /** Asks for them, once the network is there and its parent up. @throws {EngineError} forbidden, by the MAC of who has one */
+  /**
+   * Asks for them, once the network is there and its parent up. By then the host has them, and a second link of it on that
+   * LAN may answer (ip-sysctl, arp_ignore=0). @throws {EngineError} forbidden, by the MAC of who has one
+   */
   async checkHostAddresses(spec: NetworkSpec, wished: readonly IpAddress[]): Promise<void> {
     const place = this.#placeOf({ spec });
     const link = place?.link;
@@ -152,7 +155,7 @@ export class LanAddresses {
     await allOf(
       wished.map(async (address) => {
         const holder = await this.#ask(link, address);
-        if (holder !== undefined) throw forbidden(inUse(address, holder, link));
+        if (holder !== undefined && !this.#parts.host.hasMac(holder)) throw forbidden(inUse(address, holder, link));
       }),
     );
   }

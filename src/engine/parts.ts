@@ -2,7 +2,7 @@ import type { Membership } from "../cluster/membership.ts";
 import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
-import type { Cidr, IpAddress, SandboxId } from "../model/ids.ts";
+import type { Cidr, IpAddress, MacAddress, SandboxId } from "../model/ids.ts";
 import type { Lan } from "../model/lan.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -31,6 +31,8 @@ export interface Host {
   addresses(): readonly { readonly link: string; readonly address: IpAddress }[];
   /** True for the host's own addresses. */
   hasAddress(address: IpAddress): boolean;
+  /** True for the MAC of one of the host's own links that has an address. */
+  hasMac(mac: MacAddress): boolean;
   /** Why a bridge of this name cannot be ours, or undefined. */
   linkOwner(name: string): string | undefined;
   /** Why nobody can listen there, in the words of Linux; undefined when the port is free. */
