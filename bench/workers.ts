@@ -16,6 +16,7 @@ const description: NodeDescription = {
   platform: { os: "linux", architecture: "x86_64" },
   resources: { nanoCpus: 2e9, memoryBytes: 4e9 },
   engineVersion: "0.1.0",
+  drivers: [{ type: "Network", name: "bridge" }],
   addresses: { advertise: "192.0.2.2", dataPath: "192.0.2.2" },
 };
 
@@ -64,12 +65,12 @@ class Workers {
   }
 
   async #register(): Promise<number> {
-    await this.#each((at) => this.#begin(this.#clients[at] as ControlClient));
+    await this.#each((at) => this.#begin(this.#clients[at] as ControlClient, `198.18.${at >> 8}.${at & 255}`));
     return this.#clients.length;
   }
 
   /** Resolves when it has its first rows. */
-  #begin(client: ControlClient): Promise<void> {
+  #begin(client: ControlClient, dataPath: string): Promise<void> {
     const nothing = () => {};
     const { promise, resolve } = Promise.withResolvers<void>();
     const connected = () => {
@@ -78,7 +79,8 @@ class Workers {
     };
     const lost = () => void (this.#lost += 1);
     const events = { managers: nothing, standing: nothing, cluster: nothing, connected, lost };
-    new Agent(client, () => description, events).start();
+    const described = { ...description, addresses: { ...description.addresses, dataPath } };
+    new Agent(client, () => described, events).start();
     return promise;
   }
 

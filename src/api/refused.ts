@@ -1,6 +1,7 @@
+import { checkFilters } from "../engine/filters.ts";
 import { notFound, notImplemented } from "../lib/errors.ts";
 import { type Handler, json } from "./call.ts";
-import { param } from "./query.ts";
+import { param, readFilters } from "./query.ts";
 import type { Route } from "./router.ts";
 
 /** A handler that says 501 and why. */
@@ -14,11 +15,19 @@ const noServices: Handler = ({ engine }) => {
   engine.swarm.inspect();
   throw notImplemented("services are not supported by this version");
 };
+/** By what services and tasks are asked for (moby daemon/cluster/filters.go). */
+const known = {
+  services: ["id", "label", "mode", "name", "runtime"],
+  tasks: ["_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"],
+} as const;
 /** So many services and tasks as can be made. */
-const noneYet: Handler = ({ engine }) => {
-  engine.swarm.inspect();
-  return json([]);
-};
+const noneYet =
+  (thing: keyof typeof known): Handler =>
+  ({ engine, query }) => {
+    engine.swarm.inspect();
+    checkFilters(readFilters(query), known[thing]);
+    return json([]);
+  };
 const noPlugin: Handler = (call) => {
   throw notFound(`plugin "${param(call, "name")}" not found`);
 };
@@ -48,7 +57,7 @@ export const refusedRoutes: readonly Route[] = [
     {
       method: "GET",
       path: `/${thing}`,
-      handler: ["services", "tasks"].includes(thing) ? noneYet : noServices,
+      handler: thing === "services" || thing === "tasks" ? noneYet(thing) : noServices,
     } as const,
     ...methods.map((method) => ({ method, path: `/${thing}/{rest...}`, handler: noServices })),
   ]),

@@ -54,8 +54,9 @@ export class Worker {
   }
 }
 
-export const clientOf = (sessions: Sessions, nodeId: string, clusterId = "") => {
-  const caller = { identity: { nodeId, role: "worker" as const, clusterId }, address: "192.0.2.9" };
+/** @param address the call comes from it */
+export const clientOf = (sessions: Sessions, nodeId: string, clusterId = "", address = "192.0.2.2") => {
+  const caller = { identity: { nodeId, role: "worker" as const, clusterId }, address };
   const session = (up: Parameters<Sessions["serve"]>[1], { signal }: { signal: AbortSignal }) =>
     sessions.serve(caller, up, signal);
   return createClient(

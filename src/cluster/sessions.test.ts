@@ -145,13 +145,27 @@ describe("what a node gets", () => {
   });
 });
 
+describe("a node's tunnel address", () => {
+  it("is refused when it is another node's, unless the stream comes from there", async () => {
+    const m = await manager(2);
+    const [id = "", other = ""] = m.ids;
+    await m.open(other);
+    const thief = new Worker(clientOf(m.sessions, id, "", "192.0.2.66"));
+    await assert.rejects(thief.ended, new RegExp(`data path address 192.0.2.2 is node ${other}'s`));
+    assert.equal(m.row(id)?.status.state, "unknown");
+    await m.open(id);
+    assert.equal(m.row(id)?.status.state, "ready");
+    await m.stop();
+  });
+});
+
 describe("a node's state", () => {
   it("is ready when it registers, down 15 s after its last beat, ready again with the next", async () => {
     const m = await manager(1);
     const [id = ""] = m.ids;
     const worker = await m.open(id);
     assert.deepEqual(m.row(id)?.status.state, "ready");
-    assert.deepEqual([m.row(id)?.status.address, m.row(id)?.hostname], ["192.0.2.9", "h2"]);
+    assert.deepEqual([m.row(id)?.status.address, m.row(id)?.hostname], ["192.0.2.2", "h2"]);
     for (let n = 0; n < 5; n++) {
       await m.clock.pass(5000);
       worker.beat();

@@ -1,6 +1,7 @@
 import { forbidden, invalid } from "../lib/errors.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed } from "../model/cluster.ts";
-import type { Store } from "../store/store.ts";
+import type { IpAddress } from "../model/ids.ts";
+import type { Snapshot, Store } from "../store/store.ts";
 import type { CallerFacts } from "./control-server.ts";
 import { Feed, periodIn } from "./feed.ts";
 import type { Report, SessionRequest } from "./gen/control_pb.ts";
@@ -28,6 +29,26 @@ const grace = 3;
 export const hasLeft = "it has left";
 const retryAfter = 1000; // milliseconds
 type Status = ClusterNode["status"];
+
+/**
+ * Where a node's tunnels end is an address of its own: the one that its stream comes from, or one that no other node at work
+ * has. @throws {EngineError} forbidden, naming the other node
+ */
+function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: IpAddress): void {
+  if (dataPath === from) return;
+  const other = rows
+    .list("nodes")
+    .find(
+      ({ id, status, addresses }) =>
+        id !== node &&
+        status.state === "ready" &&
+        [status.address, addresses.advertise, addresses.dataPath].includes(dataPath),
+    );
+  if (other !== undefined)
+    throw forbidden(
+      `data path address ${dataPath} is node ${other.id}'s (${other.hostname}): say another --data-path-addr`,
+    );
+}
 
 /** A stream of a node, and the time after it until the node is down. */
 interface Session {
@@ -121,6 +142,7 @@ export class Sessions {
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
+      checkDataPath(tx, node, description.addresses.dataPath, address);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       tx.put("nodes", observed(row, { ...description, status }, now()));
     });

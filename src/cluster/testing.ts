@@ -40,6 +40,10 @@ export const description: NodeDescription = {
   platform: { os: "linux", architecture: "x86_64" },
   resources: { nanoCpus: 2_000_000_000, memoryBytes: 4_000_000_000 },
   engineVersion: "28.0.0",
+  drivers: [
+    { type: "Network", name: "bridge" },
+    { type: "Volume", name: "local" },
+  ],
   addresses: { advertise: "192.0.2.2", dataPath: "192.0.2.2" },
 };
 

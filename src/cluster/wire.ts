@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { isIP } from "node:net";
 import { invalid } from "../lib/errors.ts";
-import type { ClusterNode, NodeDescription, NodeRole } from "../model/cluster.ts";
+import type { ClusterNode, EngineDriver, NodeDescription, NodeRole } from "../model/cluster.ts";
 import { Availability, type Description, type DescriptionSchema, Role } from "./gen/control_pb.ts";
 
 /** The model's words on the wire, and back. */
@@ -31,11 +31,20 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   nanoCpus: BigInt(node.resources.nanoCpus),
   memoryBytes: BigInt(node.resources.memoryBytes),
   engineVersion: node.engineVersion,
+  drivers: node.drivers.map(({ type, name }) => ({ type, name })),
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
 });
 
+const mostDrivers = 100;
 const longest = 255; // characters of a name: POSIX HOST_NAME_MAX, and enough for versions
+
+const driverTypes = ["Log", "Network", "Volume"] as const;
+function driverType(text: string): EngineDriver["type"] {
+  const type = driverTypes.find((known) => known === text);
+  if (type === undefined) throw invalid(`unknown type of driver: ${JSON.stringify(text)}`);
+  return type;
+}
 
 /**
  * A description from another host: it goes into a row that every manager reads, so it is bounded.
@@ -43,8 +52,11 @@ const longest = 255; // characters of a name: POSIX HOST_NAME_MAX, and enough fo
  */
 export function descriptionFromWire(d: Description | undefined): NodeDescription {
   if (d === undefined) throw invalid("a node must describe itself");
-  for (const text of [d.hostname, d.os, d.architecture, d.engineVersion])
-    if (text.length > longest || /\p{Cc}/u.test(text)) throw invalid("a node's description is malformed");
+  const texts = [d.hostname, d.os, d.architecture, d.engineVersion, ...d.drivers.map(({ name }) => name)];
+  if (d.drivers.length > mostDrivers || texts.some((text) => text.length > longest || /\p{Cc}/u.test(text)))
+    throw invalid("a node's description is malformed");
+  if (d.hostname === "" || /\s/.test(d.hostname))
+    throw invalid(`a node's hostname must be a name without spaces: ${JSON.stringify(d.hostname)}`);
   for (const address of [d.advertiseAddress, d.dataPathAddress])
     if (isIP(address) === 0) throw invalid("a node must say its addresses");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
@@ -54,6 +66,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     platform: { os: d.os, architecture: d.architecture },
     resources: { nanoCpus, memoryBytes },
     engineVersion: d.engineVersion,
+    drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
   };
 }

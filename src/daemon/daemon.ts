@@ -11,6 +11,7 @@ import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import type { EngineDriver } from "../model/cluster.ts";
 import type { Network } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
@@ -121,6 +122,13 @@ const parentTeller =
     if (state === "up") isBack(networks);
   };
 
+/** As `docker node inspect` shows them. */
+const engineDrivers: readonly EngineDriver[] = [
+  { type: "Log", name: "json-file" },
+  ...Object.keys(drivers).map((name) => ({ type: "Network", name: name === "none" ? "null" : name }) as const),
+  { type: "Volume", name: "local" },
+];
+
 const createMembership = (
   config: Config,
   host: Host,
@@ -137,6 +145,7 @@ const createMembership = (
       platform: { os: "linux", architecture },
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: version,
+      drivers: engineDrivers,
     }),
     changed: (before, commit) => publishNodes(bus, before, commit),
     log,

@@ -103,12 +103,20 @@ export function publicPart({ spec, authority: { root, next }, ...cluster }: Clus
 /** unknown: not heard of yet; disconnected: its stream broke and its last beat is young. */
 export type NodeState = "unknown" | "down" | "ready" | "disconnected";
 
+/** A driver of a node's engine, in the API's words: `Network`, `bridge`. */
+export interface EngineDriver {
+  readonly type: "Log" | "Network" | "Volume";
+  readonly name: string;
+}
+
 /** What a node says of itself when it registers. */
 export interface NodeDescription {
   readonly hostname: string;
   readonly platform: { readonly os: string; readonly architecture: string };
   readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
   readonly engineVersion: string;
+  /** What its engine has drivers for. */
+  readonly drivers: readonly EngineDriver[];
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
 }
 

@@ -21,7 +21,13 @@ test("a manager is shown with Docker's fields in Docker's order", () => {
       Hostname: "h1",
       Platform: { Architecture: "x86_64", OS: "linux" },
       Resources: { NanoCPUs: 2_000_000_000, MemoryBytes: 4_000_000_000 },
-      Engine: { EngineVersion: "28.0.0" },
+      Engine: {
+        EngineVersion: "28.0.0",
+        Plugins: [
+          { Type: "Network", Name: "bridge" },
+          { Type: "Volume", Name: "local" },
+        ],
+      },
       TLSInfo: tlsInfo,
     },
     Status: { State: "ready", Addr: "192.0.2.1" },

@@ -34,7 +34,10 @@ export function nodeJson({ node, tls }: NodeDetail): object {
       Hostname: node.hostname,
       Platform: { Architecture: node.platform.architecture, OS: node.platform.os },
       Resources: { NanoCPUs: node.resources.nanoCpus, MemoryBytes: node.resources.memoryBytes },
-      Engine: { EngineVersion: node.engineVersion },
+      Engine: {
+        EngineVersion: node.engineVersion,
+        Plugins: node.drivers.map(({ type, name }) => ({ Type: type, Name: name })),
+      },
       TLSInfo: tlsJson(tls),
     },
     Status: statusJson(node.status),

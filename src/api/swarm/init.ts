@@ -5,7 +5,7 @@ import { readBody } from "../body.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { boolean, count, only, texts } from "../schemas.ts";
 import { readPools, readSubnetSize } from "./address-pools.ts";
-import { addressingFields, readAddressing } from "./addressing.ts";
+import { addressingFields, checkListenAddress, readAddressing } from "./addressing.ts";
 import { readSpec, specBody } from "./spec.ts";
 
 const initBody = only({
@@ -20,7 +20,9 @@ const initBody = only({
 
 /** `POST /swarm/init` */
 export async function initSwarm({ engine, request, version }: Call): Promise<Reply> {
-  return json(await engine.swarm.init(readInit(await readBody(request, initBody), version)));
+  const body = await readBody(request, initBody);
+  checkListenAddress(body);
+  return json(await engine.swarm.init(readInit(body, version)));
 }
 
 /** Pools are known since API 1.39, the port since 1.40 (moby daemon/server/router/swarm/cluster_routes.go). */

@@ -4,13 +4,14 @@ import { readBody } from "../body.ts";
 import { type Call, empty, type Reply } from "../call.ts";
 import { flag } from "../query.ts";
 import { only, text, texts } from "../schemas.ts";
-import { addressingFields, readAddressing } from "./addressing.ts";
+import { addressingFields, checkListenAddress, readAddressing } from "./addressing.ts";
 
 const joinBody = only({ ...addressingFields, RemoteAddrs: texts, JoinToken: text });
 
 /** `POST /swarm/join` */
 export async function joinSwarm({ engine, request }: Call): Promise<Reply> {
   const body = await readBody(request, joinBody);
+  checkListenAddress(body);
   const remotes = body.RemoteAddrs ?? [];
   if (remotes.length === 0) throw invalid("at least 1 RemoteAddr is required to join");
   await engine.swarm.join({

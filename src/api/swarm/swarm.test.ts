@@ -45,17 +45,18 @@ async function asked(path: string, body?: unknown) {
   const { status, json, text } = await server.ask(body === undefined ? "GET" : "POST", path, { body });
   return { status, json, text, seen };
 }
+const listening = { ListenAddr: "0.0.0.0:2377" };
 const init = async (body: object, version = "") => {
-  const { status, json, seen } = await asked(`${version}/swarm/init`, body);
+  const { status, json, seen } = await asked(`${version}/swarm/init`, { ...listening, ...body });
   return { status, json, wish: seen[0]?.what as SwarmInit | undefined };
 };
 const join = async (body: object) => {
-  const { status, json, seen } = await asked("/swarm/join", body);
+  const { status, json, seen } = await asked("/swarm/join", { ...listening, ...body });
   return { status, json, wish: seen[0]?.what as SwarmJoin | undefined };
 };
 /** The text of a refusal, which must have this status. */
 async function refused(path: string, body: object, status = 400): Promise<string> {
-  const answer = await asked(path, body);
+  const answer = await asked(path, /init|join/.test(path) ? { ...listening, ...body } : body);
   assert.deepEqual([answer.status, answer.seen], [status, []], answer.text);
   return answer.json.message;
 }
@@ -65,7 +66,9 @@ test("init translates what Docker's client sends, and answers the node's id", as
   assert.deepEqual([status, json], [200, "n1"]);
   assert.deepEqual(wish, plain);
   const nulls = Object.fromEntries(Object.keys(fromClient).map((key) => [key, null]));
-  assert.deepEqual((await init(nulls)).wish, { ...plain, listenAddress: "" });
+  assert.deepEqual((await init({ ...nulls, ...listening })).wish, plain);
+  const { json: refusal } = await init(nulls);
+  assert.equal(refusal.message, 'invalid ListenAddr "": invalid empty address');
 });
 
 test("init keeps all that a user can say", async () => {

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSK4AQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkipQEKDlNlc3Npb25SZXF1ZXN0EjMKCHJlZ2lzdGVyGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uSAASKAoEYmVhdBgCIAEoCzIYLnRvbWJvbG8uY29udHJvbC52MS5CZWF0SAASLAoGcmVwb3J0GAMgASgLMhoudG9tYm9sby5jb250cm9sLnYxLlJlcG9ydEgAQgYKBGJvZHkiBgoEQmVhdCIxCgZSZXBvcnQSDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEgsKA3JvdxgDIAEoDCLjAQoPU2Vzc2lvblJlc3BvbnNlEjQKCnJlZ2lzdGVyZWQYASABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJlZEgAEjAKCG1hbmFnZXJzGAIgASgLMhwudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJzSAASMAoIc3RhbmRpbmcYAyABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuU3RhbmRpbmdIABIuCgdjaGFuZ2VzGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZXNIAEIGCgRib2R5IhwKClJlZ2lzdGVyZWQSDgoGcGVyaW9kGAEgASgNIkAKCE1hbmFnZXJzEjQKCG1hbmFnZXJzGAEgAygLMiIudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJBZGRyZXNzIjIKDk1hbmFnZXJBZGRyZXNzEg8KB25vZGVfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJqCghTdGFuZGluZxImCgRyb2xlGAEgASgOMhgudG9tYm9sby5jb250cm9sLnYxLlJvbGUSNgoMYXZhaWxhYmlsaXR5GAIgASgOMiAudG9tYm9sby5jb250cm9sLnYxLkF2YWlsYWJpbGl0eSJoCgdDaGFuZ2VzEhAKCHNuYXBzaG90GAEgASgIEgwKBG1vcmUYAiABKAgSKwoHY2hhbmdlcxgDIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2USEAoIcmV2aXNpb24YBCABKAMiPgoGQ2hhbmdlEg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRIQCgNyb3cYAyABKAxIAIgBAUIGCgRfcm93IjEKEEFkZE1lbWJlclJlcXVlc3QSEAoIcGVlcl91cmwYASABKAkSCwoDY3NyGAIgASgJIogBChFBZGRNZW1iZXJSZXNwb25zZRIRCgltZW1iZXJfaWQYASABKAkSKwoHbWVtYmVycxgCIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5NZW1iZXISEwoLY2VydGlmaWNhdGUYAyABKAkSDAoEcm9vdBgEIAEoCRIQCghkYXRhX2tleRgFIAEoDCI1CgZNZW1iZXISCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIRCglwZWVyX3VybHMYAyADKAkiKQoUUHJvbW90ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhcKFVByb21vdGVNZW1iZXJSZXNwb25zZSIoChNSZW1vdmVNZW1iZXJSZXF1ZXN0EhEKCW1lbWJlcl9pZBgBIAEoCSIWChRSZW1vdmVNZW1iZXJSZXNwb25zZSo/CgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1dPUktFUhABEhAKDFJPTEVfTUFOQUdFUhACKnUKDEF2YWlsYWJpbGl0eRIcChhBVkFJTEFCSUxJVFlfVU5TUEVDSUZJRUQQABIXChNBVkFJTEFCSUxJVFlfQUNUSVZFEAESFgoSQVZBSUxBQklMSVRZX1BBVVNFEAISFgoSQVZBSUxBQklMSVRZX0RSQUlOEAMy3AIKBEpvaW4ScwoSR2V0Um9vdENlcnRpZmljYXRlEi0udG9tYm9sby5jb250cm9sLnYxLkdldFJvb3RDZXJ0aWZpY2F0ZVJlcXVlc3QaLi50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVzcG9uc2USbQoQSXNzdWVDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5Jc3N1ZUNlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5Jc3N1ZUNlcnRpZmljYXRlUmVzcG9uc2UScAoRQ2VydGlmaWNhdGVTdGF0dXMSLC50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXF1ZXN0Gi0udG9tYm9sby5jb250cm9sLnYxLkNlcnRpZmljYXRlU3RhdHVzUmVzcG9uc2UymwIKBE5vZGUSVgoHU2Vzc2lvbhIiLnRvbWJvbG8uY29udHJvbC52MS5TZXNzaW9uUmVxdWVzdBojLnRvbWJvbG8uY29udHJvbC52MS5TZXNzaW9uUmVzcG9uc2UoATABEm0KEFJlbmV3Q2VydGlmaWNhdGUSKy50b21ib2xvLmNvbnRyb2wudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaLC50b21ib2xvLmNvbnRyb2wudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEkwKBUxlYXZlEiAudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVxdWVzdBohLnRvbWJvbG8uY29udHJvbC52MS5MZWF2ZVJlc3BvbnNlMqwCCgdNYW5hZ2VyElgKCUFkZE1lbWJlchIkLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXF1ZXN0GiUudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlc3BvbnNlEmQKDVByb21vdGVNZW1iZXISKC50b21ib2xvLmNvbnRyb2wudjEuUHJvbW90ZU1lbWJlclJlcXVlc3QaKS50b21ib2xvLmNvbnRyb2wudjEuUHJvbW90ZU1lbWJlclJlc3BvbnNlEmEKDFJlbW92ZU1lbWJlchInLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXF1ZXN0GigudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLlAQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXIiJAoGRHJpdmVyEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCSKlAQoOU2Vzc2lvblJlcXVlc3QSMwoIcmVnaXN0ZXIYASABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb25IABIoCgRiZWF0GAIgASgLMhgudG9tYm9sby5jb250cm9sLnYxLkJlYXRIABIsCgZyZXBvcnQYAyABKAsyGi50b21ib2xvLmNvbnRyb2wudjEuUmVwb3J0SABCBgoEYm9keSIGCgRCZWF0IjEKBlJlcG9ydBINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDcm93GAMgASgMIuMBCg9TZXNzaW9uUmVzcG9uc2USNAoKcmVnaXN0ZXJlZBgBIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlcmVkSAASMAoIbWFuYWdlcnMYAiABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlcnNIABIwCghzdGFuZGluZxgDIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5TdGFuZGluZ0gAEi4KB2NoYW5nZXMYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlc0gAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5ImgKB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAyI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTKbAgoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -288,6 +288,11 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
    * @generated from field: string data_path_address = 8;
    */
   dataPathAddress: string;
+
+  /**
+   * @generated from field: repeated tombolo.control.v1.Driver drivers = 9;
+   */
+  drivers: Driver[];
 };
 
 /**
@@ -296,6 +301,32 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
  */
 export const DescriptionSchema: GenMessage<Description> = /*@__PURE__*/
   messageDesc(file_control, 10);
+
+/**
+ * A driver of the node's engine.
+ *
+ * @generated from message tombolo.control.v1.Driver
+ */
+export type Driver = Message<"tombolo.control.v1.Driver"> & {
+  /**
+   * Log, Network, Volume
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message tombolo.control.v1.Driver.
+ * Use `create(DriverSchema)` to create a new message.
+ */
+export const DriverSchema: GenMessage<Driver> = /*@__PURE__*/
+  messageDesc(file_control, 11);
 
 /**
  * @generated from message tombolo.control.v1.SessionRequest
@@ -332,7 +363,7 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_control, 11);
+  messageDesc(file_control, 12);
 
 /**
  * @generated from message tombolo.control.v1.Beat
@@ -345,7 +376,7 @@ export type Beat = Message<"tombolo.control.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_control, 12);
+  messageDesc(file_control, 13);
 
 /**
  * Something that the node has observed: a row of its own, JSON.
@@ -374,7 +405,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 13);
+  messageDesc(file_control, 14);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -417,7 +448,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 14);
+  messageDesc(file_control, 15);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -436,7 +467,7 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 15);
+  messageDesc(file_control, 16);
 
 /**
  * @generated from message tombolo.control.v1.Managers
@@ -453,7 +484,7 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 16);
+  messageDesc(file_control, 17);
 
 /**
  * @generated from message tombolo.control.v1.ManagerAddress
@@ -477,7 +508,7 @@ export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
  * Use `create(ManagerAddressSchema)` to create a new message.
  */
 export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
-  messageDesc(file_control, 17);
+  messageDesc(file_control, 18);
 
 /**
  * What the user wants the node to be.
@@ -501,7 +532,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 18);
+  messageDesc(file_control, 19);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -539,7 +570,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 19);
+  messageDesc(file_control, 20);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -568,7 +599,7 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 21);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -594,7 +625,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 22);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -641,7 +672,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 23);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -672,7 +703,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -689,7 +720,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 25);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -702,7 +733,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 25);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -719,7 +750,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 26);
+  messageDesc(file_control, 27);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -732,7 +763,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 27);
+  messageDesc(file_control, 28);
 
 /**
  * @generated from enum tombolo.control.v1.Role
