@@ -30,6 +30,7 @@ export class Agent {
   #running: Promise<void> | undefined;
   #period = 5000; // milliseconds
   #failures = 0;
+  #again = () => {};
 
   constructor(client: ControlClient, describe: () => NodeDescription, events: AgentEvents) {
     this.#client = client;
@@ -39,6 +40,11 @@ export class Agent {
 
   start(): void {
     this.#running = this.#run(this.#stopped.signal);
+  }
+
+  /** Asks again at once: a manager has come. */
+  look(): void {
+    this.#again();
   }
 
   async stop(): Promise<void> {
@@ -55,7 +61,10 @@ export class Agent {
       }
       const wait = Math.min(pause.least * 2 ** this.#failures, pause.most);
       this.#failures += 1;
-      await sleep(wait * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+      const again = new Promise<void>((resolve) => {
+        this.#again = resolve;
+      });
+      await Promise.race([again, sleep(wait * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})]);
     }
   }
 

@@ -22,7 +22,7 @@ import { newSecret } from "./identity/token.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
 import { identityIn, type NodeParts, stateOf } from "./local-node.ts";
-import { etcdOf, type ManagerIdentity, openStore, writeManager } from "./manager.ts";
+import { closeRunning, etcdOf, type ManagerIdentity, openStore, type Running, writeManager } from "./manager.ts";
 
 /** What the user says of a new cluster. */
 export interface ClusterWish {
@@ -36,6 +36,7 @@ export interface ClusterWish {
 
 export interface Begun {
   readonly files: NodeFiles;
+  readonly running: Running;
   /** Of an autolocked cluster. */
   readonly unlockKey: Buffer | undefined;
 }
@@ -61,14 +62,17 @@ export async function beginCluster(
   const etcd = newMember(cluster, identity);
   const description = parts.describe({ advertise: addressing.advertise.address, dataPath: addressing.dataPath });
   const node = newRow({ ...description, id: nodeId, role: "manager" }, availability, facts, now);
+  let running: Running | undefined;
   try {
-    await withStore(parts, identity, etcd, { kind: "new" }, (tx, memberId) => {
+    running = await openRunning(parts, identity, etcd, { kind: "new" });
+    await change(running, identity, (tx, memberId) => {
       tx.insert("clusters", cluster);
       insertAll(tx, rows);
       tx.insert("nodes", node);
       writeManager(tx, { nodeId, advertise }, memberId, now);
     });
   } catch (error) {
+    if (running !== undefined) await closeRunning(running);
     await sweepEtcd(parts);
     throw error;
   }
@@ -76,7 +80,7 @@ export async function beginCluster(
   const roots = trustBundle(cluster.authority);
   const sealedEtcd = sealed(storeKeysText(etcd), unlockKey);
   const files = { state, certificate: pem, key: sealed(key, unlockKey), roots, etcd: sealedEtcd };
-  return { files, unlockKey };
+  return { files, running, unlockKey };
 }
 
 function newMember(cluster: Cluster, { nodeId, advertise }: ManagerIdentity): StoreKeys {
@@ -86,31 +90,45 @@ function newMember(cluster: Cluster, { nodeId, advertise }: ManagerIdentity): St
   return { certificate, key, root: cluster.etcdAuthority.certificate, dataKey: newDataKey() };
 }
 
-/** Changes the rows while no manager is at work here; etcd goes on afterwards. */
-async function withStore(
+async function openRunning(
   parts: NodeParts,
   identity: ManagerIdentity,
   credentials: StoreKeys,
   beginning: Beginning,
-  change: (tx: Transaction, memberId: string) => void,
-): Promise<void> {
+): Promise<Running> {
   const etcd = etcdOf(identity, parts, credentials, beginning);
   try {
     failpoint("swarm.init.before-etcd");
     await etcd.start();
     await etcd.ready(AbortSignal.timeout(patience));
     failpoint("swarm.init.after-etcd");
-    const { client, store, members } = await openStore(identity, parts, credentials);
-    try {
-      const list = await members.list();
-      const own = list.find(({ name }) => name === identity.nodeId) ?? list[0];
-      await store.update((tx) => change(tx, own?.id.toString(16) ?? "0"));
-    } finally {
-      await store.close();
-      client.close();
-    }
-  } finally {
+    return { etcd, opened: await openStore(identity, parts, credentials) };
+  } catch (error) {
     await etcd.stop();
+    throw error;
+  }
+}
+
+type Change = (tx: Transaction, memberId: string) => void;
+async function change({ opened }: Running, { nodeId }: ManagerIdentity, how: Change): Promise<void> {
+  const list = await opened.members.list();
+  const own = list.find(({ name }) => name === nodeId) ?? list[0];
+  await opened.store.update((tx) => how(tx, own?.id.toString(16) ?? "0"));
+}
+
+/** Changes the rows while no manager is at work here; etcd goes on afterwards. */
+async function withStore(
+  parts: NodeParts,
+  identity: ManagerIdentity,
+  credentials: StoreKeys,
+  beginning: Beginning,
+  how: Change,
+): Promise<void> {
+  const running = await openRunning(parts, identity, credentials, beginning);
+  try {
+    await change(running, identity, how);
+  } finally {
+    await closeRunning(running);
   }
 }
 

@@ -4,7 +4,10 @@ import { placeText } from "./addressing.ts";
 
 /** How a member begins when it has no data yet; with data, etcd goes by that. */
 export type Beginning =
+  /** The first of a cluster, alone: in a hurry, see `hurry`. */
   | { readonly kind: "new" }
+  /** It has data. */
+  | { readonly kind: "again" }
   /** It was added as a learner before: the members as they are now, itself without a name. */
   | {
       readonly kind: "join";
@@ -32,6 +35,12 @@ export interface EtcdOptions {
 
 export const files = { certificate: "etcd.crt", key: "etcd.key", root: "etcd-root.pem" } as const;
 const megabyte = 1 << 20;
+
+/**
+ * Milliseconds: etcd waits for an election timeout before it votes for itself, also where there is nobody else (etcd
+ * raft/raft.go, tickElection), and a user waits for that. Between hosts it would be too hasty: etcd's own 1000 holds there.
+ */
+export const hurry = ["--heartbeat-interval=10", "--election-timeout=100"] as const;
 
 export const peerUrlOf = (address: string, port: number) => `https://${placeText({ address, port })}`;
 
@@ -83,6 +92,7 @@ function beginningFlags({ nodeId, clusterId, beginning }: EtcdOptions, peerUrl: 
     `--initial-cluster-state=${beginning.kind === "join" ? "existing" : "new"}`,
     // Members of two clusters on one address do not mix.
     `--initial-cluster-token=${clusterId}`,
+    ...(beginning.kind === "new" ? hurry : []),
     ...(beginning.kind === "force-new" ? ["--force-new-cluster=true"] : []),
   ];
 }

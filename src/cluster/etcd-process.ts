@@ -5,7 +5,8 @@ import { request } from "node:https";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { system, unavailable } from "../lib/errors.ts";
-import { type EtcdOptions, etcdFlags, files } from "./etcd-flags.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import { type EtcdOptions, etcdFlags, files, hurry } from "./etcd-flags.ts";
 import { managerName } from "./identity/names.ts";
 
 /** PEM of etcd's own CA. */
@@ -20,7 +21,7 @@ export interface Log {
   warn(fields: object, message: string): void;
 }
 
-const every = { look: 500, poll: 50, longestPause: 10_000 } as const; // milliseconds
+const every = { look: 500, poll: 20, longestPause: 10_000 } as const; // milliseconds
 const patience = { answer: 1000, end: 5000 } as const; // milliseconds
 
 /**
@@ -28,18 +29,16 @@ const patience = { answer: 1000, end: 5000 } as const; // milliseconds
  * when it ends, and ended for good by `leave`.
  */
 export class EtcdProcess {
-  readonly #options: EtcdOptions;
+  #options: EtcdOptions;
   readonly #log: Log;
   readonly #stopped = new AbortController();
   #credentials: MemberCredentials;
-  /** Once only: a member that is started again later must not put out those that joined since. */
-  #isForced: boolean;
+  readonly #lock = new KeyedLock();
   #watching: Promise<void> | undefined;
 
   constructor(options: EtcdOptions, credentials: MemberCredentials, log: Log) {
     this.#options = options;
     this.#credentials = credentials;
-    this.#isForced = options.beginning.kind === "force-new";
     this.#log = log;
   }
 
@@ -65,7 +64,19 @@ export class EtcdProcess {
       if (signal.aborted) throw unavailable("etcd does not answer: too few managers may be online");
       await sleep(every.poll);
     }
-    this.#isForced = false;
+    // A member that is started again later must not put out those that joined since.
+    this.#options = { ...this.#options, beginning: { kind: "again" } };
+  }
+
+  /**
+   * Others are about to come: a member that began alone is started again, in no hurry any more.
+   * @throws {EngineError} system when it does not start
+   */
+  async expectOthers(): Promise<void> {
+    await this.#lock.run("", async () => {
+      const found = await running(this.#options);
+      if (found?.command.includes(hurry[1]) === true) await this.#launch();
+    });
   }
 
   /** etcd reads the files at each new connection; those that are open go on. */
@@ -100,10 +111,8 @@ export class EtcdProcess {
     const { signal } = this.#stopped;
     for (let pause: number = every.look; !signal.aborted; ) {
       await sleep(pause, undefined, { signal, ref: false }).catch(() => {});
-      if (signal.aborted || (await running(this.#options)) !== undefined) continue;
-      this.#log.warn({}, "etcd ended: starting it again");
       try {
-        await this.#launch();
+        if (!signal.aborted) await this.#lock.run("", () => this.#revive());
         pause = every.look;
       } catch (err) {
         pause = Math.min(pause * 2, every.longestPause);
@@ -112,10 +121,16 @@ export class EtcdProcess {
     }
   }
 
+  async #revive(): Promise<void> {
+    if ((await running(this.#options)) !== undefined) return;
+    this.#log.warn({}, "etcd ended: starting it again");
+    await this.#launch();
+  }
+
   /** Started, and still there when it has read its flags and files. */
   async #launch(): Promise<void> {
     await endEtcd(this.#options);
-    const { lasting, beginning } = etcdFlags(this.#isForced ? this.#options : unforced(this.#options));
+    const { lasting, beginning } = etcdFlags(this.#options);
     const logFile = this.#path("etcd.log");
     const out = openSync(logFile, "a", 0o600);
     // A session of its own: what ends the daemon's terminal or group does not end it. Variables named ETCD_… would be flags.
@@ -145,7 +160,7 @@ export class EtcdProcess {
 
   async #isWished(): Promise<boolean> {
     const found = await running(this.#options);
-    if (found === undefined || this.#isForced) return false;
+    if (found === undefined || this.#options.beginning.kind === "force-new") return false;
     return etcdFlags(this.#options).lasting.every((flag) => found.command.includes(flag));
   }
 
@@ -165,10 +180,6 @@ export class EtcdProcess {
     });
   }
 }
-
-/** etcd goes by its data where it has some: how it began matters no more. */
-const unforced = (options: EtcdOptions): EtcdOptions =>
-  options.beginning.kind === "force-new" ? { ...options, beginning: { kind: "new" } } : options;
 
 export type EtcdDirectories = Pick<EtcdOptions, "dataDirectory" | "runDirectory">;
 const pidfileOf = ({ runDirectory }: EtcdDirectories) => join(runDirectory, "etcd.pid");

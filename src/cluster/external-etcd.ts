@@ -9,6 +9,8 @@ export interface ManagerEtcd {
   start(): Promise<void>;
   /** Resolves when it answers. @throws {EngineError} unavailable when the signal comes first */
   ready(signal: AbortSignal): Promise<void>;
+  /** Another member is about to come. */
+  expectOthers(): Promise<void>;
   /** Looks after it no longer. */
   stop(): Promise<void>;
   /** Ends it, if it is ours, and removes its data. */
@@ -33,6 +35,7 @@ export function externalEtcd(address: EtcdAddress): ManagerEtcd {
         client.close();
       }
     },
+    expectOthers: async () => {},
     stop: async () => {},
     leave: async () => {},
   };

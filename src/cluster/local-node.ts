@@ -15,12 +15,14 @@ import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identi
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
 import { parseUnlockKey, type Sealed, sealed, unsealed } from "./identity/seal.ts";
 import {
+  closeRunning,
   etcdOf,
   Manager,
   type ManagerIdentity,
   type ManagerParts,
   openStore,
   peerPortOf,
+  type Running,
   writeManager,
 } from "./manager.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
@@ -78,6 +80,8 @@ export class LocalNode {
   #files: NodeFiles;
   #key: string;
   #unlockKey: Buffer | undefined;
+  /** Of a cluster that has just begun here. */
+  #running: Running | undefined;
   #wanted: NodeRole;
   #manager: Manager | undefined;
   #managers: readonly ManagerAddress[] = [];
@@ -91,7 +95,8 @@ export class LocalNode {
   #heard = Promise.withResolvers<void>();
 
   /** @throws {EngineError} unauthorized when the files are sealed with another key */
-  constructor(parts: NodeParts, files: NodeFiles, unlockKey?: Buffer) {
+  constructor(parts: NodeParts, files: NodeFiles, unlockKey?: Buffer, running?: Running) {
+    this.#running = running;
     this.#parts = parts;
     this.#files = files;
     this.#unlockKey = unlockKey;
@@ -350,19 +355,31 @@ export class LocalNode {
 
   /** The etcd of this host has a vote already. */
   async #openManager(sealedCredentials: string | Sealed, signal: AbortSignal): Promise<void> {
+    const identity = identityIn(this.state);
+    const running = this.#running ?? (await this.#openRunning(sealedCredentials, signal));
+    this.#running = undefined;
+    try {
+      this.#manager = await Manager.open(identity, this.#parts, running, this.#credentials());
+    } catch (error) {
+      await closeRunning(running);
+      throw error;
+    }
+    this.#agent.look();
+    void this.#follow(this.#manager.store, signal).catch((error: unknown) => this.#fail(error));
+  }
+
+  async #openRunning(sealedCredentials: string | Sealed, signal: AbortSignal): Promise<Running> {
     const credentials = readStoreKeys(unsealed(sealedCredentials, this.#unlockKey));
     const identity = identityIn(this.state);
-    const etcd = etcdOf(identity, this.#parts, credentials, { kind: "new" });
+    const etcd = etcdOf(identity, this.#parts, credentials, { kind: "again" });
     try {
       await etcd.start();
       await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
-      const opened = await openStore(identity, this.#parts, credentials);
-      this.#manager = await Manager.open(identity, this.#parts, etcd, opened, this.#credentials());
+      return { etcd, opened: await openStore(identity, this.#parts, credentials) };
     } catch (error) {
       await etcd.stop();
       throw error;
     }
-    void this.#follow(this.#manager.store, signal).catch((error: unknown) => this.#fail(error));
   }
 
   /** Adds this host's etcd to the others': it learns, gets a vote, and is found by the row. Each part may be done twice. */

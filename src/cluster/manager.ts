@@ -99,6 +99,18 @@ export async function openStore(
   }
 }
 
+/** A manager's etcd, and the store over it. */
+export interface Running {
+  readonly etcd: ManagerEtcd;
+  readonly opened: Opened;
+}
+/** etcd goes on. */
+export async function closeRunning({ etcd, opened }: Running): Promise<void> {
+  await opened.store.close();
+  opened.client.close();
+  await etcd.stop();
+}
+
 /** A manager at work: its port, the nodes' streams that it holds, and its candidacy. */
 export class Manager {
   readonly store: EtcdStore;
@@ -121,8 +133,7 @@ export class Manager {
   static async open(
     identity: ManagerIdentity,
     { log }: Pick<ManagerParts, "log">,
-    etcd: ManagerEtcd,
-    opened: Opened,
+    { etcd, opened }: Running,
     credentials: Credentials,
   ): Promise<Manager> {
     const { store, client, members } = opened;
@@ -140,7 +151,10 @@ export class Manager {
           return {};
         },
       });
-      router.service(ManagerCalls, memberService(store, members, opened.dataKey));
+      router.service(
+        ManagerCalls,
+        memberService({ store, members, dataKey: opened.dataKey, expectOthers: () => etcd.expectOthers() }),
+      );
     };
     const standing = (id: NodeId) => store.snapshot().get("nodes", id)?.role;
     const denied = seldom(5, ({ call, identity: peer, address }: Denial) =>

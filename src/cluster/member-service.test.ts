@@ -41,17 +41,20 @@ async function manager() {
   };
   const self = newNode({ role: "manager" });
   const identity = { nodeId: self.id, role: "manager", clusterId: cluster.id } as const;
-  const transport = createRouterTransport((router) => router.service(Manager, memberService(store, members, dataKey)), {
-    router: {
-      interceptors: [
-        explain(() => {}),
-        (next) => (request) => {
-          asCaller(request.contextValues, { identity, address: "192.0.2.2" });
-          return next(request);
-        },
-      ],
+  const transport = createRouterTransport(
+    (router) => router.service(Manager, memberService({ store, members, dataKey, expectOthers: async () => {} })),
+    {
+      router: {
+        interceptors: [
+          explain(() => {}),
+          (next) => (request) => {
+            asCaller(request.contextValues, { identity, address: "192.0.2.2" });
+            return next(request);
+          },
+        ],
+      },
     },
-  });
+  );
   const contextValues = createContextValues();
   const client = createClient(Manager, transport);
   const add = (peerUrl: string, csr = createRequest(newKey())) => client.addMember({ peerUrl, csr }, { contextValues });

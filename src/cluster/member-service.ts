@@ -31,11 +31,20 @@ export const membersOf = (client: EtcdClient): Members => ({
   remove: (id) => removeMember(client, id),
 });
 
+export interface MemberServiceParts {
+  readonly store: Store;
+  readonly members: Members;
+  readonly dataKey: Buffer;
+  /** Called before a member is added. */
+  readonly expectOthers: () => Promise<void>;
+}
+
 /**
  * What one manager does for another: makes its etcd a member, with a certificate of etcd's own CA, and ends that. Each call
  * may be made again; adding a member that is there renews its certificate.
  */
-export function memberService(store: Store, members: Members, dataKey: Buffer): ServiceImpl<typeof Manager> {
+export function memberService(parts: MemberServiceParts): ServiceImpl<typeof Manager> {
+  const { store, members, dataKey, expectOthers } = parts;
   return {
     async addMember({ peerUrl, csr }, context) {
       const address = addressIn(peerUrl);
@@ -45,7 +54,11 @@ export function memberService(store: Store, members: Members, dataKey: Buffer): 
       const subject = { nodeId, address };
       const certificate = issueMember(etcdAuthority, csr, subject);
       const at = (list: readonly Member[]) => list.find(({ peerUrls }) => peerUrls.includes(peerUrl));
-      const member = at(await explained(members.list())) ?? (await explained(members.addLearner(peerUrl)));
+      const add = async () => {
+        await expectOthers();
+        return explained(members.addLearner(peerUrl));
+      };
+      const member = at(await explained(members.list())) ?? (await add());
       const list = await explained(members.list());
       return {
         memberId: member.id.toString(16),

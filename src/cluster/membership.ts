@@ -17,6 +17,7 @@ import { parseToken } from "./identity/token.ts";
 import { type Backup, type Seed, seedOf } from "./backup.ts";
 import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
 import type { Log } from "./etcd-process.ts";
+import { closeRunning, type Running } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
 import { texts } from "./texts.ts";
 
@@ -154,15 +155,21 @@ export class Membership {
     await sweepEtcd(this.#nodeParts);
     failpoint("swarm.init.begin");
     const { availability } = wish;
-    const { files, unlockKey } = await beginCluster(this.#nodeParts, addressing, { ...seed, availability });
-    failpoint("swarm.init.before-files");
-    await this.#folder.update(() => files);
+    const begun = await beginCluster(this.#nodeParts, addressing, { ...seed, availability });
+    const { files, unlockKey, running } = begun;
+    try {
+      failpoint("swarm.init.before-files");
+      await this.#folder.update(() => files);
+    } catch (error) {
+      await closeRunning(running);
+      throw error;
+    }
     failpoint("swarm.init.after-files");
-    return this.#beginAndWait(files, unlockKey);
+    return this.#beginAndWait(files, unlockKey, running);
   }
 
-  async #beginAndWait(files: NodeFiles, unlockKey: Buffer | undefined): Promise<NodeId> {
-    await this.#begin(files, unlockKey).ready(AbortSignal.timeout(joinPatience));
+  async #beginAndWait(files: NodeFiles, unlockKey: Buffer | undefined, running?: Running): Promise<NodeId> {
+    await this.#begin(files, unlockKey, running).ready(AbortSignal.timeout(joinPatience));
     return files.state.nodeId;
   }
 
@@ -283,8 +290,8 @@ export class Membership {
     });
   }
 
-  #begin(files: NodeFiles, unlockKey?: Buffer): LocalNode {
-    const node = new LocalNode(this.#nodeParts, files, unlockKey);
+  #begin(files: NodeFiles, unlockKey?: Buffer, running?: Running): LocalNode {
+    const node = new LocalNode(this.#nodeParts, files, unlockKey, running);
     this.#node = node;
     this.#trouble = undefined;
     node.start();
