@@ -1,5 +1,6 @@
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Endpoint } from "../model/endpoint.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
@@ -15,6 +16,11 @@ export interface NetworkView {
 export interface EndpointView extends NetworkView {
   readonly endpoint: Endpoint;
   readonly sandbox: Sandbox;
+}
+
+/** An endpoint of another host. */
+export interface PeerView extends NetworkView {
+  readonly peer: Peer;
 }
 
 /** Settings of the daemon that stand behind options the user left out. */
@@ -57,4 +63,6 @@ export interface NetworkDriver<Options = unknown> {
   planNetwork(view: NetworkView, options: Options): readonly PlanObject[];
   /** What one endpoint adds; so the cost of a connect does not grow with the network. */
   planEndpoint(view: EndpointView, options: Options): readonly PlanObject[];
+  /** What an endpoint of another host adds here. Absent: the driver's networks end with the host. */
+  planPeer?(view: PeerView, options: Options): readonly PlanObject[];
 }

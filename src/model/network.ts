@@ -34,6 +34,14 @@ export interface NetworkSpec {
   readonly configFrom?: string;
 }
 
+/** One host's end of an overlay network's tunnel. */
+export interface Tunnel {
+  /** UDP port of VXLAN. */
+  readonly udpPort: number;
+  /** The host's data path address. */
+  readonly local: IpAddress;
+}
+
 /** The request plus what was decided for it. */
 export interface Network {
   readonly id: NetworkId;
@@ -43,6 +51,10 @@ export interface Network {
   readonly pools: readonly PoolId[];
   /** True for bridge, host, none: they cannot be removed. */
   readonly predefined: boolean;
+  /** VXLAN network identifier of an overlay network, 4096 to 2^24 - 1. */
+  readonly vni?: number;
+  /** How this host takes part in an overlay network; absent in the cluster's own row. */
+  readonly tunnel?: Tunnel;
   /** RFC 3339 with nanoseconds. */
   readonly createdAt: string;
 }

@@ -11,10 +11,14 @@ export type Owner =
   | `parent:${string}`
   | `network:${string}`
   | `endpoint:${string}`
+  /** An endpoint of another host. */
+  | `peer:${string}`
+  /** Another host, by the address where its tunnels end. */
+  | `tunnel:${string}`
   | `sandbox:${string}`;
 
-/** Network namespaces by role: the daemon's own, or a sandbox's. */
-export type NamespaceName = "host" | `sandbox:${string}`;
+/** Network namespaces by role: the daemon's own, a sandbox's, or an overlay network's. */
+export type NamespaceName = "host" | `sandbox:${string}` | `network:${string}`;
 
 /** Pins a network namespace and brings its loopback up. */
 export interface NamespaceObject {
@@ -77,7 +81,21 @@ export interface IpvlanLink extends LinkBase {
 }
 export type IpvlanMode = "l2" | "l3" | "l3s";
 export type IpvlanFlag = "bridge" | "private" | "vepa";
-export type LinkObject = BridgeLink | VethLink | VlanLink | MacvlanLink | IpvlanLink;
+/**
+ * One end of a network's tunnel: frames that a bridge hands to it go to other hosts in UDP (RFC 7348). Made in the host's
+ * namespace, where its socket stays, then moved to `namespace`. It learns nothing: where a MAC is, a `tunnel` entry says.
+ */
+export interface VxlanLink extends LinkBase {
+  readonly type: "vxlan";
+  /** VXLAN network identifier, 1 to 2^24 - 1. */
+  readonly vni: number;
+  /** UDP port of the other ends, and of this one. */
+  readonly udpPort: number;
+  /** The address of the host that the tunnel begins at. */
+  readonly local: IpAddress;
+  readonly port?: BridgePort;
+}
+export type LinkObject = BridgeLink | VethLink | VlanLink | MacvlanLink | IpvlanLink | VxlanLink;
 /** Links that stand on one of the host's, wherever they are themselves. */
 export type ChildLink = MacvlanLink | IpvlanLink;
 
@@ -127,6 +145,15 @@ export interface ForwardingObject {
   readonly link: string;
   readonly mac: MacAddress;
 }
+/** An entry of a VXLAN link's own table: frames for `mac` go to the host at `destination`. All zeros is every unknown MAC. */
+export interface TunnelObject {
+  readonly kind: "tunnel";
+  readonly namespace: NamespaceName;
+  /** The VXLAN link. */
+  readonly link: string;
+  readonly mac: MacAddress;
+  readonly destination: IpAddress;
+}
 /** `key` is dotted as sysctl(8) writes it, with `/` inside an interface name for a dot: `net.ipv4.conf.eth0.log_martians`. */
 export interface SysctlObject {
   readonly kind: "sysctl";
@@ -163,6 +190,7 @@ export type PlanObject =
   | RouteObject
   | NeighbourObject
   | ForwardingObject
+  | TunnelObject
   | SysctlObject
   | ChainObject
   | ElementObject;
@@ -203,6 +231,8 @@ export function keyOf(o: PlanObject): string {
       return `neighbour|${o.namespace}|${o.link}|${o.address}`;
     case "forwarding":
       return `forwarding|${o.namespace}|${o.link}|${o.mac}`;
+    case "tunnel":
+      return `tunnel|${o.namespace}|${o.link}|${o.mac}|${o.destination}`;
     case "sysctl":
       return `sysctl|${o.namespace}|${o.key}`;
     case "chain":

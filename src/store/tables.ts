@@ -4,6 +4,7 @@ import type { Container, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Lease } from "../model/lease.ts";
 import type { Network } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 
 /** A host port taken by an endpoint. Its key is the claim. */
@@ -13,9 +14,9 @@ export interface PortClaim {
   readonly hostPort: number;
   readonly endpointId: string;
 }
-/** A name taken by a container or a network: names are claims too. */
+/** A name taken by a container or a network, or a VXLAN network identifier: names are claims too. */
 export interface NameClaim {
-  readonly kind: "container" | "network";
+  readonly kind: "container" | "network" | "vni";
   readonly name: string;
   readonly id: string;
 }
@@ -25,6 +26,7 @@ export interface Tables {
   pools: AddressPool;
   claims: AddressClaim;
   endpoints: Endpoint;
+  peers: Peer;
   sandboxes: Sandbox;
   containers: Container;
   volumes: Volume;
@@ -42,6 +44,7 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   pools: (r) => r.id,
   claims: (r) => `${r.pool}|${r.address}`,
   endpoints: (r) => r.id,
+  peers: (r) => r.id,
   sandboxes: (r) => r.id,
   containers: (r) => r.id,
   volumes: (r) => r.name,
@@ -57,6 +60,12 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
   pools: { network: (r) => r.networkId },
   claims: { owner: (r) => r.owner, pool: (r) => r.pool },
   endpoints: { network: (r) => r.networkId, sandbox: (r) => r.sandboxId, container: (r) => r.containerId },
+  peers: {
+    network: (r) => r.networkId,
+    node: (r) => r.nodeId,
+    member: (r) => `${r.nodeId}|${r.networkId}`,
+    dataPath: (r) => r.dataPath,
+  },
   sandboxes: { container: (r) => r.containerId },
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
