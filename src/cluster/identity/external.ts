@@ -128,6 +128,8 @@ async function inTime<R>(signal: AbortSignal | undefined, call: (late: AbortSign
   }
 }
 
-/** Of an address that did not answer, and of several that a name has. */
-const reasonOf = (error: Error): string =>
-  error instanceof AggregateError ? error.errors.map((one) => (one as Error).message).join(", ") : error.message;
+/** Of an address that did not answer, and of several that a name has; OpenSSL's messages have its source lines in them, its reasons not. */
+const reasonOf = (error: Error & { readonly reason?: unknown }): string => {
+  if (error instanceof AggregateError) return error.errors.map((one) => (one as Error).message).join(", ");
+  return typeof error.reason === "string" ? error.reason : error.message;
+};
