@@ -2,21 +2,22 @@ import { isDeepStrictEqual } from "node:util";
 import { forbidden } from "../lib/errors.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
-import { keys, type TableName, type Tables } from "../store/tables.ts";
 import { managersIn } from "./certificates.ts";
+import type { Peer } from "../model/peer.ts";
+import { Members } from "./members.ts";
 import { Outbox } from "./outbox.ts";
-import { shownChange, shownTo } from "./views.ts";
+import { shownChange, shownOf, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
-
-const keyOf = (table: TableName, row: Tables[TableName]) => (keys[table] as (row: Tables[TableName]) => string)(row);
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
 export class Feed {
   readonly #outboxes = new Map<NodeId, Outbox>();
+  readonly #members = new Members();
   #rows: Snapshot;
 
   constructor(rows: Snapshot) {
     this.#rows = rows;
+    for (const peer of rows.list("peers")) this.#members.add(peer);
   }
 
   /** @returns what the node gets from now on: a snapshot first. A former one of the node ends. */
@@ -27,7 +28,7 @@ export class Feed {
     outbox.notice({ case: "registered", value: { period: periodIn(this.#rows) } });
     outbox.notice({ case: "managers", value: { managers: managersIn(this.#rows) } });
     this.#tellStanding(node, outbox);
-    outbox.rows(shownTo(node, this.#rows, keyOf), this.#rows.revision);
+    outbox.rows(shownTo(node, this.#rows), this.#rows.revision);
     return outbox;
   }
 
@@ -37,22 +38,39 @@ export class Feed {
   }
 
   /** The commits of the store, in order. */
-  pass({ snapshot, changed }: Commit): void {
+  pass(commit: Commit): void {
+    const { snapshot, changed } = commit;
     const before = this.#rows;
     this.#rows = snapshot;
+    const { came, left } = this.#countMembers(before, commit);
     for (const key of changed) {
       // The first commit of a watch has every row: those that are as they were are told to nobody.
       if (before.get(key.table, key.key) === snapshot.get(key.table, key.key)) continue;
-      for (const { to, change } of shownChange(key, before, snapshot))
+      for (const { to, change } of shownChange(key, before, snapshot, (network) => this.#members.nodesOn(network)))
         for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
+    for (const { nodeId, networkId } of came) this.#outboxes.get(nodeId)?.rows(shownOf(networkId, snapshot), snapshot.revision);
+    for (const { nodeId, networkId } of left)
+      this.#outboxes.get(nodeId)?.rows([{ table: "networks", key: networkId }], snapshot.revision);
     const period = periodIn(snapshot);
     if (period !== periodIn(before))
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "registered", value: { period } });
     const managers = managersIn(snapshot);
     if (!isDeepStrictEqual(managers, managersIn(before)))
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "managers", value: { managers } });
+  }
+
+  /** @returns whose first endpoint on a network is there, and whose last one is gone */
+  #countMembers(before: Snapshot, { snapshot, changed }: Commit): { readonly came: Peer[]; readonly left: Peer[] } {
+    const changes = changed.flatMap(({ table, key }) => {
+      const [old, row] = [before.get("peers", key), snapshot.get("peers", key)];
+      return table !== "peers" || (old !== undefined) === (row !== undefined) ? [] : [{ old, row }];
+    });
+    const came = changes.flatMap(({ row }) => (row !== undefined && this.#members.add(row) ? row : []));
+    const left = changes.flatMap(({ old }) => (old !== undefined && this.#members.remove(old) ? old : []));
+    const isIngress = ({ networkId }: Peer) => snapshot.get("networks", networkId)?.spec.ingress === true;
+    return { came: came.filter((peer) => !isIngress(peer)), left: left.filter((peer) => !isIngress(peer)) };
   }
 
   #tellNode(node: NodeId, before: Snapshot): void {

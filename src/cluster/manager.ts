@@ -7,6 +7,8 @@ import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-st
 import { rangeOf } from "../store/etcd/layout.ts";
 import type { Transaction } from "../store/store.ts";
 import type { Place } from "./addressing.ts";
+import { attachmentService } from "./attachment-service.ts";
+import { keepOnly } from "./attachments.ts";
 import { type CallerFacts, callerOf, ControlServer, type Credentials } from "./control-server.ts";
 import type { Beginning } from "./etcd-flags.ts";
 import { type EtcdDirectories, EtcdProcess, type Log, type MemberCredentials } from "./etcd-process.ts";
@@ -155,6 +157,7 @@ export class Manager {
       router.service(Node, {
         session: (up, context) => sessions.serve(callerOf(context), up, context.signal),
         renewCertificate: renewCertificate(signing),
+        ...attachmentService(store),
         leave: async (_, context) => {
           await sessions.leave(callerOf(context).identity?.nodeId ?? "");
           return {};
@@ -208,6 +211,7 @@ export class Manager {
       const own = tx.get("nodes", nodeId);
       if (own === undefined) return;
       tx.put("nodes", observed(dismissed(own, hasLeft), {}, Date.now()));
+      keepOnly(tx, nodeId, new Set());
     });
     if (row.manager !== undefined) await this.#opened.members.remove(memberIdOf(row.manager.memberId));
   }

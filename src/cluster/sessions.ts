@@ -2,6 +2,7 @@ import { forbidden, invalid } from "../lib/errors.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed } from "../model/cluster.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Snapshot, Store } from "../store/store.ts";
+import { keepOnly, movePeers } from "./attachments.ts";
 import type { CallerFacts } from "./control-server.ts";
 import { Feed, periodIn } from "./feed.ts";
 import type { Report, SessionRequest } from "./gen/control_pb.ts";
@@ -128,6 +129,7 @@ export class Sessions {
       if (row === undefined) return;
       const status: Status = { state: "down", message: hasLeft, address: row.status.address };
       tx.put("nodes", observed(row, { status }, now()));
+      keepOnly(tx, node, new Set());
     });
   }
 
@@ -145,7 +147,14 @@ export class Sessions {
       checkDataPath(tx, node, description.addresses.dataPath, address);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       tx.put("nodes", observed(row, { ...description, status }, now()));
+      movePeers(tx, node, { hostname: description.hostname, dataPath: description.addresses.dataPath });
     });
+  }
+
+  /** What the node does not have any more is given back. */
+  async #keepOnly(node: NodeId, ids: readonly string[]): Promise<void> {
+    const { store, failed } = this.#parts;
+    await store.update((tx) => keepOnly(tx, node, new Set(ids))).catch(failed);
   }
 
   async #read(session: Session, messages: AsyncIterator<SessionRequest>, outbox: Outbox): Promise<void> {
@@ -153,6 +162,7 @@ export class Sessions {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
         const { body } = next.value;
         if (body.case === "beat") this.#beat(session);
+        if (body.case === "endpoints") void this.#keepOnly(session.node, body.value.ids);
         if (body.case === "report") this.#parts.report?.(session.node, body.value);
       }
       outbox.end();

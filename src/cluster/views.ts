@@ -1,13 +1,18 @@
 import { type NodeId, publicPart } from "../model/cluster.ts";
+import type { NetworkId } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
-import type { TableName, Tables } from "../store/tables.ts";
+import { keys, type TableName, type Tables } from "../store/tables.ts";
 
 type Audience = "all" | readonly NodeId[];
+
+/** Which nodes have endpoints on a network. */
+export type NodesOn = (network: NetworkId) => Iterable<NodeId>;
 
 /** Which rows of a table nodes get, and what of them. What is not said here stays with the managers. */
 interface View<Row> {
   /** The nodes that need the row; "all" for those of all. */
-  audience(row: Row): Audience;
+  audience(row: Row, rows: Snapshot, nodesOn: NodesOn): Audience;
   /** The rows that one node needs, found without looking at the others. */
   rowsOf(node: NodeId, rows: Snapshot): readonly Row[];
   /** What nodes see of the row. */
@@ -21,7 +26,31 @@ const views: { readonly [T in TableName]?: View<Tables[T]> } = {
     rowsOf: (node, rows) => [rows.get("nodes", node)].filter((row) => row !== undefined),
     show: (row) => row,
   },
+  networks: {
+    audience: (row, _, nodesOn) => audienceOf(row, nodesOn),
+    rowsOf: networksOf,
+    show: (row) => row,
+  },
+  pools: {
+    audience: ({ networkId }, rows, nodesOn) => audienceOf(rows.get("networks", networkId), nodesOn),
+    rowsOf: (node, rows) => networksOf(node, rows).flatMap(({ id }) => rows.where("pools", "network", id)),
+    show: (row) => row,
+  },
+  peers: {
+    audience: ({ networkId }, rows, nodesOn) => audienceOf(rows.get("networks", networkId), nodesOn),
+    rowsOf: (node, rows) => networksOf(node, rows).flatMap(({ id }) => rows.where("peers", "network", id)),
+    show: (row) => row,
+  },
 };
+/** A network is known where containers are on it; the one of published ports everywhere. */
+function audienceOf(network: Network | undefined, nodesOn: NodesOn): Audience {
+  if (network === undefined) return [];
+  return network.spec.ingress ? "all" : [...nodesOn(network.id)];
+}
+function networksOf(node: NodeId, rows: Snapshot): readonly Network[] {
+  const ids = new Set(rows.where("peers", "node", node).map(({ networkId }) => networkId));
+  return rows.list("networks").filter(({ id, spec }) => spec.ingress || ids.has(id));
+}
 const viewOf = (table: TableName) => views[table] as View<Tables[TableName]> | undefined;
 const viewed = Object.keys(views) as TableName[];
 
@@ -40,15 +69,21 @@ function write(table: TableName, row: Tables[TableName]): Uint8Array<ArrayBuffer
   return bytes;
 }
 
-/** All that a node needs, keyed as in the store. @param keyOf the key of a table's row */
-export function* shownTo(
-  node: NodeId,
-  rows: Snapshot,
-  keyOf: (table: TableName, row: Tables[TableName]) => string,
-): Iterable<Shown> {
-  for (const table of viewed)
-    for (const row of viewOf(table)?.rowsOf(node, rows) ?? [])
-      yield { table, key: keyOf(table, row), row: write(table, row) };
+const keyOf = (table: TableName, row: Tables[TableName]) => (keys[table] as (row: Tables[TableName]) => string)(row);
+const shown = (table: TableName, row: Tables[TableName]): Shown => ({ table, key: keyOf(table, row), row: write(table, row) });
+
+/** All that a node needs, keyed as in the store. */
+export function* shownTo(node: NodeId, rows: Snapshot): Iterable<Shown> {
+  for (const table of viewed) for (const row of viewOf(table)?.rowsOf(node, rows) ?? []) yield shown(table, row);
+}
+
+/** What a node gets when its first container comes onto a network. */
+export function* shownOf(id: NetworkId, rows: Snapshot): Iterable<Shown> {
+  const network = rows.get("networks", id);
+  if (network === undefined) return;
+  yield shown("networks", network);
+  for (const pool of rows.where("pools", "network", id)) yield shown("pools", pool);
+  for (const peer of rows.where("peers", "network", id)) yield shown("peers", peer);
 }
 
 /** A changed row for those who need it, and its end for those who need it no more. */
@@ -56,12 +91,13 @@ export function shownChange(
   { table, key }: RowKey,
   before: Snapshot,
   after: Snapshot,
+  nodesOn: NodesOn,
 ): readonly { readonly to: Audience; readonly change: Shown }[] {
   const view = viewOf(table);
   if (view === undefined) return [];
   const [old, row] = [before.get(table, key), after.get(table, key)];
-  const had = old === undefined ? [] : view.audience(old);
-  const now = row === undefined ? [] : view.audience(row);
+  const had = old === undefined ? [] : view.audience(old, before, nodesOn);
+  const now = row === undefined ? [] : view.audience(row, after, nodesOn);
   const gone: Audience = now === "all" ? [] : had === "all" ? "all" : had.filter((node) => !now.includes(node));
   const end = { to: gone, change: { table, key } };
   return row === undefined ? [end] : [end, { to: now, change: { table, key, row: write(table, row) } }];

@@ -1,6 +1,7 @@
 import { conflict, invalid, notFound } from "../lib/errors.ts";
 import type { Container } from "../model/container.ts";
 import type { Network } from "../model/network.ts";
+import { rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 
 /**
@@ -9,10 +10,7 @@ import type { Snapshot } from "../store/store.ts";
  * @throws {EngineError} not-found; invalid when ambiguous
  */
 export function networkNamed(rows: Snapshot, reference: string): Network {
-  const exact =
-    rows.get("networks", reference) ?? rows.get("networks", rows.get("names", `network|${reference}`)?.id ?? "");
-  if (exact !== undefined) return exact;
-  const found = reference === "" ? [] : rows.list("networks").filter((n) => n.id.startsWith(reference));
+  const found = rowsNamed(rows, "networks", reference);
   if (found.length > 1)
     throw invalid(`network ${reference} is ambiguous (${found.length} matches found based on ID prefix)`);
   if (found[0] === undefined) throw notFound(`network ${reference} not found`);
@@ -24,11 +22,7 @@ export function networkNamed(rows: Snapshot, reference: string): Network {
  * @throws {EngineError} not-found; conflict when ambiguous
  */
 export function containerNamed(rows: Snapshot, reference: string): Container {
-  const name = reference.replace(/^\//, "");
-  const exact =
-    rows.get("containers", reference) ?? rows.get("containers", rows.get("names", `container|${name}`)?.id ?? "");
-  if (exact !== undefined) return exact;
-  const found = name === "" ? [] : rows.list("containers").filter((c) => c.id.startsWith(name));
+  const found = rowsNamed(rows, "containers", reference.replace(/^\//, ""));
   if (found.length > 1) throw conflict(`Multiple IDs found with provided prefix: ${reference}`);
   if (found[0] === undefined) throw notFound(`No such container: ${reference}`);
   return found[0];

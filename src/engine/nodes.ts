@@ -1,3 +1,4 @@
+import { keepOnly } from "../cluster/attachments.ts";
 import { invalid, notFound } from "../lib/errors.ts";
 import { type ClusterNode, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -52,6 +53,7 @@ export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
             `node ${id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
           );
         if (node.status.state === "ready" && !force) throw refused(`node ${id} is not down and can't be removed`);
+        keepOnly(tx, id, new Set());
         tx.delete("nodes", id);
       });
       own.look();

@@ -60,6 +60,8 @@ function checkedWish(tx: Transaction, pool: AddressPool, wish: IpAddress): IpAdd
 export function describeClaim(tx: Transaction, { kind, owner }: AddressClaim): string {
   if (kind === "gateway") return "the network's gateway";
   if (kind === "auxiliary") return "reserved with --aux-address";
+  const peer = tx.get("peers", owner);
+  if (peer !== undefined) return `container ${peer.containerName}'s on node ${peer.hostname}`;
   return `container ${tx.get("endpoints", owner)?.containerName ?? owner}'s`;
 }
 

@@ -30,6 +30,8 @@ export interface OpenRequest {
   readonly daemonId: string;
   /** Routes and addresses of the host that are not ours. */
   readonly hostRoutes: readonly { readonly to: Cidr; readonly link: string }[];
+  /** Further blocks that are not to be used, and what has them. */
+  readonly others?: readonly { readonly to: Cidr; readonly name: string }[];
   readonly lenientCidr: boolean;
   /**
    * The link on whose LAN the subnets are: the host has routes there, and networks on other links may have the same ones.
@@ -172,12 +174,16 @@ function mayShare(pool: AddressPool, own: Claimant): boolean {
 
 function* parties(
   rows: Snapshot,
-  { hostRoutes }: Pick<OpenRequest, "hostRoutes">,
+  { hostRoutes, others = [] }: Pick<OpenRequest, "hostRoutes" | "others">,
 ): Iterable<OtherParty & { readonly pool?: AddressPool }> {
   for (const pool of rows.list("pools")) {
     const block = parseCidr(pool.subnet);
     const network = rows.get("networks", pool.networkId);
     if (block) yield { block, pool, name: `network ${network?.spec.name ?? pool.networkId} (${pool.subnet})` };
+  }
+  for (const { to, name } of others) {
+    const block = parseCidr(to);
+    if (block) yield { block, name };
   }
   for (const { to, link } of hostRoutes) {
     const block = parseCidr(to);

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLlAQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXIiJAoGRHJpdmVyEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCSKlAQoOU2Vzc2lvblJlcXVlc3QSMwoIcmVnaXN0ZXIYASABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb25IABIoCgRiZWF0GAIgASgLMhgudG9tYm9sby5jb250cm9sLnYxLkJlYXRIABIsCgZyZXBvcnQYAyABKAsyGi50b21ib2xvLmNvbnRyb2wudjEuUmVwb3J0SABCBgoEYm9keSIGCgRCZWF0IjEKBlJlcG9ydBINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDcm93GAMgASgMIuMBCg9TZXNzaW9uUmVzcG9uc2USNAoKcmVnaXN0ZXJlZBgBIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlcmVkSAASMAoIbWFuYWdlcnMYAiABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlcnNIABIwCghzdGFuZGluZxgDIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5TdGFuZGluZ0gAEi4KB2NoYW5nZXMYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlc0gAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5ImgKB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAyI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTKbAgoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSKbAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSLlAQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXIiJAoGRHJpdmVyEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCSLZAQoOU2Vzc2lvblJlcXVlc3QSMwoIcmVnaXN0ZXIYASABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb25IABIoCgRiZWF0GAIgASgLMhgudG9tYm9sby5jb250cm9sLnYxLkJlYXRIABIsCgZyZXBvcnQYAyABKAsyGi50b21ib2xvLmNvbnRyb2wudjEuUmVwb3J0SAASMgoJZW5kcG9pbnRzGAQgASgLMh0udG9tYm9sby5jb250cm9sLnYxLkVuZHBvaW50c0gAQgYKBGJvZHkiBgoEQmVhdCIYCglFbmRwb2ludHMSCwoDaWRzGAEgAygJIjEKBlJlcG9ydBINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDcm93GAMgASgMIuMBCg9TZXNzaW9uUmVzcG9uc2USNAoKcmVnaXN0ZXJlZBgBIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlcmVkSAASMAoIbWFuYWdlcnMYAiABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlcnNIABIwCghzdGFuZGluZxgDIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5TdGFuZGluZ0gAEi4KB2NoYW5nZXMYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlc0gAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5ImgKB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAyI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTK9AwoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2USTwoGQXR0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVzcG9uc2USTwoGRGV0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -246,6 +246,127 @@ export const LeaveResponseSchema: GenMessage<LeaveResponse> = /*@__PURE__*/
   messageDesc(file_control, 9);
 
 /**
+ * @generated from message tombolo.control.v1.AttachRequest
+ */
+export type AttachRequest = Message<"tombolo.control.v1.AttachRequest"> & {
+  /**
+   * id, name or the beginning of an id
+   *
+   * @generated from field: string network = 1;
+   */
+  network: string;
+
+  /**
+   * 64 hex digits, chosen by the node: asking again changes nothing
+   *
+   * @generated from field: string endpoint_id = 2;
+   */
+  endpointId: string;
+
+  /**
+   * @generated from field: string container_id = 3;
+   */
+  containerId: string;
+
+  /**
+   * @generated from field: string container_name = 4;
+   */
+  containerName: string;
+
+  /**
+   * what DNS answers for
+   *
+   * @generated from field: repeated string names = 5;
+   */
+  names: string[];
+
+  /**
+   * a wish; empty: the lowest free one
+   *
+   * @generated from field: string ipv4 = 6;
+   */
+  ipv4: string;
+
+  /**
+   * @generated from field: string ipv6 = 7;
+   */
+  ipv6: string;
+
+  /**
+   * a wish; empty: from the endpoint's id
+   *
+   * @generated from field: string mac = 8;
+   */
+  mac: string;
+};
+
+/**
+ * Describes the message tombolo.control.v1.AttachRequest.
+ * Use `create(AttachRequestSchema)` to create a new message.
+ */
+export const AttachRequestSchema: GenMessage<AttachRequest> = /*@__PURE__*/
+  messageDesc(file_control, 10);
+
+/**
+ * @generated from message tombolo.control.v1.AttachResponse
+ */
+export type AttachResponse = Message<"tombolo.control.v1.AttachResponse"> & {
+  /**
+   * rows, JSON
+   *
+   * @generated from field: bytes network = 1;
+   */
+  network: Uint8Array;
+
+  /**
+   * @generated from field: repeated bytes pools = 2;
+   */
+  pools: Uint8Array[];
+
+  /**
+   * @generated from field: bytes peer = 3;
+   */
+  peer: Uint8Array;
+};
+
+/**
+ * Describes the message tombolo.control.v1.AttachResponse.
+ * Use `create(AttachResponseSchema)` to create a new message.
+ */
+export const AttachResponseSchema: GenMessage<AttachResponse> = /*@__PURE__*/
+  messageDesc(file_control, 11);
+
+/**
+ * @generated from message tombolo.control.v1.DetachRequest
+ */
+export type DetachRequest = Message<"tombolo.control.v1.DetachRequest"> & {
+  /**
+   * @generated from field: repeated string endpoint_ids = 1;
+   */
+  endpointIds: string[];
+};
+
+/**
+ * Describes the message tombolo.control.v1.DetachRequest.
+ * Use `create(DetachRequestSchema)` to create a new message.
+ */
+export const DetachRequestSchema: GenMessage<DetachRequest> = /*@__PURE__*/
+  messageDesc(file_control, 12);
+
+/**
+ * @generated from message tombolo.control.v1.DetachResponse
+ */
+export type DetachResponse = Message<"tombolo.control.v1.DetachResponse"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.DetachResponse.
+ * Use `create(DetachResponseSchema)` to create a new message.
+ */
+export const DetachResponseSchema: GenMessage<DetachResponse> = /*@__PURE__*/
+  messageDesc(file_control, 13);
+
+/**
  * @generated from message tombolo.control.v1.Description
  */
 export type Description = Message<"tombolo.control.v1.Description"> & {
@@ -300,7 +421,7 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
  * Use `create(DescriptionSchema)` to create a new message.
  */
 export const DescriptionSchema: GenMessage<Description> = /*@__PURE__*/
-  messageDesc(file_control, 10);
+  messageDesc(file_control, 14);
 
 /**
  * A driver of the node's engine.
@@ -326,7 +447,7 @@ export type Driver = Message<"tombolo.control.v1.Driver"> & {
  * Use `create(DriverSchema)` to create a new message.
  */
 export const DriverSchema: GenMessage<Driver> = /*@__PURE__*/
-  messageDesc(file_control, 11);
+  messageDesc(file_control, 15);
 
 /**
  * @generated from message tombolo.control.v1.SessionRequest
@@ -355,6 +476,14 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
      */
     value: Report;
     case: "report";
+  } | {
+    /**
+     * after the registration, and whenever the node is in doubt
+     *
+     * @generated from field: tombolo.control.v1.Endpoints endpoints = 4;
+     */
+    value: Endpoints;
+    case: "endpoints";
   } | { case: undefined; value?: undefined };
 };
 
@@ -363,7 +492,7 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_control, 12);
+  messageDesc(file_control, 16);
 
 /**
  * @generated from message tombolo.control.v1.Beat
@@ -376,7 +505,26 @@ export type Beat = Message<"tombolo.control.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_control, 13);
+  messageDesc(file_control, 17);
+
+/**
+ * All endpoints that the node has on networks of the cluster: others of it are given back.
+ *
+ * @generated from message tombolo.control.v1.Endpoints
+ */
+export type Endpoints = Message<"tombolo.control.v1.Endpoints"> & {
+  /**
+   * @generated from field: repeated string ids = 1;
+   */
+  ids: string[];
+};
+
+/**
+ * Describes the message tombolo.control.v1.Endpoints.
+ * Use `create(EndpointsSchema)` to create a new message.
+ */
+export const EndpointsSchema: GenMessage<Endpoints> = /*@__PURE__*/
+  messageDesc(file_control, 18);
 
 /**
  * Something that the node has observed: a row of its own, JSON.
@@ -405,7 +553,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 14);
+  messageDesc(file_control, 19);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -448,7 +596,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 15);
+  messageDesc(file_control, 20);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -467,7 +615,7 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 16);
+  messageDesc(file_control, 21);
 
 /**
  * @generated from message tombolo.control.v1.Managers
@@ -484,7 +632,7 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 17);
+  messageDesc(file_control, 22);
 
 /**
  * @generated from message tombolo.control.v1.ManagerAddress
@@ -508,7 +656,7 @@ export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
  * Use `create(ManagerAddressSchema)` to create a new message.
  */
 export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
-  messageDesc(file_control, 18);
+  messageDesc(file_control, 23);
 
 /**
  * What the user wants the node to be.
@@ -532,7 +680,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 19);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -570,7 +718,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 25);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -599,7 +747,7 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -625,7 +773,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 27);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -672,7 +820,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 28);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -703,7 +851,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 29);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -720,7 +868,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 25);
+  messageDesc(file_control, 30);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -733,7 +881,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 26);
+  messageDesc(file_control, 31);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -750,7 +898,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 27);
+  messageDesc(file_control, 32);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -763,7 +911,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 28);
+  messageDesc(file_control, 33);
 
 /**
  * @generated from enum tombolo.control.v1.Role
@@ -896,6 +1044,24 @@ export const Node: GenService<{
     methodKind: "unary";
     input: typeof LeaveRequestSchema;
     output: typeof LeaveResponseSchema;
+  },
+  /**
+   * Endpoints of the node's containers on networks of the cluster.
+   *
+   * @generated from rpc tombolo.control.v1.Node.Attach
+   */
+  attach: {
+    methodKind: "unary";
+    input: typeof AttachRequestSchema;
+    output: typeof AttachResponseSchema;
+  },
+  /**
+   * @generated from rpc tombolo.control.v1.Node.Detach
+   */
+  detach: {
+    methodKind: "unary";
+    input: typeof DetachRequestSchema;
+    output: typeof DetachResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_control, 1);

@@ -1,0 +1,45 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Store } from "../store/store.ts";
+import { attach, type AttachWish, type Attached, detach } from "./attachments.ts";
+import { callerOf } from "./control-server.ts";
+import type { AttachRequest, AttachResponse, Node } from "./gen/control_pb.ts";
+
+/** A manager's answers to nodes whose containers come onto networks of the cluster, or leave them. A node acts for itself only. */
+export function attachmentService(store: Store): Pick<ServiceImpl<typeof Node>, "attach" | "detach"> {
+  return {
+    async attach(request, context) {
+      const nodeId = callerOf(context).identity?.nodeId ?? "";
+      const { result } = await store.update((tx) => attach(tx, nodeId, wishFromWire(request)), context.signal);
+      const { network, pools, peer } = result;
+      return { network: json(network), pools: pools.map(json), peer: json(peer) };
+    },
+    async detach({ endpointIds }, context) {
+      const nodeId = callerOf(context).identity?.nodeId ?? "";
+      await store.update((tx) => detach(tx, nodeId, endpointIds), context.signal);
+      return {};
+    },
+  };
+}
+
+const json = (row: object) => new TextEncoder().encode(JSON.stringify(row));
+const parsed = <T>(bytes: Uint8Array): T => JSON.parse(new TextDecoder().decode(bytes)) as T;
+
+function wishFromWire({ network, endpointId, containerId, containerName, names, ipv4, ipv6, mac }: AttachRequest): AttachWish {
+  return {
+    network,
+    endpointId,
+    containerId,
+    containerName,
+    names,
+    ...(ipv4 !== "" && { ipv4 }),
+    ...(ipv6 !== "" && { ipv6 }),
+    ...(mac !== "" && { mac }),
+  };
+}
+
+/** The rows of an answer, as a manager has written them. */
+export const attachedFromWire = ({ network, pools, peer }: AttachResponse): Attached => ({
+  network: parsed(network),
+  pools: pools.map((pool) => parsed(pool)),
+  peer: parsed(peer),
+});

@@ -1,0 +1,114 @@
+import { closePools, openPools } from "../ipam/pools.ts";
+import { conflict, forbidden, invalid } from "../lib/errors.ts";
+import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
+import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
+import { clusterIn } from "./certificates.ts";
+import { newSwarmId } from "./identity/names.ts";
+
+/** A network of the cluster that is to be made. */
+export interface NetworkWish {
+  readonly spec: NetworkSpec;
+  /** True when the driver takes several subnets of one family. */
+  readonly severalSubnets: boolean;
+  /** VXLAN network identifier; absent: the lowest free one. */
+  readonly vni?: number;
+  /** Blocks on the host of this manager that are not to be used, and what has them. */
+  readonly others: readonly { readonly to: Cidr; readonly name: string }[];
+  readonly hostRoutes: readonly { readonly to: Cidr; readonly link: string }[];
+  readonly lenientCidr: boolean;
+  /** RFC 3339. */
+  readonly createdAt: string;
+}
+
+/** Docker's first one, and the last of 24 bits. */
+const vnis = { first: 4096, last: 2 ** 24 - 1 } as const;
+
+/**
+ * Makes a network of the cluster: its name, its identifier on the wire, its subnets and their gateways are claimed.
+ * @throws {EngineError} conflict for a name; forbidden for an overlap or an identifier that is taken, naming the other;
+ *   invalid for what the user typed
+ */
+export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
+  const { spec, severalSubnets, others, hostRoutes, lenientCidr, createdAt } = wish;
+  const cluster = clusterIn(tx);
+  if (tx.get("names", `network|${spec.name}`) !== undefined)
+    throw conflict(`network with name ${spec.name} already exists`);
+  const id = newSwarmId();
+  const opened = openPools(tx, {
+    networkId: id,
+    spec,
+    severalSubnets,
+    defaultPools: cluster.addressPools.map((base) => ({ base, size: cluster.subnetSize })),
+    daemonId: cluster.id,
+    hostRoutes,
+    others: [...others, ...nodesIn(tx)],
+    lenientCidr,
+  });
+  const vni = claimVni(tx, id, wish.vni);
+  tx.insert("names", { kind: "network", name: spec.name, id });
+  const network: Network = {
+    id,
+    scope: "cluster",
+    spec: { ...spec, labels: { ...spec.labels, ...opened.labels } },
+    pools: opened.pools.map((pool) => pool.id),
+    predefined: false,
+    vni,
+    createdAt,
+  };
+  tx.insert("networks", network);
+  return network;
+}
+
+/** @throws {EngineError} forbidden while containers are on it, naming them */
+export function closeNetwork(tx: Transaction, id: NetworkId): void {
+  const network = tx.get("networks", id);
+  if (network === undefined) return;
+  const used = tx.where("peers", "network", id).map((p) => `name:"${p.containerName}" id:"${p.id.slice(0, 12)}" on ${p.hostname}`);
+  if (used.length > 0)
+    throw forbidden(
+      `error while removing network: network ${network.spec.name} has active endpoints (${used.join(", ")})`,
+    );
+  closePools(tx, id);
+  if (network.vni !== undefined) tx.delete("names", `vni|${network.vni}`);
+  tx.delete("names", `network|${network.spec.name}`);
+  tx.delete("networks", id);
+}
+
+/** The network that published ports of services come in by (moby daemon/cluster, its name and flags). */
+export const ingressSpec: NetworkSpec = {
+  name: "ingress",
+  driver: "overlay",
+  options: {},
+  labels: {},
+  ipv4: true,
+  ipv6: false,
+  ipam: { driver: "default", options: {}, subnets: [] },
+  internal: false,
+  attachable: false,
+  ingress: true,
+  configOnly: false,
+};
+
+/** A subnet with a node's address in it would cut the node off from its containers. */
+const nodesIn = (rows: Snapshot) =>
+  rows.list("nodes").flatMap(({ hostname, addresses }) =>
+    [...new Set([addresses.advertise, addresses.dataPath])].map((address: IpAddress) => ({
+      to: `${address}/${address.includes(":") ? 128 : 32}`,
+      name: `node ${hostname}'s address ${address}`,
+    })),
+  );
+
+function claimVni(tx: Transaction, id: NetworkId, wish: number | undefined): number {
+  const holder = (vni: number) => tx.get("names", `vni|${vni}`);
+  let vni: number = wish ?? vnis.first;
+  if (wish === undefined) while (holder(vni) !== undefined && vni <= vnis.last) vni += 1;
+  if (vni < 1 || vni > vnis.last) throw invalid(`VXLAN network identifier ${vni} is not between 1 and ${vnis.last}`);
+  const other = holder(vni);
+  if (other !== undefined)
+    throw forbidden(
+      `VXLAN network identifier ${vni} is network ${tx.get("networks", other.id)?.spec.name ?? other.id}'s`,
+    );
+  tx.insert("names", { kind: "vni", name: String(vni), id });
+  return vni;
+}

@@ -1,0 +1,19 @@
+import type { Snapshot } from "./store.ts";
+import type { NameClaim, Tables } from "./tables.ts";
+
+/** Tables whose rows have names. */
+interface Named {
+  readonly networks: Extract<NameClaim["kind"], "network">;
+  readonly containers: Extract<NameClaim["kind"], "container">;
+}
+const kinds: { readonly [T in keyof Named]: Named[T] } = { networks: "network", containers: "container" };
+
+/**
+ * The rows meant by a full id, a full name or the beginning of an id, in this order: several where a beginning fits several.
+ */
+export function rowsNamed<T extends keyof Named>(rows: Snapshot, table: T, reference: string): readonly Tables[T][] {
+  const named = rows.get("names", `${kinds[table]}|${reference}`)?.id ?? "";
+  const exact = rows.get(table, reference) ?? rows.get(table, named);
+  if (exact !== undefined) return [exact];
+  return reference === "" ? [] : rows.list(table).filter(({ id }) => id.startsWith(reference));
+}
