@@ -34,6 +34,7 @@ for_run() {
 for_test() {
   have nft || need nftables /usr/sbin/nft
   have docker-registry || need docker-registry /usr/bin/docker-registry
+  have cfssl || need golang-cfssl /usr/bin/cfssl
   have script || need bsdutils /usr/bin/script
   have dnsmasq || need dnsmasq-base /usr/sbin/dnsmasq
   need openssl /usr/bin/openssl

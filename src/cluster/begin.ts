@@ -2,13 +2,14 @@ import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { invalid } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
-import { type AuthorityRoot, type Cluster, type ClusterNode, type ClusterSpec, dismissed } from "../model/cluster.ts";
+import { type Cluster, type ClusterNode, type ClusterSpec, dismissed, type TrustedRoot } from "../model/cluster.ts";
 import { entriesOf, type Row } from "../store/rows.ts";
 import type { Transaction } from "../store/store.ts";
 import type { TableName } from "../store/tables.ts";
 import { type Addressing, placeText } from "./addressing.ts";
 import { begunAnew, type Seed } from "./backup.ts";
-import { certify, nodeIdOf } from "./certificates.ts";
+import { firstRoot, withCurrentRoot } from "./authority-change.ts";
+import { nodeIdOf } from "./certificates.ts";
 import { issueMember } from "./etcd-certificate.ts";
 import type { Beginning } from "./etcd-flags.ts";
 import { endEtcd, removeEtcd } from "./etcd-process.ts";
@@ -16,19 +17,20 @@ import { newDataKey, readStoreKeys, type StoreKeys, storeKeysText } from "./stor
 import { createRequest, newKey, publicKeyOf } from "./identity/csr.ts";
 import { newSwarmId } from "./identity/names.ts";
 import type { NodeFiles } from "./identity/node-files.ts";
-import { createRoot, readRoot } from "./identity/root.ts";
+import { createRoot } from "./identity/root.ts";
 import { formatUnlockKey, newUnlockKey, parseUnlockKey, sealed, unsealed } from "./identity/seal.ts";
 import { newSecret } from "./identity/token.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
 import { identityIn, type NodeParts, stateOf } from "./local-node.ts";
 import { closeRunning, etcdOf, type ManagerIdentity, openStore, type Running, writeManager } from "./manager.ts";
+import { certifyAnyhow } from "./outside.ts";
 
 /** What the user says of a new cluster. */
 export interface ClusterWish {
   readonly spec: ClusterSpec;
-  /** Certificate and key of a root that the user brings. */
-  readonly signingRoot?: AuthorityRoot;
+  /** A root that the user brings. */
+  readonly signingRoot?: TrustedRoot;
   readonly addressPools: readonly string[];
   readonly subnetSize: number;
   readonly dataPathPort: number;
@@ -45,7 +47,7 @@ const patience = 20_000; // milliseconds for etcd to answer
 
 /**
  * Makes a cluster of this node alone: etcd runs and has its rows afterwards. The node is in it once the files are written.
- * @throws {EngineError} system when etcd does not start: nothing is left then
+ * @throws {EngineError} system when etcd does not start, or a CA outside of the swarm does not sign: nothing is left then
  */
 export async function beginCluster(
   parts: NodeParts,
@@ -55,7 +57,12 @@ export async function beginCluster(
   const now = Date.now();
   const key = newKey();
   const nodeId = nodeIdOf(publicKeyOf(key));
-  const { pem, facts } = certify(cluster, createRequest(key), nodeId, "manager", now);
+  const { pem, facts } = await certifyAnyhow(
+    cluster,
+    createRequest(key),
+    { nodeId, role: "manager" },
+    { now: Date.now },
+  );
   const advertise = placeText(addressing.advertise);
   const state = stateOf({ nodeId, clusterId: cluster.id, role: "manager", managers: [advertise] }, addressing);
   const identity = identityIn(state);
@@ -190,13 +197,13 @@ export function newCluster(
   { spec, signingRoot, addressPools, subnetSize, dataPathPort }: ClusterWish,
   now: number,
 ): Cluster {
-  const root = signingRoot === undefined ? createRoot(now) : readRoot(signingRoot.certificate, signingRoot.key, now);
+  const root = firstRoot({ spec, signingRoot }, now);
   return {
     id: newSwarmId(),
     version: 1,
     createdAt: now,
     updatedAt: now,
-    spec,
+    spec: withCurrentRoot(spec, root),
     addressPools,
     subnetSize,
     dataPathPort,

@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import { unavailable } from "../lib/errors.ts";
 import type { Cluster, ClusterNode, NodeId, NodeRole } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
-import { issue } from "./identity/authority.ts";
+import { issue, signingRoot, type Subject } from "./identity/authority.ts";
 import { base36 } from "./identity/names.ts";
 import { digestOf } from "./identity/token.ts";
 
@@ -37,22 +37,37 @@ export function nodeIdOf(publicKey: Buffer): NodeId {
   return base36(bytes, 25);
 }
 
+/** Whom a certificate is for. */
+export interface Holder {
+  readonly nodeId: NodeId;
+  readonly role: NodeRole;
+}
+
+/** A node's certificate and what its row says of it. */
+export interface Certified {
+  readonly pem: string;
+  readonly facts: ClusterNode["certificate"];
+}
+
+/** With the cluster's expiry. */
+export const subjectOf = ({ id, spec }: Cluster, holder: Holder): Subject => ({
+  ...holder,
+  clusterId: id,
+  expiry: spec.certificates.nodeExpiry,
+});
+
 /**
- * A node's certificate, with the cluster's expiry, and what its row says of it.
+ * A node's certificate by the root's key.
  * @throws {CertificateRequestError}
  * @throws {EngineError} as `issue`
  */
-export function certify(
-  { id, spec, authority }: Cluster,
-  csr: string,
-  nodeId: NodeId,
-  role: NodeRole,
-  now: number,
-): { readonly pem: string; readonly facts: ClusterNode["certificate"] } {
-  const subject = { nodeId, role, clusterId: id, expiry: spec.certificates.nodeExpiry };
-  const pem = issue(authority, csr, subject, now);
+export const certify = (cluster: Cluster, csr: string, holder: Holder, now: number): Certified =>
+  certified(cluster, issue(cluster.authority, csr, subjectOf(cluster, holder), now), holder.role);
+
+/** @param pem the node's certificate comes first */
+export function certified({ authority }: Cluster, pem: string, role: NodeRole): Certified {
   const certificate = new X509Certificate(pem);
   const fingerprint = createHash("sha256").update(certificate.raw).digest("hex");
-  const root = digestOf((authority.next ?? authority.root).certificate);
+  const root = digestOf(signingRoot(authority).certificate);
   return { pem, facts: { fingerprint, role, root, expiresAt: certificate.validToDate.getTime() } };
 }

@@ -36,7 +36,7 @@ async function manager() {
     tx.insert("nodes", newNode({ id: self.subject.nodeId, role: "manager", manager: facts }));
   });
   let time = Date.now();
-  const parts = { store, now: () => time };
+  const parts = { store, now: () => time, own: () => ({ key: self.key, certificate: self.cert }) };
   const routes = (router: ConnectRouter) => {
     router.service(Join, joinService(parts));
     router.service(Node, { renewCertificate: renewCertificate(parts) });

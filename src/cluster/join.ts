@@ -1,8 +1,9 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { forbidden, invalid } from "../lib/errors.ts";
 import { type Cluster, type ClusterNode, type NodeDescription, type NodeRole, observed } from "../model/cluster.ts";
-import type { Store } from "../store/store.ts";
-import { certify, clusterIn, managersIn, nodeIdOf } from "./certificates.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
+import { type Certified, clusterIn, type Holder, managersIn, nodeIdOf } from "./certificates.ts";
+import { type SigningParts, updateCertified } from "./certified-update.ts";
 import { callerOf } from "./control-server.ts";
 import type { Join, Node } from "./gen/control_pb.ts";
 import { trustBundle } from "./identity/authority.ts";
@@ -11,17 +12,12 @@ import { digestOf, formatToken, sameSecret } from "./identity/token.ts";
 import { availabilityFromWire, descriptionFromWire, roleToWire } from "./wire.ts";
 import { WrongTokens } from "./wrong-tokens.ts";
 
-export interface JoinParts {
-  readonly store: Store;
-  /** @returns milliseconds since 1970 */
-  readonly now: () => number;
-}
-
 /**
  * A manager's answers to hosts that join. All fields of a certificate are decided here; of the request counts the key. The
  * token is measured by the rows that the node's row is written on: one that was rotated a moment before makes no node.
  */
-export function joinService({ store, now }: JoinParts): ServiceImpl<typeof Join> {
+export function joinService(parts: SigningParts): ServiceImpl<typeof Join> {
+  const { store, now } = parts;
   const wrong = new WrongTokens(now);
   return {
     getRootCertificate: () => ({ certificate: clusterIn(store.snapshot()).authority.root.certificate }),
@@ -29,27 +25,26 @@ export function joinService({ store, now }: JoinParts): ServiceImpl<typeof Join>
     async issueCertificate({ token, csr, ...request }, context) {
       const { address } = callerOf(context);
       wrong.check(address);
-      const { result } = await store.update((tx) => {
-        const cluster = clusterIn(tx);
-        const role = roleOf(cluster, token);
+      const holder = (rows: Snapshot) => {
+        const role = roleOf(clusterIn(rows), token);
         if (role === undefined) return undefined;
         const description = descriptionFromWire(request.description);
         const nodeId = nodeIdOf(readRequest(csr));
-        const known = tx.get("nodes", nodeId);
-        const { pem, facts } = certify(cluster, csr, nodeId, known?.role ?? role, now());
+        return { nodeId, role: rows.get("nodes", nodeId)?.role ?? role, description };
+      };
+      const write = (tx: Transaction, { pem, facts }: Certified, joiner: NonNullable<ReturnType<typeof holder>>) => {
+        const { nodeId: id, role, description } = joiner;
+        const known = tx.get("nodes", id);
         const row =
           known === undefined
-            ? newRow({ ...description, id: nodeId, role }, availabilityFromWire(request.availability), facts, now())
+            ? newRow({ ...description, id, role }, availabilityFromWire(request.availability), facts, now())
             : observed(known, { ...description, certificate: facts }, now());
         tx.put("nodes", row);
-        return {
-          row,
-          pem,
-          clusterId: cluster.id,
-          roots: trustBundle(cluster.authority),
-          managers: managersIn(tx).map(({ address }) => address),
-        };
-      }, context.signal);
+        const cluster = clusterIn(tx);
+        const managers = managersIn(tx).map(({ address }) => address);
+        return { row, pem, clusterId: cluster.id, roots: trustBundle(cluster.authority), managers };
+      };
+      const result = await updateCertified(parts, { csr, holder, write }, context.signal);
       if (result === undefined) {
         wrong.add(address);
         // moby/swarmkit ca/server.go, IssueNodeCertificate
@@ -70,18 +65,20 @@ export function joinService({ store, now }: JoinParts): ServiceImpl<typeof Join>
  * A node's new certificate, with the role that its row has now.
  * @returns the handler of `renewCertificate`
  */
-export function renewCertificate({ store, now }: JoinParts): ServiceImpl<typeof Node>["renewCertificate"] {
+export function renewCertificate(parts: SigningParts): ServiceImpl<typeof Node>["renewCertificate"] {
   return async ({ csr }, context) => {
     const nodeId = callerOf(context).identity?.nodeId ?? "";
-    const { result } = await store.update((tx) => {
-      const cluster = clusterIn(tx);
-      const node = tx.get("nodes", nodeId);
+    const rowIn = (rows: Snapshot) => {
+      const node = rows.get("nodes", nodeId);
       if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
-      const { pem, facts } = certify(cluster, csr, nodeId, node.role, now());
-      tx.put("nodes", observed(node, { certificate: facts }, now()));
-      return { role: roleToWire[node.role], certificate: pem, roots: trustBundle(cluster.authority) };
-    }, context.signal);
-    return result;
+      return node;
+    };
+    const holder = (rows: Snapshot): Holder => ({ nodeId, role: rowIn(rows).role });
+    const write = (tx: Transaction, { pem, facts }: Certified, { role }: Holder) => {
+      tx.put("nodes", observed(rowIn(tx), { certificate: facts }, parts.now()));
+      return { role: roleToWire[role], certificate: pem, roots: trustBundle(clusterIn(tx).authority) };
+    };
+    return (await updateCertified(parts, { csr, holder, write }, context.signal)) ?? {};
   };
 }
 

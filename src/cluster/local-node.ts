@@ -104,7 +104,7 @@ export class LocalNode {
     this.#wanted = files.state.role;
     this.#client = new ControlClient(
       files.state.managers.map((one) => this.#wayTo(one)),
-      this.#credentials(),
+      this.credentials,
     );
     this.#agent = new Agent(this.#client, () => this.#description(), {
       managers: (managers) => this.#meet(managers),
@@ -124,6 +124,10 @@ export class LocalNode {
   /** By which the keys on the disk are sealed, if they are. */
   get unlockKey(): Buffer | undefined {
     return this.#unlockKey;
+  }
+  /** What this node shows to others. */
+  get credentials(): Credentials {
+    return { key: this.#key, certificate: this.#files.certificate, roots: this.#files.roots };
   }
   /** The cluster's rows, while this node is a manager at work. */
   get store(): Store | undefined {
@@ -205,10 +209,6 @@ export class LocalNode {
     await this.stop();
   }
 
-  #credentials(): Credentials {
-    return { key: this.#key, certificate: this.#files.certificate, roots: this.#files.roots };
-  }
-
   #description(): NodeDescription {
     const { advertiseAddress, dataPathAddress } = this.state;
     const advertise = readPlace(advertiseAddress).address;
@@ -275,8 +275,8 @@ export class LocalNode {
   }
 
   #exchange(): void {
-    this.#client.setCredentials(this.#credentials());
-    this.#manager?.exchange(this.#credentials());
+    this.#client.setCredentials(this.credentials);
+    this.#manager?.exchange(this.credentials);
   }
 
   async #renew(signal: AbortSignal): Promise<Life> {
@@ -359,7 +359,7 @@ export class LocalNode {
     const running = this.#running ?? (await this.#openRunning(sealedCredentials, signal));
     this.#running = undefined;
     try {
-      this.#manager = await Manager.open(identity, this.#parts, running, this.#credentials());
+      this.#manager = await Manager.open(identity, this.#parts, running, this.credentials);
     } catch (error) {
       await closeRunning(running);
       throw error;

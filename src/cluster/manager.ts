@@ -110,22 +110,29 @@ export async function closeRunning({ etcd, opened }: Running): Promise<void> {
   await etcd.stop();
 }
 
+interface Shown {
+  credentials: Credentials;
+}
+
 /** A manager at work: its port, the nodes' streams that it holds, and its candidacy. */
 export class Manager {
   readonly store: EtcdStore;
   readonly #etcd: ManagerEtcd;
   readonly #opened: Opened;
   readonly #server: ControlServer;
+  /** What the others see now. */
+  readonly #shown: Shown;
   readonly #stopped = new AbortController();
   /** False while too few managers answer. */
   hasMajority = true;
   #running: readonly Promise<void>[] = [];
 
-  private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer) {
+  private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer, shown: Shown) {
     this.#etcd = etcd;
     this.#opened = opened;
     this.store = opened.store;
     this.#server = server;
+    this.#shown = shown;
   }
 
   /** Serves from the rows that the store has. @throws what listen(2) says, when the port is taken for one */
@@ -140,11 +147,13 @@ export class Manager {
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
     const { after } = renewalDefaults;
     const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed });
+    const shown = { credentials };
+    const signing = { store, now, own: () => shown.credentials };
     const routes = (router: ConnectRouter) => {
-      router.service(Join, joinService({ store, now }));
+      router.service(Join, joinService(signing));
       router.service(Node, {
         session: (up, context) => sessions.serve(callerOf(context), up, context.signal),
-        renewCertificate: renewCertificate({ store, now }),
+        renewCertificate: renewCertificate(signing),
         leave: async (_, context) => {
           await sessions.leave(callerOf(context).identity?.nodeId ?? "");
           return {};
@@ -166,7 +175,7 @@ export class Manager {
       denied: (call, caller) => denied({ call, ...caller }),
     });
     await server.listen(identity.listen.address, identity.listen.port);
-    const manager = new Manager(etcd, opened, server);
+    const manager = new Manager(etcd, opened, server, shown);
     const { signal } = manager.#stopped;
     const leader = { client, store, members, sessions, self: identity.nodeId, clusterId: identity.clusterId, log };
     manager.#running = [
@@ -179,6 +188,7 @@ export class Manager {
 
   /** From now on others see this certificate, and are measured by these roots. */
   exchange(credentials: Credentials): void {
+    this.#shown.credentials = credentials;
     this.#server.exchange(credentials);
   }
 

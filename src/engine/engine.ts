@@ -1,5 +1,5 @@
 import type { ParentState } from "../dataplane/dataplane.ts";
-import type { AuthorityRoot, Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole } from "../model/cluster.ts";
+import type { Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole, TrustedRoot } from "../model/cluster.ts";
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
@@ -279,8 +279,8 @@ export interface NodeAddressing {
 }
 export interface SwarmInit extends NodeAddressing {
   readonly spec: ClusterSpec;
-  /** Certificate and key of a root that the user brings. */
-  readonly signingRoot?: AuthorityRoot;
+  /** A root that the user brings; without its key, a CA outside of the swarm signs. */
+  readonly signingRoot?: TrustedRoot;
   readonly addressPools: readonly string[];
   readonly subnetSize: number;
   readonly dataPathPort: number;
@@ -295,7 +295,7 @@ export interface SwarmUpdate {
   /** That of the cluster which was changed: another one was written meanwhile when it differs. */
   readonly version: number;
   readonly spec: ClusterSpec;
-  readonly signingRoot?: AuthorityRoot;
+  readonly signingRoot?: TrustedRoot;
   readonly rotate: { readonly worker: boolean; readonly manager: boolean; readonly unlockKey: boolean };
 }
 

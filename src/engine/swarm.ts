@@ -1,8 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
+import { changedAuthority, withCurrentRoot } from "../cluster/authority-change.ts";
 import { backupOf, readBackup } from "../cluster/backup.ts";
 import { clusterIn } from "../cluster/certificates.ts";
-import { startRotation, trustBundle } from "../cluster/identity/authority.ts";
-import { openExternalAuthority } from "../cluster/identity/external.ts";
-import { createRoot, readRoot } from "../cluster/identity/root.ts";
+import { signingRoot, trustBundle } from "../cluster/identity/authority.ts";
 import { formatUnlockKey, newUnlockKey } from "../cluster/identity/seal.ts";
 import { readIssuer } from "../cluster/identity/sign.ts";
 import { digestOf, formatToken, newSecret } from "../cluster/identity/token.ts";
@@ -32,19 +32,20 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
         },
       };
     },
-    async init(request) {
-      checkAuthorities(request.spec);
-      return membership.init(request);
-    },
+    init: (request) => membership.init(request),
     join: (request) => membership.join(request),
     leave: (force) => membership.leave(force),
     inspect: () => detail(membership.current()),
     async update(request) {
-      checkAuthorities(request.spec);
+      const before = clusterIn(membership.current());
+      if (before.version !== request.version) throw outOfSequence();
+      const { credentials: own } = membership.control().node;
+      const authority = await changedAuthority(before, request, { own, now: Date.now });
       await membership.update((tx) => {
         const cluster = clusterIn(tx);
-        if (cluster.version !== request.version) throw outOfSequence();
-        tx.put("clusters", changed(cluster, request, Date.now()));
+        const isAsBefore = isDeepStrictEqual(cluster.authority, before.authority);
+        if (cluster.version !== request.version || !isAsBefore) throw outOfSequence();
+        tx.put("clusters", changed(cluster, request, authority, Date.now()));
       });
     },
     unlockKey: () => clusterIn(membership.current()).unlockKey ?? "",
@@ -63,15 +64,10 @@ function controlled(membership: Parts["membership"]): Snapshot | undefined {
   }
 }
 
-/** @throws {EngineError} not-implemented, invalid for a CA outside of the swarm */
-function checkAuthorities({ certificates }: Cluster["spec"]): void {
-  for (const authority of certificates.externalAuthorities) openExternalAuthority(authority);
-}
-
 /** By what nodes trust each other now. */
 export function tlsOf(rows: Snapshot): TlsDetail {
   const { authority } = clusterIn(rows);
-  const { name, publicKey } = readIssuer((authority.next ?? authority.root).certificate);
+  const { name, publicKey } = readIssuer(signingRoot(authority).certificate);
   return { roots: trustBundle(authority), issuer: { subject: name, publicKey } };
 }
 
@@ -88,26 +84,23 @@ function detail(rows: Snapshot): ClusterDetail {
   };
 }
 
-function changed(cluster: Cluster, { spec, signingRoot, rotate }: SwarmUpdate, now: number): Cluster {
+function changed(
+  cluster: Cluster,
+  { spec, rotate }: SwarmUpdate,
+  authority: Cluster["authority"],
+  now: number,
+): Cluster {
   const { unlockKey, ...others } = cluster;
   const key = rotate.unlockKey || unlockKey === undefined ? formatUnlockKey(newUnlockKey()) : unlockKey;
-  const asksForRoot =
-    signingRoot !== undefined || spec.certificates.forceRotate > cluster.spec.certificates.forceRotate;
-  const next = (): Cluster["authority"] =>
-    startRotation(
-      cluster.authority,
-      signingRoot === undefined ? createRoot(now) : readRoot(signingRoot.certificate, signingRoot.key, now),
-      now,
-    );
   return revised<Cluster>(
     { ...others, ...(spec.autolock && { unlockKey: key }) },
     {
-      spec,
+      spec: withCurrentRoot(spec, cluster.authority.root),
       tokens: {
         worker: rotate.worker ? newSecret() : cluster.tokens.worker,
         manager: rotate.manager ? newSecret() : cluster.tokens.manager,
       },
-      authority: asksForRoot ? next() : cluster.authority,
+      authority,
     },
     now,
   );

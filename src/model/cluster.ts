@@ -21,11 +21,25 @@ export interface AuthorityRoot {
   readonly certificate: string;
   readonly key: string;
 }
+/** A root CA, PEM. Without its key, CAs outside of the swarm sign in its name. */
+export interface TrustedRoot {
+  readonly certificate: string;
+  readonly key?: string;
+}
 /** A CA, PEM. While its root is being rotated `next` signs, and `crossSigned` is its certificate signed by `root`. */
 export interface AuthorityPems {
-  readonly root: AuthorityRoot;
-  readonly next?: AuthorityRoot;
+  readonly root: TrustedRoot;
+  readonly next?: TrustedRoot;
   readonly crossSigned?: string;
+}
+
+/** A CA outside of the swarm, `--external-ca` (moby api/types/swarm/swarm.go, ExternalCA). */
+export interface ExternalAuthority {
+  readonly protocol: string;
+  readonly url: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** PEM of the root in whose name it signs. */
+  readonly certificate: string;
 }
 
 /** What the user can set (moby api/types/swarm/swarm.go, Spec), in our names. Durations are milliseconds. */
@@ -45,12 +59,7 @@ export interface ClusterSpec {
   readonly heartbeatPeriod: number;
   readonly certificates: {
     readonly nodeExpiry: number;
-    readonly externalAuthorities: readonly {
-      readonly protocol: string;
-      readonly url: string;
-      readonly options: Readonly<Record<string, string>>;
-      readonly certificate: string; // PEM
-    }[];
+    readonly externalAuthorities: readonly ExternalAuthority[];
     /** A higher number than before asks for a rotation of the root. */
     readonly forceRotate: number;
   };

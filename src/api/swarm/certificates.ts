@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { invalid, notImplemented } from "../../lib/errors.ts";
-import type { AuthorityRoot, ClusterSpec } from "../../model/cluster.ts";
+import { invalid } from "../../lib/errors.ts";
+import type { ClusterSpec, TrustedRoot } from "../../model/cluster.ts";
 import { count, only, text, textMap } from "../schemas.ts";
 import { duration, milliseconds } from "./duration.ts";
 
@@ -38,12 +38,11 @@ function readExternalAuthority({ Protocol, URL, Options, CACert }: z.infer<typeo
 
 /**
  * The root that the user brings, if any. What Docker's `GET /swarm` shows of a spec has neither certificate nor key.
- * @throws {EngineError} invalid for a key alone, with swarmkit's text (manager/controlapi/ca_rotation.go);
- *   not-implemented for a certificate alone
+ * @throws {EngineError} invalid for a key alone, with swarmkit's text (manager/controlapi/ca_rotation.go)
  */
-export function readSigningRoot({ SigningCACert: certificate, SigningCAKey: key }: AuthorityConfig) {
+export function readSigningRoot(config: AuthorityConfig): TrustedRoot | undefined {
+  const { SigningCACert: certificate, SigningCAKey: key } = config;
   if (!certificate && !key) return undefined;
   if (!certificate) throw invalid("if a signing CA key is provided, the signing CA cert must also be provided");
-  if (!key) throw notImplemented("a signing CA cert needs its key: CAs outside of the swarm do not sign for it yet");
-  return { certificate, key } satisfies AuthorityRoot;
+  return { certificate, ...(key && { key }) };
 }

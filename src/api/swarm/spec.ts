@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { invalid } from "../../lib/errors.ts";
-import type { AuthorityRoot, ClusterSpec } from "../../model/cluster.ts";
+import type { ClusterSpec, TrustedRoot } from "../../model/cluster.ts";
 import { boolean, count, number, only, text, textMap } from "../schemas.ts";
 import { authorityConfig, readCertificates, readSigningRoot } from "./certificates.ts";
 import { duration, milliseconds } from "./duration.ts";
@@ -28,12 +28,11 @@ export const specBody = only({
 /**
  * What a client wishes of the whole swarm. 0 and absent mean Docker's defaults (moby/swarmkit api/defaults,
  * manager/state/raft/raft.go); the limit of ended tasks and the number of old snapshots may be 0.
- * @throws {EngineError} invalid, with Docker's texts (swarmkit manager/controlapi/cluster.go, validateClusterSpec);
- *   not-implemented for a signing certificate without its key
+ * @throws {EngineError} invalid, with Docker's texts (swarmkit manager/controlapi/cluster.go, validateClusterSpec)
  */
 export function readSpec(body: z.infer<typeof specBody> | null | undefined): {
   readonly spec: ClusterSpec;
-  readonly signingRoot?: AuthorityRoot;
+  readonly signingRoot?: TrustedRoot;
 } {
   if (body?.Name && body.Name !== "default") throw invalid('swarm spec must be named "default"');
   const logDriver = body?.TaskDefaults?.LogDriver;

@@ -8,7 +8,6 @@ import { describe, it } from "node:test";
 import { crossSign, finishRotation, issue, startRotation, trustBundle } from "./authority.ts";
 import { readCertificates } from "./certificate.ts";
 import { createRequest, newKey } from "./csr.ts";
-import { openExternalAuthority } from "./external.ts";
 import { newSwarmId } from "./names.ts";
 import { createRoot, type Root, readRoot } from "./root.ts";
 import {
@@ -198,11 +197,4 @@ describe("rotation of the root", () => {
     const other = await foreignRoot();
     assert.throws(() => crossSign(old, other), { message: /must have another subject/ });
   });
-});
-
-it("an external CA is refused plainly", () => {
-  const open = (protocol: string, url: string) => () => openExternalAuthority({ protocol, url });
-  assert.throws(open("cfssl", "https://ca.example:8888"), { class: "not-implemented", message: /not supported yet/ });
-  assert.throws(open("acme", "https://ca.example"), { class: "invalid", message: /unrecognized external CA protocol/ });
-  for (const url of ["http://ca.example", "ca.example", ""]) assert.throws(open("cfssl", url), { class: "invalid" });
 });

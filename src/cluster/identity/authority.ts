@@ -1,8 +1,8 @@
-import { invalid, unavailable } from "../../lib/errors.ts";
+import { invalid, system, unavailable } from "../../lib/errors.ts";
 import { backdate } from "./certificate.ts";
 import { readRequest } from "./csr.ts";
 import { type Identity, isSwarmId, managerName, unitOf } from "./names.ts";
-import type { Root } from "./root.ts";
+import type { TrustedRoot } from "./root.ts";
 import {
   authorityExtensions,
   issuerKeyExtension,
@@ -15,8 +15,8 @@ import {
 /** A swarm's CA as it is kept. While its root is being rotated, `next` signs and `crossSigned` is the new root's
  * certificate signed by the present one: nodes that trust only one of the two trust every node. */
 export interface Authority {
-  readonly root: Root;
-  readonly next?: Root;
+  readonly root: TrustedRoot;
+  readonly next?: TrustedRoot;
   readonly crossSigned?: string; // PEM
 }
 
@@ -34,33 +34,58 @@ export function checkExpiry(expiry: number): void {
   if (!(expiry >= leastExpiry)) throw invalid("minimum certificate expiry time is: 1h0m0s");
 }
 
+/** The root in whose name certificates are signed now. */
+export const signingRoot = ({ root, next }: Authority): TrustedRoot => next ?? root;
+
+/** The DNS names of a node's certificate. Managers alone have the one that clients ask for. */
+export const dnsNamesOf = ({ nodeId, role }: Identity): readonly string[] => [
+  unitOf[role],
+  nodeId,
+  ...(role === "manager" ? [managerName] : []),
+];
+
+/** @throws {EngineError} invalid for a short expiry or an id that is none */
+export function checkSubject({ nodeId, clusterId, expiry }: Subject): void {
+  checkExpiry(expiry);
+  if (!isSwarmId(nodeId) || !isSwarmId(clusterId)) throw invalid("an id must have 25 base-36 digits");
+}
+
 /**
- * Issues a node's certificate. Every field is decided here; only the public key is the request's. It starts an hour ago and
- * ends after `expiry`, or with the root.
+ * Issues a node's certificate by the root's key. Every field is decided here; only the public key is the request's. It
+ * starts an hour ago and ends after `expiry`, or with the root.
  * @param now milliseconds since 1970
  * @returns PEM: the certificate, and the cross certificate while the root is rotated
  * @throws {CertificateRequestError} when the request is malformed, wrongly signed or not for P-256
- * @throws {EngineError} invalid for a short expiry or an id that is none, unavailable when the root has expired
+ * @throws {EngineError} invalid for a short expiry or an id that is none, unavailable when the root has expired; system when
+ *   its key is not in the swarm
  */
 export function issue(authority: Authority, csrPem: string, subject: Subject, now = Date.now()): string {
+  checkSubject(subject);
   const { nodeId, role, clusterId, expiry } = subject;
-  checkExpiry(expiry);
-  if (!isSwarmId(nodeId) || !isSwarmId(clusterId)) throw invalid("an id must have 25 base-36 digits");
   const publicKey = readRequest(csrPem);
-  const root = authority.next ?? authority.root;
+  const root = signingRoot(authority);
   const issuer = readIssuer(root.certificate);
   if (issuer.to <= now) throw unavailable("the swarm's root CA has expired");
-  // Managers alone have the name that clients ask for.
-  const names = [unitOf[role], nodeId, ...(role === "manager" ? [managerName] : [])];
   const content = {
     issuer: issuer.name,
     subject: nameOf(["CN", nodeId], ["OU", unitOf[role]], ["O", clusterId]),
     from: now - backdate,
     to: Math.min(now + expiry, issuer.to),
     publicKey,
-    extensions: [...nodeExtensions(names), issuerKeyExtension(issuer.keyId)],
+    extensions: [...nodeExtensions(dnsNamesOf(subject)), ...issuerKey(authority, issuer.keyId)],
   };
-  return signCertificate(content, root.key) + (authority.crossSigned ?? "");
+  return signCertificate(content, keyOf(root)) + (authority.crossSigned ?? "");
+}
+
+/** An external CA names a key as it likes: a key id that is only in one of root and cross certificate would rule out the other. */
+function issuerKey({ crossSigned }: Authority, keyId: Buffer): readonly Buffer[] {
+  const isNamedAlike = crossSigned === undefined || readIssuer(crossSigned).keyId.equals(keyId);
+  return isNamedAlike ? [issuerKeyExtension(keyId)] : [];
+}
+
+function keyOf({ key }: TrustedRoot): string {
+  if (key === undefined) throw system("the key of the swarm's root CA is not in the swarm");
+  return key;
 }
 
 /**
@@ -68,11 +93,9 @@ export function issue(authority: Authority, csrPem: string, subject: Subject, no
  * @returns PEM
  * @throws {EngineError} invalid when the two have one key (swarmkit's text) or one name: no such chain verifies
  */
-export function crossSign(old: Root, next: Root, now = Date.now()): string {
+export function crossSign(old: TrustedRoot, next: TrustedRoot, now = Date.now()): string {
+  checkUnlike(old, next);
   const [parent, child] = [readIssuer(old.certificate), readIssuer(next.certificate)];
-  if (parent.publicKey.equals(child.publicKey)) throw invalid("Cannot update to a cert with an identical key");
-  if (parent.name.equals(child.name))
-    throw invalid("the new root CA certificate must have another subject than the present one");
   const content = {
     issuer: parent.name,
     subject: child.name,
@@ -81,11 +104,19 @@ export function crossSign(old: Root, next: Root, now = Date.now()): string {
     publicKey: child.publicKey,
     extensions: [...authorityExtensions(child.keyId), issuerKeyExtension(parent.keyId)],
   };
-  return signCertificate(content, old.key);
+  return signCertificate(content, keyOf(old));
+}
+
+/** @throws {EngineError} invalid for two roots of which none can sign the other: as `crossSign` */
+export function checkUnlike(old: TrustedRoot, next: TrustedRoot): void {
+  const [parent, child] = [readIssuer(old.certificate), readIssuer(next.certificate)];
+  if (parent.publicKey.equals(child.publicKey)) throw invalid("Cannot update to a cert with an identical key");
+  if (parent.name.equals(child.name))
+    throw invalid("the new root CA certificate must have another subject than the present one");
 }
 
 /** From now on `next` signs. A rotation that was under way is replaced: its nodes still come to the present root. */
-export const startRotation = ({ root }: Authority, next: Root, now = Date.now()): Authority => ({
+export const startRotation = ({ root }: Authority, next: TrustedRoot, now = Date.now()): Authority => ({
   root,
   next,
   crossSigned: crossSign(root, next, now),

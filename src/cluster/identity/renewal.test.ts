@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
+import { createRequest } from "./csr.ts";
+import { sign } from "./external-testing.ts";
+import { createRoot } from "./root.ts";
 import { type Life, lifeOf, Renewal, type RenewalParts, renewAt, retryPause } from "./renewal.ts";
 import { day, hour, newAuthority, node } from "./testing.ts";
 
@@ -18,6 +21,15 @@ describe("when to renew", () => {
   it("a life begins with the issue, not with the hour before it", () => {
     const { cert } = node(newAuthority(), { expiry: hour }, now);
     assert.deepEqual(lifeOf(cert), { issued: now, expires: now + hour });
+  });
+
+  it("of an external CA's hour, which begins five minutes ago, there is time left to renew in", () => {
+    const { key, subject } = node(newAuthority());
+    const names = { CN: subject.nodeId, names: [] };
+    const request = { certificate_request: createRequest(key), subject: names, hosts: [], by: "" };
+    const [from, expires] = [now - hour / 12, now + (11 / 12) * hour];
+    const life = lifeOf(sign(createRoot(), request, { content: { from, to: expires } }));
+    assert.deepEqual(life, { issued: now + (5 / 12) * hour, expires });
   });
 
   it("after failures from half to a whole second, then twice as long up to five minutes", () => {

@@ -11,12 +11,16 @@ const lastPause = 300_000;
 /** A timer holds 24 days at most and stands still while the host sleeps: the clock is looked at again every hour. */
 const longestWait = 3_600_000;
 
-/** @param certificatePem the first certificate counts @throws {Error} when there is none */
+/**
+ * An external CA may go back by less than the hour before the issue: then the life begins in its middle at the latest.
+ * @param certificatePem the first certificate counts
+ * @throws {Error} when there is none
+ */
 export function lifeOf(certificatePem: string): Life {
   const [certificate] = readCertificates(certificatePem);
   const from = certificate?.validFromDate.getTime() ?? 0;
   const expires = certificate?.validToDate.getTime() ?? 0;
-  return { issued: Math.min(from + backdate, expires), expires };
+  return { issued: Math.min(from + backdate, (from + expires) / 2), expires };
 }
 
 /**

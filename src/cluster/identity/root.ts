@@ -5,9 +5,13 @@ import { newKey, publicKeyOf } from "./csr.ts";
 import { children, contentOf, sequence, tag } from "./der.ts";
 import { authorityExtensions, keyIdOf, nameOf, readIssuer, signCertificate } from "./sign.ts";
 
-/** A root CA as it is kept: certificate and private key (PKCS #8), PEM. */
-export interface Root {
+/** A root CA as it is kept, PEM. Without its private key (PKCS #8), CAs outside of the swarm sign in its name. */
+export interface TrustedRoot {
   readonly certificate: string;
+  readonly key?: string;
+}
+/** One whose key is there. */
+export interface Root extends TrustedRoot {
   readonly key: string;
 }
 
@@ -38,13 +42,29 @@ export function readRoot(certificatePem: string, keyPem: string, now = Date.now(
   const certificate = readOne(certificatePem);
   const key = readKey(keyPem);
   if (!certificate.checkPrivateKey(key)) throw invalid("certificate key mismatch");
-  if (!isStrong(key)) throw invalid("the CA's key must be ECDSA P-256 or P-384, or RSA with 2048 bits or more");
+  checkRoot(certificate, now);
+  return { certificate: certificate.toString(), key: key.export({ type: "pkcs8", format: "pem" }).toString() };
+}
+
+/**
+ * A root whose key is not in the swarm, held to the same.
+ * @returns PEM, in one form
+ * @throws {EngineError} invalid, as `readRoot`
+ */
+export function readCertificate(certificatePem: string, now = Date.now()): string {
+  const certificate = readOne(certificatePem);
+  checkRoot(certificate, now);
+  return certificate.toString();
+}
+
+function checkRoot(certificate: X509Certificate, now: number): void {
+  if (!isStrong(certificate.publicKey))
+    throw invalid("the CA's key must be ECDSA P-256 or P-384, or RSA with 2048 bits or more");
   checkConstraints(certificate);
   if (!certificate.ca || !certificate.checkIssued(certificate) || !certificate.verify(certificate.publicKey))
     throw invalid("the desired CA certificate is not that of a root CA: it must be a CA and have signed itself");
   if (certificate.validToDate.getTime() < now + year) throw invalid("CA certificate expires too soon");
   if (certificate.validFromDate.getTime() > now) throw invalid("CA certificate is not valid yet");
-  return { certificate: certificate.toString(), key: key.export({ type: "pkcs8", format: "pem" }).toString() };
 }
 
 /** What would make TLS refuse the certificates that we are going to issue is refused now (RFC 5280 4.2.1). */

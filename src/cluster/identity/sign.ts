@@ -21,12 +21,19 @@ const algorithms = {
 
 /** Signs a certificate of version 3 under a new serial number. @param keyPem ECDSA P-256 or P-384, or RSA @returns PEM */
 export function signCertificate({ issuer, subject, from, to, publicKey, extensions }: Content, keyPem: string): string {
-  const key = createPrivateKey(keyPem);
-  const { hash, identifier } = algorithms[kindOf(key)];
   const validity = sequence(time(from), time(to));
   const extra = element(0xa3, sequence(...extensions));
-  const content = sequence(version3, newSerial(), identifier, issuer, validity, subject, publicKey, extra);
-  return toPem("CERTIFICATE", sequence(content, identifier, bitString(0, sign(hash, content, key))));
+  const content = (algorithm: Buffer) =>
+    sequence(version3, newSerial(), algorithm, issuer, validity, subject, publicKey, extra);
+  return toPem("CERTIFICATE", signed(content, keyPem));
+}
+
+/** X.509's SIGNED: content, algorithm and signature. @param keyPem ECDSA P-256 or P-384, or RSA @returns DER */
+export function signed(contentFor: (algorithm: Buffer) => Buffer, keyPem: string): Buffer {
+  const key = createPrivateKey(keyPem);
+  const { hash, identifier } = algorithms[kindOf(key)];
+  const content = contentFor(identifier);
+  return sequence(content, identifier, bitString(0, sign(hash, content, key)));
 }
 
 function kindOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): keyof typeof algorithms {
