@@ -20,10 +20,10 @@ export interface ManagerAddress {
   readonly address: string;
 }
 
-/** The managers that can be asked. */
+/** The managers that can be asked; one that is demoted is among them while etcd counts on it. */
 export const managersIn = (rows: Snapshot): ManagerAddress[] =>
   rows
-    .where("nodes", "role", "manager")
+    .where("nodes", "hasVote", "true")
     .flatMap(({ id, manager }) => (manager === undefined ? [] : [{ nodeId: id, address: manager.address }]));
 
 /**

@@ -60,5 +60,6 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
   sandboxes: { container: (r) => r.containerId },
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
-  nodes: { role: (r) => r.role },
+  // Who is demoted has its vote, and its place among the managers, until that was taken.
+  nodes: { role: (r) => r.role, hasVote: (r) => String(r.manager !== undefined) },
 };
