@@ -31,6 +31,7 @@ export class Agent {
   #period = 5000; // milliseconds
   #failures = 0;
   #again = () => {};
+  #beat = () => {};
 
   constructor(client: ControlClient, describe: () => NodeDescription, events: AgentEvents) {
     this.#client = client;
@@ -81,7 +82,10 @@ export class Agent {
   async *#up(signal: AbortSignal): AsyncIterable<Up> {
     yield { body: { case: "register", value: descriptionToWire(this.#describe()) } };
     while (!signal.aborted) {
-      await sleep(this.#period, undefined, { signal }).catch(() => {});
+      const beat = new Promise<void>((resolve) => {
+        this.#beat = resolve;
+      });
+      await Promise.race([beat, sleep(this.#period, undefined, { signal, ref: false }).catch(() => {})]);
       if (!signal.aborted) yield { body: { case: "beat", value: {} } };
     }
   }
@@ -90,6 +94,7 @@ export class Agent {
     switch (body.case) {
       case "registered":
         this.#period = body.value.period;
+        this.#beat(); // a shorter period begins now
         break;
       case "managers":
         this.#events.managers(body.value.managers.map(({ nodeId, address }) => ({ nodeId, address })));

@@ -71,7 +71,7 @@ export async function beginCluster(
   const node = newRow({ ...description, id: nodeId, role: "manager" }, availability, facts, now);
   let running: Running | undefined;
   try {
-    running = await openRunning(parts, identity, etcd, { kind: "new" });
+    running = await openRunning(parts, identity, etcd, { kind: "new", token: cluster.id });
     await change(running, identity, (tx, memberId) => {
       tx.insert("clusters", cluster);
       insertAll(tx, rows);
@@ -166,7 +166,7 @@ export async function recoverCluster(parts: NodeParts, files: NodeFiles, key?: B
     rows = entriesOf(tx);
   });
   await endEtcd(parts.directories);
-  await withStore(fresh, identity, credentials, { kind: "new" }, (tx, memberId) => {
+  await withStore(fresh, identity, credentials, { kind: "new", token: newSwarmId() }, (tx, memberId) => {
     insertAll(tx, rows);
     for (const row of tx.where("nodes", "role", "manager"))
       if (row.id !== identity.nodeId) tx.put("nodes", dismissed(row, begunAnew));

@@ -12,11 +12,10 @@ const options: EtcdOptions = {
   dataDirectory: "/data/etcd",
   runDirectory: "/run/etcd",
   nodeId: newSwarmId(),
-  clusterId: newSwarmId(),
   address: "2001:db8::1",
   peerPort: 2380,
   clientPort: 2381,
-  beginning: { kind: "new" },
+  beginning: { kind: "new", token: newSwarmId() },
   limits: ["--max-txn-ops=1024"],
 };
 
@@ -40,7 +39,7 @@ it("a member begins alone, beside others, or alone again; what lasts is the same
     { name: "m1", peerUrls: ["https://192.0.2.1:2380"] },
   ];
   const flags = (beginning: EtcdOptions["beginning"]) => etcdFlags({ ...options, beginning });
-  const [alone, beside] = [flags({ kind: "new" }), flags({ kind: "join", members: others })];
+  const [alone, beside] = [flags({ kind: "new", token: newSwarmId() }), flags({ kind: "join", members: others })];
   assert.ok(alone.beginning.includes(`--initial-cluster=${options.nodeId}=${url}`));
   assert.ok(beside?.beginning.includes(`--initial-cluster=${options.nodeId}=${url},m1=https://192.0.2.1:2380`));
   assert.ok(beside.beginning.includes("--initial-cluster-state=existing"));

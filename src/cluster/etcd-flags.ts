@@ -1,11 +1,15 @@
 import { join } from "node:path";
-import type { ClusterId, NodeId } from "../model/cluster.ts";
+import type { NodeId } from "../model/cluster.ts";
 import { placeText } from "./addressing.ts";
 
 /** How a member begins when it has no data yet; with data, etcd goes by that. */
 export type Beginning =
   /** The first of a cluster, alone: in a hurry, see `hurry`. */
-  | { readonly kind: "new" }
+  | {
+      readonly kind: "new";
+      /** Another one for each cluster that begins: by it members of an earlier one on the same addresses do not mix in. */
+      readonly token: string;
+    }
   /** It has data. */
   | { readonly kind: "again" }
   /** It was added as a learner before: the members as they are now, itself without a name. */
@@ -22,7 +26,6 @@ export interface EtcdOptions {
   /** Certificate, key, pid and log: in memory, so that no key is on the disk. */
   readonly runDirectory: string;
   readonly nodeId: NodeId;
-  readonly clusterId: ClusterId;
   /** IP address and port where the other members find it. */
   readonly address: string;
   readonly peerPort: number;
@@ -82,7 +85,7 @@ export function etcdFlags(options: EtcdOptions): { readonly lasting: string[]; r
   return { lasting, beginning: [`--initial-advertise-peer-urls=${peerUrl}`, ...beginningFlags(options, peerUrl)] };
 }
 
-function beginningFlags({ nodeId, clusterId, beginning }: EtcdOptions, peerUrl: string): string[] {
+function beginningFlags({ nodeId, beginning }: EtcdOptions, peerUrl: string): string[] {
   const members =
     beginning.kind === "join"
       ? beginning.members.flatMap(({ name, peerUrls }) => peerUrls.map((url) => `${name || nodeId}=${url}`))
@@ -90,9 +93,7 @@ function beginningFlags({ nodeId, clusterId, beginning }: EtcdOptions, peerUrl: 
   return [
     `--initial-cluster=${members.join(",")}`,
     `--initial-cluster-state=${beginning.kind === "join" ? "existing" : "new"}`,
-    // Members of two clusters on one address do not mix.
-    `--initial-cluster-token=${clusterId}`,
-    ...(beginning.kind === "new" ? hurry : []),
+    ...(beginning.kind === "new" ? [`--initial-cluster-token=${beginning.token}`, ...hurry] : []),
     ...(beginning.kind === "force-new" ? ["--force-new-cluster=true"] : []),
   ];
 }

@@ -53,11 +53,10 @@ export function etcdOf(
   beginning: Beginning,
 ): ManagerEtcd {
   if (external !== undefined) return externalEtcd(external);
-  const { nodeId, clusterId, advertise } = identity;
+  const { nodeId, advertise } = identity;
   const options = {
     ...directories,
     nodeId,
-    clusterId,
     address: advertise.address,
     peerPort: peerPortOf(identity),
     clientPort: clientPortOf(identity),

@@ -16,7 +16,6 @@ import { createRoot } from "../../src/cluster/identity/root.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tombolo-etcd-process-"));
 const root = createRoot();
-const clusterId = newSwarmId();
 interface Member {
   etcd: EtcdProcess;
   readonly options: EtcdOptions;
@@ -52,7 +51,6 @@ async function member(address: string, beginning: (peerUrl: string) => Promise<B
     dataDirectory: join(directory, address, "data"),
     runDirectory: join(directory, address, "run"),
     nodeId: newSwarmId(),
-    clusterId,
     address,
     peerPort,
     clientPort: await freePort("127.0.0.1"),
@@ -80,7 +78,7 @@ const value = Buffer.from("v").toString("base64");
 const put = (one: Member) => call<{ header?: object }>(one, "kv/put", { key: value, value });
 const get = (one: Member) => call<{ count?: string }>(one, "kv/range", { key: value });
 const pidOf = ({ options }: Member) => Number(readFileSync(join(options.runDirectory, "etcd.pid"), "utf8"));
-const first = member("127.0.0.2", async () => ({ kind: "new" }));
+const first = member("127.0.0.2", async () => ({ kind: "new", token: newSwarmId() }));
 
 it("is for certificates of its own CA only, on both ports; no secret is on its command line", async () => {
   const one = await first;
