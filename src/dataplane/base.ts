@@ -1,3 +1,4 @@
+import type { IpAddress } from "../model/ids.ts";
 import type { Family, PlanObject } from "../model/plan.ts";
 
 /** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
@@ -16,10 +17,26 @@ const fromLoopback: Readonly<Record<Family, string>> = {
 const loopback: Readonly<Record<Family, string>> = { ip: "", ip6: " ip6 daddr != ::1" };
 
 /**
+ * UDP to the port of this host's tunnels. In `guard`: none from containers, whose packets would come to other hosts with
+ * this host's address; and no connection tracking, for a container that speaks from that port could have a reply expected
+ * from another host's tunnel, and get its packets (projectcalico/calico#12244). Reassembly was before (NF_IP_PRI_CONNTRACK_DEFRAG).
+ */
+const arriving = `    iifname @bridges udp dport @tunnel_ports drop
+    udp dport @tunnel_ports fib daddr type local notrack`;
+/**
+ * A frame in a tunnel was sent by nobody of this namespace; what has a socket here, and so a user, is forged
+ * (CVE-2026-92542). `meta skuid` matches no packet without one.
+ */
+const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
+    udp dport @tunnel_ports notrack`;
+
+/**
  * The part of the table `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
  *
  *   guard       first of all: drops what pretends to come from this host or from a container
+ *   tunnels_in  VXLAN comes from hosts whose containers are on networks of ours, or not at all
+ *   tunnels_out VXLAN is sent by the kernel alone
  *   prerouting  from outside and from containers: host port → container (`published`)
  *   output      the same for the host's own programs
  *   forward     DOCKER-USER (the users' own), then each network's chains by the bridge's name
@@ -33,6 +50,8 @@ function base(family: Family): string {
   map published { type inet_proto . inet_service : ${address} . inet_service; }
   map published_at { type ${address} . inet_proto . inet_service : ${address} . inet_service; }
   set open { type ${address} . inet_proto . inet_service; }
+  set tunnel_ports { type inet_service; }
+  set tunnel_ends { type ${address}; }
   set bridges { type ifname; }
   set subnets { type ${address}; flags interval; }
   map from { type ifname : verdict; }
@@ -46,7 +65,16 @@ function base(family: Family): string {
   chain guard {
     type filter hook prerouting priority raw; policy accept;
 ${guard[family]}
+${arriving}
     iifname != "lo" iifname != @bridges ${family} saddr @subnets drop
+  }
+  chain tunnels_in {
+    type filter hook input priority raw; policy accept;
+    udp dport @tunnel_ports ${family} saddr != @tunnel_ends drop
+  }
+  chain tunnels_out {
+    type filter hook output priority raw; policy accept;
+${departing}
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
@@ -73,6 +101,8 @@ ${fromLoopback[family]}    ${family} saddr vmap @leaving
 /** What the owner `host` wants. IPv6 forwarding only when a network needs it: it ends router discovery on the uplinks. */
 export function planHost(wish: {
   readonly ipv6: boolean;
+  /** UDP ports of this host's tunnels: closed to strangers before the first tunnel is there. */
+  readonly tunnelPorts: readonly number[];
   readonly fitting: Readonly<Record<string, string>>;
 }): PlanObject[] {
   const values: Record<string, string> = {
@@ -80,8 +110,25 @@ export function planHost(wish: {
     ...(wish.ipv6 && { "net.ipv6.conf.all.forwarding": "1", "net.ipv6.conf.default.forwarding": "1" }),
     ...wish.fitting,
   };
-  return Object.entries(values).map(([key, value]) => ({ kind: "sysctl", namespace: "host", key, value }));
+  return [
+    ...Object.entries(values).map(([key, value]): PlanObject => ({ kind: "sysctl", namespace: "host", key, value })),
+    ...(["ip", "ip6"] as const).flatMap((family) =>
+      wish.tunnelPorts.map((port) => hostElement(family, "tunnel_ports", String(port))),
+    ),
+  ];
 }
+
+/** What the owner of another host's tunnel end wants: packets from there are let in. */
+export const planTunnelEnd = (address: IpAddress): PlanObject =>
+  hostElement(address.includes(":") ? "ip6" : "ip", "tunnel_ends", address);
+
+const hostElement = (family: Family, set: string, key: string): PlanObject => ({
+  kind: "element",
+  namespace: "host",
+  family,
+  set,
+  key,
+});
 
 /**
  * The kernel's neighbour table counts the entries of all namespaces together and forgets what is above `gc_thresh3`

@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from "node:util";
 import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
 import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner, PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
-import { planHost } from "./base.ts";
+import { planHost, planTunnelEnd } from "./base.ts";
 
 export type DriverFor = (name: string) => NetworkDriver | undefined;
 
@@ -15,9 +16,16 @@ export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly Row
   return changed.flatMap(({ table, key }): Owner[] => {
     switch (table) {
       case "networks":
-        return [`network:${key}`, "host", ...parentsOf([before.get(table, key), rows.get(table, key)], driverFor)];
+        return [
+          `network:${key}`,
+          "host",
+          ...parentsOf([before.get(table, key), rows.get(table, key)], driverFor),
+          ...(isTunnelOther(before.get(table, key), rows.get(table, key)) ? membersOf(rows, key) : []),
+        ];
       case "endpoints":
         return [`endpoint:${key}`];
+      case "peers":
+        return [before, rows].flatMap((some) => peerOwners(some, key));
       case "sandboxes":
         // It says which endpoint has the default route.
         return [`sandbox:${key}`, ...rows.where("endpoints", "sandbox", key).map((e) => `endpoint:${e.id}` as const)];
@@ -29,13 +37,39 @@ export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly Row
 
 /** Every owner that has rows. */
 export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
+  const networks = rows.list("networks");
   return [
     "host",
-    ...parentsOf(rows.list("networks"), driverFor),
-    ...rows.list("networks").map((n) => `network:${n.id}` as const),
+    ...parentsOf(networks, driverFor),
+    ...networks.map((n) => `network:${n.id}` as const),
     ...rows.list("sandboxes").map((s) => `sandbox:${s.id}` as const),
     ...rows.list("endpoints").map((e) => `endpoint:${e.id}` as const),
+    ...new Set(networks.filter((n) => n.tunnel !== undefined).flatMap((n) => othersOf(rows, n.id))),
   ];
+}
+
+/** A network's endpoints and peers are planned by its own row only as far as its tunnel goes. */
+const isTunnelOther = (before: Network | undefined, after: Network | undefined): boolean =>
+  before?.vni !== after?.vni || !isDeepStrictEqual(before?.tunnel, after?.tunnel);
+
+const membersOf = (rows: Snapshot, network: string): Owner[] => [
+  ...rows.where("endpoints", "network", network).map((e) => `endpoint:${e.id}` as const),
+  ...othersOf(rows, network),
+];
+
+/** Peers of a network, and the hosts where they are. */
+function othersOf(rows: Snapshot, network: string): Owner[] {
+  const peers = rows.where("peers", "network", network);
+  const ends = new Set(peers.map((p) => p.dataPath));
+  return [...peers.map((p) => `peer:${p.id}` as const), ...[...ends].map((end) => `tunnel:${end}` as const)];
+}
+
+/** Nobody, for a peer on a network in which this host takes no part: a manager has the rows of all. */
+function peerOwners(rows: Snapshot, id: string): Owner[] {
+  const peer = rows.get("peers", id);
+  return peer === undefined || rows.get("networks", peer.networkId)?.tunnel === undefined
+    ? []
+    : [`peer:${id}`, `tunnel:${peer.dataPath}`];
 }
 
 /** How a network stands on a link of the host; undefined for most, and for options that are refused by now. */
@@ -65,10 +99,11 @@ export function planOf(
   driverFor: DriverFor,
   fitting: Readonly<Record<string, string>>,
 ): readonly PlanObject[] {
-  if (owner === "host") return planHost({ ipv6: rows.list("networks").some((n) => n.spec.ipv6), fitting });
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
-  switch (owner.slice(0, at)) {
+  switch (at < 0 ? owner : owner.slice(0, at)) {
+    case "host":
+      return planHost(hostWish(rows, fitting));
     case "parent":
       return planParent(
         id,
@@ -81,38 +116,79 @@ export function planOf(
       return planNetwork(rows, id, driverFor);
     case "endpoint":
       return planEndpoint(rows, id, driverFor);
+    case "peer":
+      return planPeer(rows, id, driverFor);
+    case "tunnel":
+      return planEnd(rows, id, driverFor);
     default:
       return planSandbox(rows, id);
   }
 }
 
-function viewOf(rows: Snapshot, id: string): NetworkView | undefined {
+function hostWish(rows: Snapshot, fitting: Readonly<Record<string, string>>): Parameters<typeof planHost>[0] {
+  const networks = rows.list("networks");
+  return {
+    ipv6: networks.some((n) => n.spec.ipv6),
+    tunnelPorts: [...new Set(networks.flatMap((n) => n.tunnel?.udpPort ?? []))],
+    fitting,
+  };
+}
+
+/** A network with the driver that plans it. */
+interface Driven {
+  readonly view: NetworkView;
+  readonly driver: NetworkDriver;
+  readonly options: unknown;
+}
+
+function drivenNetwork(rows: Snapshot, id: string, driverFor: DriverFor): Driven | undefined {
   const network = rows.get("networks", id);
-  if (network === undefined || network.spec.configOnly) return undefined;
+  const driver = network && driverFor(network.spec.driver);
+  if (network === undefined || network.spec.configOnly || driver === undefined) return undefined;
   const pools = network.pools.flatMap((pool) => rows.get("pools", pool) ?? []);
-  return { network, pools };
+  return { view: { network, pools }, driver, options: optionsOf(driver, network) };
 }
 
 const options = new WeakMap<Network, unknown>();
-/** Read once a network: its row never changes. */
+/** Read once a row: what the user asked for never changes. */
 function optionsOf(driver: NetworkDriver, network: Network): unknown {
   if (!options.has(network)) options.set(network, driver.readOptions(network.spec));
   return options.get(network);
 }
 
 function planNetwork(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
-  const view = viewOf(rows, id);
-  const driver = view && driverFor(view.network.spec.driver);
-  return view === undefined || driver === undefined ? [] : driver.planNetwork(view, optionsOf(driver, view.network));
+  const driven = drivenNetwork(rows, id, driverFor);
+  return driven === undefined ? [] : driven.driver.planNetwork(driven.view, driven.options);
 }
 
 function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
   const endpoint = rows.get("endpoints", id);
   const sandbox = endpoint && rows.get("sandboxes", endpoint.sandboxId);
-  const view = endpoint && viewOf(rows, endpoint.networkId);
-  const driver = view && driverFor(view.network.spec.driver);
-  if (endpoint === undefined || sandbox === undefined || view === undefined || driver === undefined) return [];
-  return driver.planEndpoint({ ...view, endpoint, sandbox }, optionsOf(driver, view.network));
+  const driven = endpoint && drivenNetwork(rows, endpoint.networkId, driverFor);
+  if (endpoint === undefined || sandbox === undefined || driven === undefined) return [];
+  return driven.driver.planEndpoint({ ...driven.view, endpoint, sandbox }, driven.options);
+}
+
+function planPeer(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
+  const peer = rows.get("peers", id);
+  const driven = peer && drivenNetwork(rows, peer.networkId, driverFor);
+  return (driven && driven.driver.planPeer?.({ ...driven.view, peer }, driven.options)) ?? [];
+}
+
+/**
+ * A host is let in while one of its containers is on a network in which this host takes part. What its networks have of it
+ * belongs to it, and not to a container that would take it along.
+ */
+function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonly PlanObject[] {
+  const networks = new Set(rows.where("peers", "dataPath", address).map((peer) => peer.networkId));
+  const driven = [...networks]
+    .flatMap((id) => drivenNetwork(rows, id, driverFor) ?? [])
+    .filter(({ view: { network } }) => network.tunnel !== undefined && network.tunnel.local !== address);
+  if (driven.length === 0) return [];
+  return [
+    planTunnelEnd(address),
+    ...driven.flatMap(({ view, driver, options: own }) => driver.planTunnelEnd?.({ ...view, address }, own) ?? []),
+  ];
 }
 
 function planSandbox(rows: Snapshot, id: string): readonly PlanObject[] {

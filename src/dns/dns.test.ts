@@ -4,6 +4,7 @@ import packet, { type DecodedPacket, type OptAnswer, type RecordType } from "dns
 import type { Container } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Network } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
@@ -55,6 +56,20 @@ function endpoint(networkId: string, sandboxId: string, addresses: string[], mor
     ...more,
   };
 }
+/** An endpoint of another host. */
+const peer = (networkId: string, name: string, addresses: string[], more: Partial<Peer> = {}): Peer => ({
+  id: `${networkId}-${name}`,
+  networkId,
+  containerId: name,
+  containerName: name,
+  nodeId: "other",
+  hostname: "other",
+  dataPath: "192.0.2.2",
+  mac: "02:00:00:00:00:02",
+  addresses: addresses.map((address) => ({ address, prefix: 24 })),
+  names: [name],
+  ...more,
+});
 const sandbox = (id: string, dns: Partial<DnsConfig> = {}) => ({
   id,
   containerId: id,
@@ -150,6 +165,25 @@ describe("names", async () => {
     });
     assert.deepEqual(dataOf(await run(answerName, two, ask("web", "A"))), ["10.1.0.3"]);
     assert.deepEqual(dataOf(await run(answerName, two, ask("web.a", "A"))), ["10.0.0.3"]);
+  });
+
+  it("containers of other hosts have names and addresses as this host's", async () => {
+    const wide = await rowsOf((tx) => {
+      for (const id of ["net", "other"]) tx.insert("networks", network(id));
+      tx.insert("endpoints", endpoint("net", "me", ["10.0.0.2"], { names: ["me", "pool"] }));
+      // The cluster's row of an endpoint that is here.
+      tx.insert("peers", peer("net", "me", ["10.0.0.2"], { names: ["me", "pool"] }));
+      tx.insert("peers", peer("net", "far", ["10.0.0.9", "fd00::9"], { names: ["Far", "pool"] }));
+      tx.insert("peers", peer("other", "hidden", ["10.1.0.9"]));
+    });
+    const of = async (name: string, type: string) => dataOf(await run(answerName, wide, ask(name, type)));
+    assert.deepEqual(await of("FAR.net", "A"), ["10.0.0.9"]);
+    assert.deepEqual(await of("far", "AAAA"), ["fd00::9"]);
+    assert.deepEqual(await of("pool", "A"), ["10.0.0.2", "10.0.0.9"]);
+    assert.equal(await of("hidden", "A"), undefined);
+    const reverse = async (name: string) => dataOf(await run(answerReverse, wide, ask(name, "PTR")));
+    assert.deepEqual(await reverse("9.0.0.10.in-addr.arpa"), ["far.net"]);
+    assert.equal(await reverse("9.0.1.10.in-addr.arpa"), undefined);
   });
 
   it("an address has its container's name", async () => {

@@ -1,5 +1,6 @@
 import { addressText, parseAddress } from "../lib/net.ts";
 import type { Endpoint } from "../model/endpoint.ts";
+import type { Peer } from "../model/peer.ts";
 import type { IpAddress, SandboxId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -7,7 +8,8 @@ import type { Snapshot } from "../store/store.ts";
 /** A network as one sandbox sees it: only these are searched, so that nobody learns of networks he is not on. */
 interface Reachable {
   readonly network: Network;
-  readonly directory: Directory;
+  /** Of this host's endpoints, and of the other hosts'. */
+  readonly directories: readonly Directory[];
 }
 
 /** The sandbox's networks with name resolution; the one that is searched first has the highest gateway priority. */
@@ -19,30 +21,36 @@ function reachable(rows: Snapshot, sandbox: SandboxId): Reachable[] {
       return network === undefined || network.predefined ? [] : [{ network, gatewayPriority }];
     })
     .toSorted((a, b) => b.gatewayPriority - a.gatewayPriority || (a.network.spec.name < b.network.spec.name ? -1 : 1))
-    .map(({ network }) => ({ network, directory: directoryOf(rows.where("endpoints", "network", network.id)) }));
+    .map(({ network }) => ({
+      network,
+      directories: (["endpoints", "peers"] as const).map((table) =>
+        directoryOf(rows.where(table, "network", network.id)),
+      ),
+    }));
 }
 
+type Member = Pick<Endpoint & Peer, "containerName" | "names" | "addresses">;
 interface Directory {
   /** By name in lower case. */
-  readonly names: ReadonlyMap<string, readonly Endpoint[]>;
-  readonly addresses: ReadonlyMap<IpAddress, Endpoint>;
+  readonly names: ReadonlyMap<string, readonly Member[]>;
+  readonly addresses: ReadonlyMap<IpAddress, Member>;
 }
 
-/** Made once for each state of a network's endpoints: the store hands out the same array until one changes. */
-const directories = new WeakMap<readonly Endpoint[], Directory>();
+/** Made once for each state of a network's members: the store hands out the same array until one changes. */
+const directories = new WeakMap<readonly Member[], Directory>();
 
-function directoryOf(endpoints: readonly Endpoint[]): Directory {
-  const known = directories.get(endpoints);
+function directoryOf(members: readonly Member[]): Directory {
+  const known = directories.get(members);
   if (known !== undefined) return known;
-  const pairs = endpoints.flatMap((endpoint) =>
-    [...new Set(endpoint.names.map((n) => n.toLowerCase()))].map((name) => ({ name, endpoint })),
+  const pairs = members.flatMap((member) =>
+    [...new Set(member.names.map((n) => n.toLowerCase()))].map((name) => ({ name, member })),
   );
   const grouped = Map.groupBy(pairs, ({ name }) => name);
   const made: Directory = {
-    names: new Map([...grouped].map(([name, group]) => [name, group.map(({ endpoint }) => endpoint)])),
-    addresses: new Map(endpoints.flatMap((e) => e.addresses.map(({ address }) => [address, e] as const))),
+    names: new Map([...grouped].map(([name, group]) => [name, group.map(({ member }) => member)])),
+    addresses: new Map(members.flatMap((m) => m.addresses.map(({ address }) => [address, m] as const))),
   };
-  directories.set(endpoints, made);
+  directories.set(members, made);
   return made;
 }
 
@@ -52,15 +60,21 @@ function directoryOf(endpoints: readonly Endpoint[]): Directory {
  * @returns undefined when nobody has that name
  */
 export function addressesOf(rows: Snapshot, sandbox: SandboxId, asked: string): IpAddress[] | undefined {
-  for (const { network, directory } of reachable(rows, sandbox)) {
+  for (const { network, directories } of reachable(rows, sandbox)) {
     const name = linked(rows, sandbox, network, asked.toLowerCase());
     const suffix = `.${network.spec.name.toLowerCase()}`;
     const found =
-      directory.names.get(name) ??
-      (name.endsWith(suffix) ? directory.names.get(name.slice(0, -suffix.length)) : undefined);
-    if (found !== undefined) return found.flatMap((e) => e.addresses.map((a) => a.address));
+      named(directories, name) ??
+      (name.endsWith(suffix) ? named(directories, name.slice(0, -suffix.length)) : undefined);
+    if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** Each address once: a cluster has a row of this host's endpoints, too. @returns undefined when nobody has that name */
+function named(directories: readonly Directory[], name: string): IpAddress[] | undefined {
+  const found = directories.flatMap(({ names }) => names.get(name) ?? []);
+  return found.length === 0 ? undefined : [...new Set(found.flatMap((m) => m.addresses.map((a) => a.address)))];
 }
 
 /** `--link target:alias` gives the target another name on that network, for this container alone. */
@@ -73,9 +87,9 @@ function linked(rows: Snapshot, sandbox: SandboxId, network: Network, name: stri
 
 /** `name.network` of an address on one of the sandbox's own networks. */
 export function nameOf(rows: Snapshot, sandbox: SandboxId, address: IpAddress): string | undefined {
-  for (const { network, directory } of reachable(rows, sandbox)) {
-    const endpoint = directory.addresses.get(address);
-    if (endpoint !== undefined) return `${endpoint.containerName}.${network.spec.name}`;
+  for (const { network, directories } of reachable(rows, sandbox)) {
+    const member = directories.flatMap(({ addresses }) => addresses.get(address) ?? [])[0];
+    if (member !== undefined) return `${member.containerName}.${network.spec.name}`;
   }
   return undefined;
 }

@@ -23,6 +23,11 @@ export interface PeerView extends NetworkView {
   readonly peer: Peer;
 }
 
+/** Another host, by the address where its tunnels end, that has endpoints of the network. */
+export interface TunnelEndView extends NetworkView {
+  readonly address: IpAddress;
+}
+
 /** Settings of the daemon that stand behind options the user left out. */
 export interface DriverDefaults {
   /** Default host address of published ports (`--ip`). */
@@ -47,6 +52,14 @@ export interface OnLan<Options> {
   ownMacs(options: Options): boolean;
 }
 
+/** What the others have to know of a driver whose networks reach over many hosts. */
+export interface OverHosts<Options> {
+  /** The VXLAN network identifier that the user asked for; undefined: a free one. */
+  vni(options: Options): number | undefined;
+  /** Why a network with these options ends with the host, for its user to read; undefined: it does not. */
+  notCarried(options: Options): string | undefined;
+}
+
 /** Three functions without I/O, clock or randomness: the same view gives the same plan. */
 export interface NetworkDriver<Options = unknown> {
   readonly name: string;
@@ -57,12 +70,16 @@ export interface NetworkDriver<Options = unknown> {
   readonly severalSubnets: boolean;
   /** Absent: the network is the host's own, and the way out leads through the host. */
   readonly lan?: OnLan<Options>;
+  /** Absent: the driver's networks end with the host. */
+  readonly overHosts?: OverHosts<Options>;
   /** Reads and checks `-o key=value`. @throws {EngineError} with Docker's text; an unknown key names the nearest known one. */
   readOptions(spec: NetworkSpec): Options;
   /** What the network itself needs, without any endpoint. */
   planNetwork(view: NetworkView, options: Options): readonly PlanObject[];
   /** What one endpoint adds; so the cost of a connect does not grow with the network. */
   planEndpoint(view: EndpointView, options: Options): readonly PlanObject[];
-  /** What an endpoint of another host adds here. Absent: the driver's networks end with the host. */
+  /** What an endpoint of another host adds here. */
   planPeer?(view: PeerView, options: Options): readonly PlanObject[];
+  /** What another host adds here by having endpoints of the network, however many. */
+  planTunnelEnd?(view: TunnelEndView, options: Options): readonly PlanObject[];
 }

@@ -40,6 +40,8 @@ export interface Tunnel {
   readonly udpPort: number;
   /** The host's data path address. */
   readonly local: IpAddress;
+  /** Bytes of a container's packet: the MTU of the link that has `local` less 50, or less 70 over IPv6. */
+  readonly mtu: number;
 }
 
 /** The request plus what was decided for it. */

@@ -56,6 +56,11 @@ export interface BridgePort {
    * (IFLA_BRPORT_PROXYARP_WIFI; IFLA_BRPORT_PROXYARP would keep every broadcast from the port, IPv6 solicitations too).
    */
   readonly proxyArp: boolean;
+  /**
+   * The bridge answers ARP and neighbour solicitations of other ports for who is behind this one, from its own neighbour
+   * table, and what it answered is not copied here (IFLA_BRPORT_NEIGH_SUPPRESS). Absent: it does not.
+   */
+  readonly suppressesNeighbours?: true;
 }
 /** An 802.1Q interface: the frames of one VLAN of `parent`, without their tags. */
 export interface VlanLink extends LinkBase {
@@ -145,7 +150,9 @@ export interface ForwardingObject {
   readonly link: string;
   readonly mac: MacAddress;
 }
-/** An entry of a VXLAN link's own table: frames for `mac` go to the host at `destination`. All zeros is every unknown MAC. */
+/** In a VXLAN link's table: every MAC that has no entry of its own, and broadcast (drivers/net/vxlan, all_zeros_mac). */
+export const everyMac: MacAddress = "00:00:00:00:00:00";
+/** An entry of a VXLAN link's own table: frames for `mac` go to the host at `destination`; for `everyMac` to several. */
 export interface TunnelObject {
   readonly kind: "tunnel";
   readonly namespace: NamespaceName;

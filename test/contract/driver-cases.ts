@@ -1,7 +1,15 @@
-import type { EndpointView, NetworkDriver, NetworkView } from "../../src/drivers/driver.ts";
+import type { EndpointView, NetworkDriver, NetworkView, PeerView } from "../../src/drivers/driver.ts";
 import { planParent } from "../../src/drivers/parent.ts";
 import type { LinkObject, Owner, PlanObject } from "../../src/model/plan.ts";
-import { endpointRow, type EndpointWish, networkRows, type NetworkWish, sandboxRow } from "../support/rows.ts";
+import {
+  endpointRow,
+  type EndpointWish,
+  networkRows,
+  type NetworkWish,
+  peerRow,
+  type PeerWish,
+  sandboxRow,
+} from "../support/rows.ts";
 
 /** What a user asks of a driver; its name and its number are the suite's. */
 export type DriverWish = Omit<NetworkWish, "number" | "driver">;
@@ -12,6 +20,8 @@ export interface DriverCase {
   readonly title: string;
   readonly network: DriverWish;
   readonly endpoints: readonly EndpointWish[];
+  /** Endpoints of other hosts. */
+  readonly peers?: readonly PeerWish[];
   /** Links of the host that somebody else made: those that the options name. */
   readonly there?: readonly LinkObject[];
   /** A kind of link that not every kernel has, as `vlan`: Linux gets the case where `TOMBOLO_KERNEL_HAS` names it. */
@@ -31,13 +41,14 @@ export interface DriverFixture {
 export interface Views {
   readonly network: NetworkView;
   readonly endpoints: readonly EndpointView[];
+  readonly peers: readonly PeerView[];
 }
 
 /**
  * The rows of a case, as a driver is shown them. Each container has its default routes through this network.
  * @param number of the network, 1 to 99: two numbers are two networks with other containers, of which the first publishes
  */
-export function viewsOf(driver: NetworkDriver, { network, endpoints }: DriverCase, number = 1): Views {
+export function viewsOf(driver: NetworkDriver, { network, endpoints, peers = [] }: DriverCase, number = 1): Views {
   const all = networkRows({ ...network, number, driver: driver.name });
   const rows = driver.hasPools ? all : { network: { ...all.network, pools: [] }, pools: [] };
   const views = endpoints.map((wish) => {
@@ -47,18 +58,23 @@ export function viewsOf(driver: NetworkDriver, { network, endpoints }: DriverCas
     const container = other.container ?? wish.container ?? wish.member;
     return { ...rows, endpoint, sandbox: sandboxRow(container, endpoint) };
   });
-  return { network: rows, endpoints: views };
+  return { network: rows, endpoints: views, peers: peers.map((wish) => ({ ...rows, peer: peerRow(rows, wish) })) };
 }
 
 /** Everything that is wanted for a case, by owner: what the network stands on first. */
 export function plansOf(driver: NetworkDriver, one: DriverCase, number = 1): Map<Owner, readonly PlanObject[]> {
-  const { network, endpoints } = viewsOf(driver, one, number);
+  const { network, endpoints, peers } = viewsOf(driver, one, number);
   const options = driver.readOptions(network.network.spec);
   const parent = driver.lan?.parentOf(options);
+  const ends = new Set(peers.map(({ peer }) => peer.dataPath));
   return new Map<Owner, readonly PlanObject[]>([
     ...(parent === undefined ? [] : [[`parent:${parent.link}`, planParent(parent.link, [parent])] as const]),
     [`network:${network.network.id}`, driver.planNetwork(network, options)],
     ...endpoints.map((view) => [`endpoint:${view.endpoint.id}`, driver.planEndpoint(view, options)] as const),
+    ...peers.map((view) => [`peer:${view.peer.id}`, driver.planPeer?.(view, options) ?? []] as const),
+    ...[...ends].map(
+      (address) => [`tunnel:${address}`, driver.planTunnelEnd?.({ ...network, address }, options) ?? []] as const,
+    ),
   ]);
 }
 

@@ -8,7 +8,7 @@ import { specOf } from "../support/rows.ts";
 import { type DriverCase, type DriverFixture, type DriverWish, objectsOf, plansOf, viewsOf } from "./driver-cases.ts";
 import { describeApplication } from "./driver-kernel.ts";
 
-export type { EndpointWish } from "../support/rows.ts";
+export type { EndpointWish, PeerWish } from "../support/rows.ts";
 export type { DriverCase, DriverFixture, DriverWish } from "./driver-cases.ts";
 
 /** What every driver promises, whatever it is for: about its options, its plans, and what a kernel makes of them. */
@@ -65,6 +65,7 @@ function describePlans(driver: NetworkDriver, one: DriverCase): void {
     const options = driver.readOptions(views.network.network.spec);
     driver.planNetwork(views.network, options);
     for (const view of views.endpoints) driver.planEndpoint(view, options);
+    for (const view of views.peers) driver.planPeer?.(view, options);
     assert.deepEqual(views, before);
   });
 

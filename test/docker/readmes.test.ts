@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { drivers } from "../../src/drivers/index.ts";
 import { useHost } from "../support/daemon.ts";
 import { fixtureOf } from "../support/fixtures.ts";
 import { samplesIn, sectionOf, withoutChance } from "../support/readme.ts";
@@ -16,9 +17,14 @@ const pages = [
 /** Kinds of links that this kernel has beyond what every kernel has: see test/kernel/drivers.test.ts. */
 const has = (process.env.TOMBOLO_KERNEL_HAS ?? "").split(" ");
 
-/** A driver all of whose cases need what this kernel lacks is shown in the lane that has it. */
+/**
+ * A driver all of whose cases need what this kernel lacks is shown in the lane that has it. One whose networks reach over
+ * hosts needs a swarm: nobody runs its example yet.
+ */
 async function isForHere(page: string): Promise<boolean> {
-  const { cases = [] } = (await fixtureOf(page.split("/")[2] ?? "")) ?? {};
+  const name = page.split("/")[2] ?? "";
+  if (drivers[name]?.scope === "cluster") return false;
+  const { cases = [] } = (await fixtureOf(name)) ?? {};
   return cases.length === 0 || cases.some(({ needs }) => needs === undefined || has.includes(needs));
 }
 

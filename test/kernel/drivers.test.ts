@@ -39,13 +39,14 @@ for (const [name, driver] of Object.entries(drivers)) {
         await using host = await RealHost.open();
         host.run("host", "sh", "-ec", printPlan(one.there ?? []));
         const found = contents(host);
-        const { network, endpoints } = viewsOf(driver, one);
+        const { network, endpoints, peers } = viewsOf(driver, one);
         await host.commit((tx) => {
           putNetwork(tx, network);
           for (const { endpoint, sandbox } of endpoints) {
             tx.put("sandboxes", sandbox);
             tx.put("endpoints", endpoint);
           }
+          for (const { peer } of peers) tx.put("peers", peer);
         });
         await host.assertClean();
         await host.restart();
@@ -56,6 +57,7 @@ for (const [name, driver] of Object.entries(drivers)) {
         await host.assertClean();
         await host.commit((tx) => {
           for (const { endpoint } of endpoints) deleteContainer(tx, endpoint);
+          for (const { peer } of peers) tx.delete("peers", peer.id);
           deleteNetwork(tx, network);
         });
         await host.assertClean();

@@ -85,6 +85,7 @@ export class RealHost implements AsyncDisposable {
     await this.dataplane.settled("host", revision);
     for (const { id } of rows.list("networks")) await this.dataplane.settled(`network:${id}`, revision);
     for (const { id } of rows.list("endpoints")) await this.dataplane.settled(`endpoint:${id}`, revision);
+    for (const { id } of rows.list("peers")) await this.dataplane.settled(`peer:${id}`, revision);
   }
 
   audit(): ReturnType<Dataplane["audit"]> {

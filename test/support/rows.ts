@@ -1,6 +1,7 @@
 import type { AddressPool } from "../../src/model/address-pool.ts";
 import type { Endpoint, EndpointAddress, PortBinding } from "../../src/model/endpoint.ts";
-import type { Network, NetworkSpec } from "../../src/model/network.ts";
+import type { Network, NetworkSpec, Tunnel } from "../../src/model/network.ts";
+import type { Peer } from "../../src/model/peer.ts";
 import type { Sandbox } from "../../src/model/sandbox.ts";
 import type { Transaction } from "../../src/store/store.ts";
 
@@ -13,6 +14,8 @@ export interface NetworkWish {
   readonly ipv6?: boolean;
   readonly internal?: boolean;
   readonly options?: Readonly<Record<string, string>>;
+  readonly vni?: number;
+  readonly tunnel?: Tunnel;
 }
 export interface NetworkRows {
   readonly network: Network;
@@ -44,6 +47,8 @@ export function networkRows(wish: NetworkWish): NetworkRows {
     spec,
     pools: pools.map((pool) => pool.id),
     predefined: false,
+    ...(wish.vni !== undefined && { vni: wish.vni }),
+    ...(wish.tunnel !== undefined && { tunnel: wish.tunnel }),
     createdAt: "2026-01-01T00:00:00Z",
   };
   return { network, pools };
@@ -107,6 +112,29 @@ export function endpointRow({ network, pools }: NetworkRows, wish: EndpointWish)
     ports: wish.ports ?? [],
     sysctls: wish.sysctls ?? {},
     gatewayPriority: 0,
+  };
+}
+
+/** An endpoint of another host. */
+export interface PeerWish extends EndpointWish {
+  readonly dataPath: string;
+}
+
+/** As `endpointRow`, on the host whose tunnels end at `dataPath`. */
+export function peerRow(rows: NetworkRows, wish: PeerWish): Peer {
+  const { id, networkId, containerId, containerName, mac, addresses, names } = endpointRow(rows, wish);
+  const { dataPath } = wish;
+  return {
+    id,
+    networkId,
+    containerId,
+    containerName,
+    nodeId: dataPath,
+    hostname: dataPath,
+    dataPath,
+    mac,
+    addresses,
+    names,
   };
 }
 

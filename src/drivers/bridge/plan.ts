@@ -18,8 +18,9 @@ import type { PortBinding } from "../../model/endpoint.ts";
 import type { IpAddress, NetworkId } from "../../model/ids.ts";
 import type { BridgePort, Family, NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { EndpointView, NetworkView } from "../driver.ts";
-import { defaultRoutes, familyOf, insideOf, interfaceObjects, sysctlName } from "../interface.ts";
-import { bridgeMac, bridgeName, portMac, portName } from "./names.ts";
+import { cable, portName } from "../cable.ts";
+import { defaultRoutes, familyOf, interfaceObjects, sysctlName } from "../interface.ts";
+import { bridgeMac, bridgeName } from "./names.ts";
 import type { BridgeOptions } from "./options.ts";
 import { networkRules } from "./rules.ts";
 
@@ -90,16 +91,7 @@ export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanOb
   const bridge = bridgeName(network.id, options);
   const port: BridgePort = { bridge, isolated: !options.icc, hairpin: false, learning: false, proxyArp: true };
   return [
-    {
-      kind: "link",
-      type: "veth",
-      namespace: host,
-      name: portName(endpoint.id),
-      mac: portMac(endpoint.id),
-      ...(options.mtu !== undefined && { mtu: options.mtu }),
-      peer: { namespace: insideOf(view), name: endpoint.interfaceName, mac: endpoint.mac },
-      port,
-    },
+    cable(view, host, port, options.mtu),
     ...interfaceObjects(view),
     ...defaultRoutes(view),
     { kind: "forwarding", namespace: host, link: portName(endpoint.id), mac: endpoint.mac },

@@ -1,0 +1,17 @@
+import type { NetworkDriver } from "../driver.ts";
+import { type OverlayOptions, readOptions } from "./options.ts";
+import { notCarried, planEndpoint, planNetwork, planPeer, planTunnelEnd } from "./plan.ts";
+
+/** Containers of many hosts on one segment: a bridge on each host, and VXLAN between them. */
+export const overlay: NetworkDriver<OverlayOptions> = {
+  name: "overlay",
+  scope: "cluster",
+  hasPools: true,
+  severalSubnets: false,
+  overHosts: { vni: ({ vni }) => vni, notCarried },
+  readOptions,
+  planNetwork,
+  planEndpoint,
+  planPeer,
+  planTunnelEnd,
+};

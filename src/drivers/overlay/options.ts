@@ -1,0 +1,79 @@
+import { invalid } from "../../lib/errors.ts";
+import type { NetworkSpec } from "../../model/network.ts";
+import {
+  checkFamilies,
+  familyKeys,
+  mtuReader,
+  optionReader,
+  readBool,
+  readPrefix,
+  refuseUnknown,
+} from "../option-values.ts";
+
+/** The options of one overlay network, checked. */
+export interface OverlayOptions {
+  readonly encrypted: boolean;
+  /** Bytes of the packets between hosts, as Docker has it: the containers' are smaller by what the tunnel adds. */
+  readonly outerMtu?: number;
+  /** VXLAN network identifier, 1 to 2^24 - 1; absent: a free one. */
+  readonly vni?: number;
+  /** True: broadcast and multicast are copied to every host of the network. */
+  readonly multicast: boolean;
+}
+
+/** Every key of `-o` that this driver honours, under the name the code has for it. */
+export const optionKeys = {
+  encrypted: "encrypted",
+  mtu: "com.docker.network.driver.mtu",
+  vni: "com.docker.network.driver.overlay.vxlanid_list",
+  multicast: "multicast",
+  prefix: "com.docker.network.container_iface_prefix",
+  ...familyKeys,
+} as const;
+
+/**
+ * Bytes that the tunnel adds to a container's packet, by the family between the hosts: Ethernet 14, VXLAN 8 (RFC 7348
+ * section 5), UDP 8, and IPv4's 20 or IPv6's 40.
+ */
+export const overhead = { ip: 50, ip6: 70 } as const;
+const leastIpv6 = 1280; // bytes, RFC 8200 section 5
+const mostVni = 2 ** 24 - 1;
+
+/** @throws {EngineError} invalid, with Docker's text where Docker has one */
+export function readOptions(spec: NetworkSpec): OverlayOptions {
+  refuseUnknown(spec, Object.values(optionKeys));
+  checkFamilies(spec);
+  const read = optionReader(spec);
+  const outerMtu = read(optionKeys.mtu, outerMtuReader(spec));
+  const vni = read(optionKeys.vni, readVni);
+  read(optionKeys.prefix, readPrefix);
+  return {
+    // `--opt encrypted` alone is a key without a value.
+    encrypted: read(optionKeys.encrypted, (key, value) => value === "" || readBool(key, value)) ?? false,
+    ...(outerMtu !== undefined && { outerMtu }),
+    ...(vni !== undefined && { vni }),
+    multicast: read(optionKeys.multicast, readBool) ?? false,
+  };
+}
+
+/** Whether the hosts speak IPv4 or IPv6 is not known yet: what is left has to be enough with both. */
+const outerMtuReader =
+  (spec: NetworkSpec) =>
+  (key: string, value: string): number | undefined => {
+    const mtu = mtuReader(spec)(key, value);
+    const least = spec.ipv6 ? leastIpv6 + overhead.ip6 : 68 + overhead.ip6;
+    if (mtu !== undefined && mtu < least)
+      throw invalid(
+        `invalid MTU number: ${value}: the tunnel takes up to ${overhead.ip6} bytes of it, so that it must be ${least} or more`,
+      );
+    return mtu;
+  };
+
+/** Docker's list has an id for each subnet; here a network has one. */
+function readVni(key: string, value: string): number {
+  const ids = value.split(",");
+  const bad = ids.find((id) => !/^\d{1,8}$/.test(id) || Number(id) < 1 || Number(id) > mostVni);
+  if (bad !== undefined) throw invalid(`invalid vxlan id value ${JSON.stringify(bad)} passed: 1 to ${mostVni}`);
+  if (ids.length > 1) throw invalid(`${key}: ${ids.length} ids for a network that has one`);
+  return Number(value);
+}

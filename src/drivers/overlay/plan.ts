@@ -1,0 +1,128 @@
+/*
+ * The way of one packet
+ *
+ * Container A (10.0.1.2) to container B (10.0.1.3) on another host. A's eth0 is a veth whose other end `veth<id>` is a
+ * port of `br0` in the network's own namespace. A asks ARP for B, and br0 itself answers: every container's address is
+ * written as its neighbour, of this host's and of the others'. The frame to B's MAC goes, by the forwarding entry, to
+ * the port `vxlan0`, whose own table says at which host's address B is. vxlan0's socket is in the host's namespace: the
+ * host sends the frame in UDP to that host, which lets it in because it comes from a known end (dataplane/base.ts) and
+ * hands it to vxlan0 of the same VNI; there it goes over br0 to B's port.
+ *
+ * A frame to a MAC or an address that nobody has goes to no other host: vxlan0's table has no entry for it. With
+ * multicast=true there is one, to every host of the network. The way out of the network is not here: br0 has no address,
+ * and a container's default route leads through another network.
+ */
+import type { MacAddress } from "../../model/ids.ts";
+import type { Network, Tunnel } from "../../model/network.ts";
+import { everyMac, type BridgePort, type NamespaceName, type PlanObject } from "../../model/plan.ts";
+import { cable, portName } from "../cable.ts";
+import type { EndpointView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
+import { familyOf, interfaceObjects } from "../interface.ts";
+import { macFrom } from "../segment.ts";
+import { overhead, type OverlayOptions } from "./options.ts";
+
+const bridge = "br0";
+const vxlan = "vxlan0";
+const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
+const port = { bridge, isolated: false, hairpin: false, learning: false } as const satisfies Partial<BridgePort>;
+
+/** Why a network with these options ends with the host: nothing of it may leave in clear. */
+export const notCarried = ({ encrypted }: OverlayOptions): string | undefined =>
+  encrypted
+    ? "encrypted: this version has no encryption between hosts, so that containers of this network reach only those of their own host"
+    : undefined;
+
+/** Bytes of the containers' packets: what fits through the tunnel of this host, or less when the user says so. */
+const mtuOf = ({ local, mtu }: Tunnel, { outerMtu }: OverlayOptions): number =>
+  outerMtu === undefined ? mtu : Math.min(mtu, outerMtu - overhead[familyOf(local)]);
+
+/** The segment on this host, and its end of the tunnel; nothing where the host takes no part. */
+export function planNetwork(view: NetworkView, options: OverlayOptions): PlanObject[] {
+  const { network, pools } = view;
+  const { tunnel } = network;
+  if (tunnel === undefined) return [];
+  const namespace = namespaceOf(network);
+  const mtu = mtuOf(tunnel, options);
+  const six = pools.some((pool) => familyOf(pool.subnet) === "ip6");
+  return [
+    { kind: "namespace", namespace },
+    // Ports are no members of the segment: they must not speak for themselves.
+    sysctl(namespace, "default.disable_ipv6", "1"),
+    { kind: "link", type: "bridge", namespace, name: bridge, mtu, mac: macFrom(network.id, bridge) },
+    // Linux takes IPv6 neighbours only where IPv6 is on; without an address of its own the bridge is still silent.
+    ...(six ? [sysctl(namespace, `${bridge}.addr_gen_mode`, "1")] : []),
+    sysctl(namespace, `${bridge}.disable_ipv6`, six ? "0" : "1"),
+    ...tunnelLink(network, tunnel, options),
+  ];
+}
+
+const sysctl = (namespace: NamespaceName, key: string, value: string): PlanObject => ({
+  kind: "sysctl",
+  namespace,
+  key: `net.ipv6.conf.${key}`,
+  value,
+});
+
+function tunnelLink(network: Network, tunnel: Tunnel, options: OverlayOptions): PlanObject[] {
+  const { id, vni } = network;
+  if (vni === undefined || notCarried(options) !== undefined) return [];
+  const { udpPort, local } = tunnel;
+  return [
+    {
+      kind: "link",
+      type: "vxlan",
+      namespace: namespaceOf(network),
+      name: vxlan,
+      mtu: mtuOf(tunnel, options),
+      mac: macFrom(id, vxlan),
+      vni,
+      udpPort,
+      local,
+      port: { ...port, proxyArp: false, suppressesNeighbours: true },
+    },
+  ];
+}
+
+/** The cable between the sandbox and the segment, and what the segment knows of the container. */
+export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanObject[] {
+  const { network, endpoint } = view;
+  if (network.tunnel === undefined) return [];
+  return [
+    cable(view, namespaceOf(network), { ...port, proxyArp: true }, mtuOf(network.tunnel, options)),
+    ...interfaceObjects(view),
+    ...whereabouts(network, endpoint, portName(endpoint.id)),
+  ];
+}
+
+/** A container of another host: behind the tunnel, and at which end of it. */
+export function planPeer({ network, peer }: PeerView, options: OverlayOptions): PlanObject[] {
+  if (!reaches(network, peer.dataPath, options)) return [];
+  const { mac, dataPath } = peer;
+  return [
+    ...whereabouts(network, peer, vxlan),
+    { kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac, destination: dataPath },
+  ];
+}
+
+/** Where what is for everybody is copied to: once a host, so that it belongs to none of the containers there. */
+export function planTunnelEnd({ network, address }: TunnelEndView, options: OverlayOptions): PlanObject[] {
+  if (!options.multicast || !reaches(network, address, options)) return [];
+  return [{ kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac: everyMac, destination: address }];
+}
+
+/** True when frames for that host go through this one's tunnel. */
+const reaches = ({ tunnel, vni }: Network, address: string, options: OverlayOptions): boolean =>
+  tunnel !== undefined && vni !== undefined && tunnel.local !== address && notCarried(options) === undefined;
+
+interface Member {
+  readonly mac: MacAddress;
+  readonly addresses: readonly { readonly address: string }[];
+}
+
+function whereabouts(network: Network, { mac, addresses }: Member, link: string): PlanObject[] {
+  const namespace = namespaceOf(network);
+  return [
+    { kind: "forwarding", namespace, link, mac },
+    ...addresses.map(({ address }): PlanObject => ({ kind: "neighbour", namespace, link: bridge, address, mac })),
+  ];
+}
