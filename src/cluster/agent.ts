@@ -3,10 +3,25 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
-import type { SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
+import type { EndpointId } from "../model/ids.ts";
+import type { Change, SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
 import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
 
 type Up = MessageInitShape<typeof SessionRequestSchema>;
+
+/** What a node says when its stream begins. */
+export interface NodeFacts {
+  readonly describe: () => NodeDescription;
+  /** What containers have, or are about to have, on networks of the cluster. */
+  readonly endpoints: () => Iterable<EndpointId>;
+}
+
+/** Rows that a node needs; with `snapshot` all of them, and `more` come. */
+export interface Batch {
+  readonly snapshot: boolean;
+  readonly more: boolean;
+  readonly changes: readonly Pick<Change, "table" | "key" | "row">[];
+}
 
 /** What a node hears of its swarm over its stream. */
 export interface AgentEvents {
@@ -14,6 +29,8 @@ export interface AgentEvents {
   /** What the user wants the node to be. */
   standing(role: NodeRole, availability: ClusterNode["availability"]): void;
   cluster(cluster: PublicCluster): void;
+  /** Resolves when they are kept. */
+  rows(batch: Batch): Promise<void>;
   /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
   connected(): void;
   lost(error: unknown): void;
@@ -24,7 +41,7 @@ const pause = { least: 200, most: 5000 } as const; // milliseconds between two a
 /** A node's side of its stream: it registers, beats, and hears what it needs. It looks for another manager as long as it runs. */
 export class Agent {
   readonly #client: ControlClient;
-  readonly #describe: () => NodeDescription;
+  readonly #facts: NodeFacts;
   readonly #events: AgentEvents;
   readonly #stopped = new AbortController();
   #running: Promise<void> | undefined;
@@ -33,9 +50,9 @@ export class Agent {
   #again = () => {};
   #beat = () => {};
 
-  constructor(client: ControlClient, describe: () => NodeDescription, events: AgentEvents) {
+  constructor(client: ControlClient, facts: NodeFacts, events: AgentEvents) {
     this.#client = client;
-    this.#describe = describe;
+    this.#facts = facts;
     this.#events = events;
   }
 
@@ -73,14 +90,16 @@ export class Agent {
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
     try {
-      for await (const message of node.session(this.#up(either), { signal })) this.#hear(message);
+      for await (const message of node.session(this.#up(either), { signal })) await this.#hear(message);
     } finally {
       ended.abort();
     }
   }
 
   async *#up(signal: AbortSignal): AsyncIterable<Up> {
-    yield { body: { case: "register", value: descriptionToWire(this.#describe()) } };
+    const { describe, endpoints } = this.#facts;
+    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
+    yield { body: { case: "register", value } };
     while (!signal.aborted) {
       const beat = new Promise<void>((resolve) => {
         this.#beat = resolve;
@@ -90,7 +109,7 @@ export class Agent {
     }
   }
 
-  #hear({ body }: SessionResponse): void {
+  async #hear({ body }: SessionResponse): Promise<void> {
     switch (body.case) {
       case "registered":
         this.#period = body.value.period;
@@ -106,6 +125,7 @@ export class Agent {
         for (const { table, row } of body.value.changes)
           if (table === "clusters" && row !== undefined)
             this.#events.cluster(JSON.parse(new TextDecoder().decode(row)) as PublicCluster);
+        await this.#events.rows(body.value);
         if (body.value.snapshot) this.#failures = 0;
         if (!body.value.more) this.#events.connected();
         break;

@@ -4,6 +4,9 @@ import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
 import { type Addressing, isAny, placeText, readPlace } from "./addressing.ts";
+import { attachedFromWire } from "./attachment-service.ts";
+import type { Attached, AttachWish } from "./attachments.ts";
+import type { EndpointId } from "../model/ids.ts";
 import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import { ControlClient } from "./control-client.ts";
@@ -25,6 +28,7 @@ import {
   type Running,
   writeManager,
 } from "./manager.ts";
+import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
 import { roleFromWire } from "./wire.ts";
@@ -33,6 +37,8 @@ import { roleFromWire } from "./wire.ts";
 export interface NodeParts extends ManagerParts {
   readonly folder: NodeFolder;
   readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
+  /** What this host keeps of the cluster's rows. */
+  readonly replica: Replica;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -64,8 +70,16 @@ export const identityIn = (state: NodeState): ManagerIdentity => ({
   advertise: readPlace(state.advertiseAddress),
 });
 
-const patience = { etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
+const patience = { attach: 5000, detach: 2000, etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
+
+/** Rejects at the signal. @throws {EngineError} unavailable */
+function lateness(signal: AbortSignal, why: () => string): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  signal.addEventListener("abort", () => reject(unavailable(why())));
+  promise.catch(() => {}); // when nobody waits any more
+  return promise;
+}
 
 /**
  * This node in its swarm: its stream, its certificate, and, as long as the user wants it to be a manager, its manager. What
@@ -106,7 +120,10 @@ export class LocalNode {
       files.state.managers.map((one) => this.#wayTo(one)),
       this.credentials,
     );
-    this.#agent = new Agent(this.#client, () => this.#description(), {
+    parts.replica.begin({ nodeId: files.state.nodeId, dataPath: files.state.dataPathAddress });
+    const facts = { describe: () => this.#description(), endpoints: () => parts.replica.endpoints() };
+    this.#agent = new Agent(this.#client, facts, {
+      rows: (batch) => parts.replica.receive(batch),
       managers: (managers) => this.#meet(managers),
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
@@ -165,11 +182,36 @@ export class LocalNode {
 
   /** Resolves when the node has its stream and, as a manager, the rows. @throws {EngineError} unavailable at the signal, with the reason */
   async ready(signal: AbortSignal): Promise<void> {
-    const late = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(unavailable(this.#error || texts.preparing)));
-    });
+    const late = lateness(signal, () => this.#error || texts.preparing);
     while (!this.#isConnected || (this.#wanted === "manager" && this.#manager === undefined))
       await Promise.race([this.#heard.promise, late]);
+  }
+
+  /**
+   * Claims addresses on a network of the cluster for a container of this node.
+   * @throws {EngineError} what the manager said; unavailable when none answers in time
+   */
+  async attach(wish: AttachWish): Promise<Attached> {
+    const late = AbortSignal.timeout(patience.attach);
+    const { ipv4 = "", ipv6 = "", mac = "", names, ...others } = wish;
+    const request = { ...others, names: [...names], ipv4, ipv6, mac };
+    return this.#parts.replica.claiming(wish.endpointId, async () => {
+      // What is asked for before the stream has begun could be taken for left over.
+      await this.#connected(late);
+      return attachedFromWire(await this.#client.use(({ node }) => node.attach(request, { signal: late }), late));
+    });
+  }
+
+  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: it is tried again by `Releases` */
+  async detach(endpointIds: readonly EndpointId[]): Promise<void> {
+    const late = AbortSignal.timeout(patience.detach);
+    await this.#connected(late);
+    await this.#client.use(({ node }) => node.detach({ endpointIds: [...endpointIds] }, { signal: late }), late);
+  }
+
+  async #connected(signal: AbortSignal): Promise<void> {
+    const late = lateness(signal, () => this.#error || texts.noManager);
+    while (!this.#isConnected) await Promise.race([this.#heard.promise, late]);
   }
 
   standing(): Standing {

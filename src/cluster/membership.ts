@@ -3,8 +3,10 @@ import { EngineError, invalid, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
+import type { EndpointId } from "../model/ids.ts";
 import type { EtcdAddress } from "../store/etcd/client.ts";
 import { type Commit, type Snapshot, type Store, StoreError, type Transaction } from "../store/store.ts";
+import type { Attached, AttachWish } from "./attachments.ts";
 import { type Addressing, type AddressWish, type HostAddress, resolveAddresses } from "./addressing.ts";
 import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
 import { joinCalls } from "./control-client.ts";
@@ -19,6 +21,7 @@ import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverClus
 import type { Log } from "./etcd-process.ts";
 import { closeRunning, type Running } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
+import type { Replica } from "./replica.ts";
 import { texts } from "./texts.ts";
 
 export interface MembershipParts {
@@ -32,6 +35,7 @@ export interface MembershipParts {
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
   describe(addresses: NodeDescription["addresses"]): NodeDescription;
+  readonly replica: Replica;
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
   changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
@@ -82,6 +86,7 @@ export class Membership {
       directories: { dataDirectory: join(data, "etcd"), runDirectory: run },
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
       describe: (addresses) => parts.describe(addresses),
+      replica: parts.replica,
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };
@@ -124,6 +129,22 @@ export class Membership {
     const { store, node } = this.control();
     if (!node.hasMajority) throw unavailable(texts.noLeader);
     return store.snapshot();
+  }
+
+  /** True on a node, whatever state it is in. */
+  get isInSwarm(): boolean {
+    return this.#node !== undefined || this.#trouble !== undefined;
+  }
+
+  /** @throws {EngineError} as `LocalNode.attach`; unavailable outside of a swarm */
+  attach(wish: AttachWish): Promise<Attached> {
+    if (this.#node === undefined) throw unavailable(texts.notPart);
+    return this.#node.attach(wish);
+  }
+
+  /** @throws {EngineError} as `LocalNode.detach`. Outside of a swarm nothing is claimed. */
+  async detach(ids: readonly EndpointId[]): Promise<void> {
+    await this.#node?.detach(ids);
   }
 
   /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */
@@ -277,6 +298,7 @@ export class Membership {
       await sweepEtcd(this.#nodeParts);
       this.#node = undefined;
       this.#trouble = undefined;
+      await this.#parts.replica.clear();
     });
   }
 

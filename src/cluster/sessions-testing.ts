@@ -25,7 +25,7 @@ export class Worker {
       }
     })();
     this.ended.catch(() => {});
-    this.say({ body: { case: "register", value: descriptionToWire(description) } });
+    this.say({ body: { case: "register", value: { description: descriptionToWire(description) } } });
   }
   say(message: Up): void {
     this.#waiting.push(message);

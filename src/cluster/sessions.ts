@@ -1,6 +1,6 @@
 import { forbidden, invalid } from "../lib/errors.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed } from "../model/cluster.ts";
-import type { IpAddress } from "../model/ids.ts";
+import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Snapshot, Store } from "../store/store.ts";
 import { keepOnly, movePeers } from "./attachments.ts";
 import type { CallerFacts } from "./control-server.ts";
@@ -110,7 +110,8 @@ export class Sessions {
     const body = first.done === true ? undefined : first.value.body;
     if (body?.case !== "register") throw invalid("a session must begin with a registration");
     const session = this.#begun(node);
-    await this.#register(session, descriptionFromWire(body.value), caller.address);
+    const { description, endpointIds } = body.value;
+    await this.#register(session, descriptionFromWire(description), endpointIds, caller.address);
     this.#keep(session);
     const outbox = this.#feed.open(node);
     void this.#read(session, messages, outbox);
@@ -139,22 +140,24 @@ export class Sessions {
     return { id: newSwarmId(), node, period, lastBeat: now(), isDown: false, cancel: () => {} };
   }
 
-  async #register({ id, node }: Session, description: NodeDescription, address: string): Promise<void> {
+  /** What the node has claimed, and does not have any more, is given back. */
+  async #register(
+    { id, node }: Session,
+    description: NodeDescription,
+    endpoints: readonly EndpointId[],
+    address: IpAddress,
+  ): Promise<void> {
     const { self, now, store } = this.#parts;
+    const { hostname, addresses } = description;
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
-      checkDataPath(tx, node, description.addresses.dataPath, address);
+      checkDataPath(tx, node, addresses.dataPath, address);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       tx.put("nodes", observed(row, { ...description, status }, now()));
-      movePeers(tx, node, { hostname: description.hostname, dataPath: description.addresses.dataPath });
+      keepOnly(tx, node, new Set(endpoints));
+      movePeers(tx, node, { hostname, dataPath: addresses.dataPath });
     });
-  }
-
-  /** What the node does not have any more is given back. */
-  async #keepOnly(node: NodeId, ids: readonly string[]): Promise<void> {
-    const { store, failed } = this.#parts;
-    await store.update((tx) => keepOnly(tx, node, new Set(ids))).catch(failed);
   }
 
   async #read(session: Session, messages: AsyncIterator<SessionRequest>, outbox: Outbox): Promise<void> {
@@ -162,7 +165,6 @@ export class Sessions {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
         const { body } = next.value;
         if (body.case === "beat") this.#beat(session);
-        if (body.case === "endpoints") void this.#keepOnly(session.node, body.value.ids);
         if (body.case === "report") this.#parts.report?.(session.node, body.value);
       }
       outbox.end();

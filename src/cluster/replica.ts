@@ -1,0 +1,145 @@
+import { isDeepStrictEqual } from "node:util";
+import type { NodeId, PublicCluster } from "../model/cluster.ts";
+import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
+import type { Network } from "../model/network.ts";
+import type { Snapshot, Store, Transaction } from "../store/store.ts";
+import type { Tables } from "../store/tables.ts";
+import type { Batch } from "./agent.ts";
+import type { Attached } from "./attachments.ts";
+
+/** The node that this host is. */
+interface Self {
+  readonly nodeId: NodeId;
+  readonly dataPath: IpAddress;
+}
+
+export interface ReplicaParts {
+  /** This host's own. */
+  readonly store: Store;
+  /** Bytes that a frame's payload may have in a tunnel that begins at an address of this host. */
+  readonly tunnelMtu: (local: IpAddress) => number;
+}
+
+/** Tables of which nodes have rows. */
+type Kept = "networks" | "pools" | "peers";
+const isKept = (table: string): table is Kept => ["networks", "pools", "peers"].includes(table);
+
+/**
+ * What this host keeps of the cluster: networks that its containers are on, and the endpoints that other hosts have there.
+ * It stays while no manager answers, and while the daemon is away.
+ */
+export class Replica {
+  readonly #parts: ReplicaParts;
+  readonly #claiming = new Set<EndpointId>();
+  #self: Self | undefined;
+  #udpPort = 4789;
+  #batch: Batch["changes"][number][] = [];
+  #isWhole = false;
+
+  constructor(parts: ReplicaParts) {
+    this.#parts = parts;
+  }
+
+  /** From now on this host is that node. */
+  begin(self: Self): void {
+    this.#self = self;
+    this.#batch = [];
+  }
+
+  /** Rows from a manager, in order. Resolves when this host's store has them. */
+  async receive({ snapshot, more, changes }: Batch): Promise<void> {
+    if (snapshot) [this.#batch, this.#isWhole] = [[], true];
+    this.#batch.push(...changes);
+    if (more) return;
+    const [all, isWhole] = [this.#batch, this.#isWhole];
+    [this.#batch, this.#isWhole] = [[], false];
+    await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
+  }
+
+  /** Writes the rows of a network that a container comes onto. */
+  keep(tx: Transaction, { network, pools }: Omit<Attached, "peer">): void {
+    this.#putNetwork(tx, network);
+    for (const pool of pools) put(tx, "pools", pool);
+  }
+
+  /** Runs while an endpoint is being asked for: it counts as there. */
+  async claiming<R>(id: EndpointId, ask: () => Promise<R>): Promise<R> {
+    this.#claiming.add(id);
+    try {
+      return await ask();
+    } finally {
+      this.#claiming.delete(id);
+    }
+  }
+
+  /** All endpoints of this host on networks of the cluster. */
+  endpoints(): Set<EndpointId> {
+    return new Set([...endpointsIn(this.#parts.store.snapshot()), ...this.#claiming]);
+  }
+
+  /** Forgets all networks of the cluster that no container is on. */
+  async clear(): Promise<void> {
+    this.#self = undefined;
+    await this.#parts.store.update((tx) => {
+      for (const { id } of networksIn(tx)) drop(tx, id);
+    });
+  }
+
+  #apply(tx: Transaction, changes: Batch["changes"], isWhole: boolean): void {
+    const seen = new Set<string>();
+    for (const { table, key, row } of changes) {
+      if (table === "clusters" && row !== undefined) this.#udpPort = parsed<PublicCluster>(row).dataPathPort;
+      if (!isKept(table)) continue;
+      seen.add(`${table}|${key}`);
+      if (row === undefined) remove(tx, table, key);
+      else this.#put(tx, table, row);
+    }
+    if (!isWhole) return;
+    for (const { id } of tx.list("peers")) if (!seen.has(`peers|${id}`)) tx.delete("peers", id);
+    for (const { id } of networksIn(tx)) if (!seen.has(`networks|${id}`)) drop(tx, id);
+  }
+
+  #put(tx: Transaction, table: Kept, row: Uint8Array): void {
+    if (table === "networks") return this.#putNetwork(tx, parsed(row));
+    if (table === "pools") return put(tx, table, parsed(row));
+    const peer = parsed<Tables["peers"]>(row);
+    // The own ones are endpoints here.
+    if (peer.nodeId !== this.#self?.nodeId) put(tx, table, peer);
+  }
+
+  #putNetwork(tx: Transaction, network: Network): void {
+    const local = this.#self?.dataPath ?? "";
+    const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
+    put(tx, "networks", { ...network, tunnel });
+    const name = `network|${network.spec.name}`;
+    // A network of this host that has the name keeps it: the other one is found by its id.
+    if (tx.get("names", name) === undefined)
+      tx.insert("names", { kind: "network", name: network.spec.name, id: network.id });
+  }
+}
+
+const parsed = <T>(bytes: Uint8Array): T => JSON.parse(new TextDecoder().decode(bytes)) as T;
+const networksIn = (rows: Snapshot) => rows.list("networks").filter(({ scope }) => scope === "cluster");
+
+/** @returns the endpoints of this host on networks of the cluster */
+export const endpointsIn = (rows: Snapshot): EndpointId[] =>
+  networksIn(rows).flatMap(({ id }) => rows.where("endpoints", "network", id).map((endpoint) => endpoint.id));
+
+function put<T extends Kept>(tx: Transaction, table: T, row: Tables[T]): void {
+  if (!isDeepStrictEqual(tx.get(table, row.id), row)) tx.put(table, row);
+}
+function remove(tx: Transaction, table: Kept, key: string): void {
+  if (table === "networks") drop(tx, key);
+  else if (table === "peers") tx.delete(table, key);
+}
+
+/** A network that this host needs no more; while containers are on it, whatever a manager says, it stays. */
+function drop(tx: Transaction, id: NetworkId): void {
+  const network = tx.get("networks", id);
+  if (network === undefined || tx.where("endpoints", "network", id).length > 0) return;
+  for (const peer of tx.where("peers", "network", id)) tx.delete("peers", peer.id);
+  for (const pool of tx.where("pools", "network", id)) tx.delete("pools", pool.id);
+  const name = `network|${network.spec.name}`;
+  if (tx.get("names", name)?.id === id) tx.delete("names", name);
+  tx.delete("networks", id);
+}
