@@ -38,7 +38,7 @@ export interface ManagerParts {
 }
 
 const patience = 1000; // milliseconds to end in
-const every = { look: 1000, answer: 2000 } as const; // milliseconds
+const every = { look: 1000, answer: 2000, poll: 50, restart: 10_000 } as const; // milliseconds
 
 /** etcd's port for the other managers is the one behind the control port; the one for this daemon, on loopback, far from it. */
 export const peerPortOf = ({ listen }: Pick<ManagerIdentity, "listen">) => listen.port + 1;
@@ -127,6 +127,7 @@ export class Manager {
   readonly #stopped = new AbortController();
   /** False while too few managers answer. */
   hasMajority = true;
+  #isRestarting = false;
   #running: readonly Promise<void>[] = [];
 
   private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer, shown: Shown) {
@@ -164,7 +165,7 @@ export class Manager {
       });
       router.service(
         ManagerCalls,
-        memberService({ store, members, dataKey: opened.dataKey, expectOthers: () => etcd.expectOthers() }),
+        memberService({ store, members, dataKey: opened.dataKey, expectOthers: () => manager.#expectOthers() }),
       );
     };
     const standing = (id: NodeId) => store.snapshot().get("nodes", id)?.role;
@@ -228,10 +229,24 @@ export class Manager {
     await this.#etcd.leave();
   }
 
+  /** An etcd that is started again, as the first one of several is, is no majority that is lost. */
+  async #expectOthers(): Promise<void> {
+    this.#isRestarting = true;
+    try {
+      await this.#etcd.expectOthers();
+      for (const end = Date.now() + every.restart; Date.now() < end; await sleep(every.poll))
+        if (await isAnswering(this.#opened.client, every.answer)) return;
+    } finally {
+      this.#isRestarting = false;
+    }
+  }
+
   /** etcd answers a read only with a majority behind it. */
   async #watchMajority(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.hasMajority = (await isAnswering(this.#opened.client, every.answer)) || signal.aborted;
+      const wasRestarting = this.#isRestarting;
+      const answers = await isAnswering(this.#opened.client, every.answer);
+      this.hasMajority = answers || signal.aborted || wasRestarting || this.#isRestarting;
       await sleep(every.look, undefined, { signal, ref: false }).catch(() => {});
     }
   }
