@@ -24,7 +24,16 @@ export function attachmentService(store: Store): Pick<ServiceImpl<typeof Node>, 
 const json = (row: object) => new TextEncoder().encode(JSON.stringify(row));
 const parsed = <T>(bytes: Uint8Array): T => JSON.parse(new TextDecoder().decode(bytes)) as T;
 
-function wishFromWire({ network, endpointId, containerId, containerName, names, ipv4, ipv6, mac }: AttachRequest): AttachWish {
+function wishFromWire({
+  network,
+  endpointId,
+  containerId,
+  containerName,
+  names,
+  ipv4,
+  ipv6,
+  mac,
+}: AttachRequest): AttachWish {
   return {
     network,
     endpointId,

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid, notFound } from "../lib/errors.ts";
+import { localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { NodeId } from "../model/cluster.ts";
@@ -58,7 +58,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     nodeId,
     hostname: node.hostname,
     dataPath: node.addresses.dataPath,
-    mac: wish.mac ?? macOf(wish.endpointId),
+    mac: wish.mac ?? localMac(wish.endpointId),
     addresses: addressesOf(tx, pools, wish),
     names: wish.names,
   };
@@ -142,11 +142,4 @@ function claimed(
     }
   }
   throw failure;
-}
-
-/** Locally administered, unicast, from the endpoint's id: an address that is used again never brings an old MAC with it. */
-function macOf(id: EndpointId): MacAddress {
-  const bytes = createHash("sha256").update(id).digest().subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }

@@ -50,7 +50,8 @@ export class Feed {
         for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
-    for (const { nodeId, networkId } of came) this.#outboxes.get(nodeId)?.rows(shownOf(networkId, snapshot), snapshot.revision);
+    for (const { nodeId, networkId } of came)
+      this.#outboxes.get(nodeId)?.rows(shownOf(networkId, snapshot), snapshot.revision);
     for (const { nodeId, networkId } of left)
       this.#outboxes.get(nodeId)?.rows([{ table: "networks", key: networkId }], snapshot.revision);
     const period = periodIn(snapshot);

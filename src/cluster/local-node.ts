@@ -28,6 +28,7 @@ import {
   type Running,
   writeManager,
 } from "./manager.ts";
+import type { HostRoute } from "./networks.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
@@ -39,6 +40,7 @@ export interface NodeParts extends ManagerParts {
   readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
+  readonly hostRoutes: () => readonly HostRoute[];
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }

@@ -21,6 +21,7 @@ import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverClus
 import type { Log } from "./etcd-process.ts";
 import { closeRunning, type Running } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
+import type { HostRoute } from "./networks.ts";
 import type { Replica } from "./replica.ts";
 import { texts } from "./texts.ts";
 
@@ -36,6 +37,8 @@ export interface MembershipParts {
   /** What this host says of itself, at these addresses. */
   describe(addresses: NodeDescription["addresses"]): NodeDescription;
   readonly replica: Replica;
+  /** Routes of this host that are not ours. */
+  hostRoutes(): readonly HostRoute[];
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
   changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
@@ -87,6 +90,7 @@ export class Membership {
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
       describe: (addresses) => parts.describe(addresses),
       replica: parts.replica,
+      hostRoutes: () => parts.hostRoutes(),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };

@@ -6,6 +6,12 @@ import type { Snapshot, Transaction } from "../store/store.ts";
 import { clusterIn } from "./certificates.ts";
 import { newSwarmId } from "./identity/names.ts";
 
+/** A route of a host that is not ours. */
+export interface HostRoute {
+  readonly to: Cidr;
+  readonly link: string;
+}
+
 /** A network of the cluster that is to be made. */
 export interface NetworkWish {
   readonly spec: NetworkSpec;
@@ -15,7 +21,7 @@ export interface NetworkWish {
   readonly vni?: number;
   /** Blocks on the host of this manager that are not to be used, and what has them. */
   readonly others: readonly { readonly to: Cidr; readonly name: string }[];
-  readonly hostRoutes: readonly { readonly to: Cidr; readonly link: string }[];
+  readonly hostRoutes: readonly HostRoute[];
   readonly lenientCidr: boolean;
   /** RFC 3339. */
   readonly createdAt: string;
@@ -64,7 +70,9 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
 export function closeNetwork(tx: Transaction, id: NetworkId): void {
   const network = tx.get("networks", id);
   if (network === undefined) return;
-  const used = tx.where("peers", "network", id).map((p) => `name:"${p.containerName}" id:"${p.id.slice(0, 12)}" on ${p.hostname}`);
+  const used = tx
+    .where("peers", "network", id)
+    .map((p) => `name:"${p.containerName}" id:"${p.id.slice(0, 12)}" on ${p.hostname}`);
   if (used.length > 0)
     throw forbidden(
       `error while removing network: network ${network.spec.name} has active endpoints (${used.join(", ")})`,
@@ -75,8 +83,23 @@ export function closeNetwork(tx: Transaction, id: NetworkId): void {
   tx.delete("networks", id);
 }
 
-/** The network that published ports of services come in by (moby daemon/cluster, its name and flags). */
-export const ingressSpec: NetworkSpec = {
+/**
+ * Makes the network by which published ports of services come in. Where all pools are the host's own routes, as in a LAN
+ * that is 10.0.0.0/8, it has the first subnet nevertheless: it only hides that much of the LAN from tasks.
+ */
+export function openIngress(tx: Transaction, hostRoutes: readonly HostRoute[], now: number): void {
+  if (tx.list("networks").some(({ spec }) => spec.ingress)) return;
+  const createdAt = new Date(now).toISOString();
+  const wish = { spec: ingressSpec, severalSubnets: false, others: [], lenientCidr: false, createdAt };
+  try {
+    openNetwork(tx, { ...wish, hostRoutes });
+  } catch {
+    openNetwork(tx, { ...wish, hostRoutes: [] });
+  }
+}
+
+/** Its name and flags in Docker (moby daemon/cluster). */
+const ingressSpec: NetworkSpec = {
   name: "ingress",
   driver: "overlay",
   options: {},

@@ -70,7 +70,11 @@ function write(table: TableName, row: Tables[TableName]): Uint8Array<ArrayBuffer
 }
 
 const keyOf = (table: TableName, row: Tables[TableName]) => (keys[table] as (row: Tables[TableName]) => string)(row);
-const shown = (table: TableName, row: Tables[TableName]): Shown => ({ table, key: keyOf(table, row), row: write(table, row) });
+const shown = (table: TableName, row: Tables[TableName]): Shown => ({
+  table,
+  key: keyOf(table, row),
+  row: write(table, row),
+});
 
 /** All that a node needs, keyed as in the store. */
 export function* shownTo(node: NodeId, rows: Snapshot): Iterable<Shown> {

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
+import { Replica } from "../cluster/replica.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
@@ -69,9 +70,11 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
   };
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
-  const membership = createMembership(config, host, { version, bus, log });
+  const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local) });
+  const membership = createMembership(config, host, { version, bus, log, replica });
   const engine = createEngine({
     membership,
+    replica,
     store,
     runtime,
     dataplane,
@@ -129,10 +132,18 @@ const engineDrivers: readonly EngineDriver[] = [
   { type: "Volume", name: "local" },
 ];
 
+const ethernet = 1500; // bytes, where the link is not known
+/** What VXLAN leaves of a link's frames: over IPv6 its header is 20 bytes longer (RFC 7348 section 5). */
+function tunnelMtu(host: Host, local: string): number {
+  const link = host.addresses().find(({ address }) => address === local)?.link;
+  const mtu = link === undefined ? undefined : host.linkMtu(link);
+  return (mtu ?? ethernet) - (local.includes(":") ? 70 : 50);
+}
+
 const createMembership = (
   config: Config,
   host: Host,
-  { version, bus, log }: { readonly version: string; readonly bus: EventBus; readonly log: Log },
+  parts: { readonly version: string; readonly bus: EventBus; readonly log: Log; readonly replica: Replica },
 ) =>
   new Membership({
     dataDirectory: join(config.dataRoot, "swarm"),
@@ -144,11 +155,13 @@ const createMembership = (
       hostname: host.name,
       platform: { os: "linux", architecture },
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
-      engineVersion: version,
+      engineVersion: parts.version,
       drivers: engineDrivers,
     }),
-    changed: (before, commit) => publishNodes(bus, before, commit),
-    log,
+    hostRoutes: () => host.routes(),
+    changed: (before, commit) => publishNodes(parts.bus, before, commit),
+    replica: parts.replica,
+    log: parts.log,
   });
 
 function settingsOf(config: Config, id: string, version: string): Settings {

@@ -16,6 +16,7 @@ interface Reachable {
 function reachable(rows: Snapshot, sandbox: SandboxId): Reachable[] {
   return rows
     .where("endpoints", "sandbox", sandbox)
+    .filter(({ isWayOut }) => !isWayOut)
     .flatMap(({ networkId, gatewayPriority }) => {
       const network = rows.get("networks", networkId);
       return network === undefined || network.predefined ? [] : [{ network, gatewayPriority }];

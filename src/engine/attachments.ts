@@ -1,5 +1,7 @@
+import { createHash } from "node:crypto";
 import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { localMac } from "../lib/mac.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
@@ -11,6 +13,9 @@ import type { Prepared } from "./lan-addresses.ts";
 import { addressOf, putLease } from "./leases.ts";
 import { networkNamed } from "./lookup.ts";
 import { placePorts, type PortChoice } from "./ports.ts";
+
+/** Of Docker's name: the bridge by which containers of overlay networks reach the outside. */
+export const wayOutNetwork = "docker_gwbridge";
 
 /** A network whose containers find each other by name. */
 export const hasResolver = (network: Network) => !network.predefined;
@@ -60,17 +65,15 @@ export function addEndpoint(
   const others = tx.where("endpoints", "sandbox", container.id);
   if (others.some((e) => e.networkId === network.id))
     throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
-  const { lease, mac, most } = prepared;
+  const { lease, mac, most, claim } = prepared;
   const there = tx.where("endpoints", "network", network.id);
   if (most !== undefined && there.length >= most)
     throw forbidden(
       `network ${network.spec.name} has room for ${most} container in mode passthru: ${there[0]?.containerName} is on it`,
     );
   const wish = { ...attachment, ...prepared };
-  const addresses =
-    lease === undefined
-      ? poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id))
-      : [addressOf(lease)];
+  const given = claim?.addresses ?? (lease && [addressOf(lease)]);
+  const addresses = given ?? poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id));
   if (lease !== undefined) putLease(tx, { ...lease, endpointId: id });
   const interfaceName = nameInterface(network, attachment, others);
   const endpoint: Endpoint = {
@@ -107,6 +110,7 @@ export function removeEndpoint(tx: Transaction, id: EndpointId): void {
 export function assignGateways(tx: Transaction, container: Container, ports: readonly PortChoice[]): void {
   const sandbox = tx.get("sandboxes", container.id);
   if (sandbox === undefined) return;
+  settleWayOut(tx, container);
   const ranked = tx
     .where("endpoints", "sandbox", container.id)
     .map((endpoint) => ({ endpoint, network: tx.get("networks", endpoint.networkId) }))
@@ -131,6 +135,43 @@ export function assignGateways(tx: Transaction, container: Container, ports: rea
     resolver: ranked.some(({ network }) => network !== undefined && hasResolver(network)),
   });
   placePorts(tx, container.id, ports, { 4: gateway4?.id, 6: gateway6?.id });
+}
+
+/**
+ * A container on networks of the cluster, none of which leads out, gets an endpoint on `docker_gwbridge` when no other network
+ * does; and loses it when another does (moby libnetwork/default_gateway.go, needDefaultGW).
+ */
+function settleWayOut(tx: Transaction, container: Container): void {
+  const endpoints = tx.where("endpoints", "sandbox", container.id);
+  const present = endpoints.find(({ isWayOut }) => isWayOut);
+  const own = endpoints.filter((endpoint) => endpoint !== present);
+  const networks = own.flatMap(({ networkId }) => tx.get("networks", networkId) ?? []).filter((n) => !n.spec.internal);
+  const isOpen = own.some(({ addresses }) => addresses.some(({ gateway }) => gateway !== undefined));
+  const isNeeded = !isOpen && networks.some(({ scope }) => scope === "cluster");
+  if (!isNeeded && present !== undefined) removeEndpoint(tx, present.id);
+  const network = tx.get("networks", tx.get("names", `network|${wayOutNetwork}`)?.id ?? "");
+  if (isNeeded && present === undefined && network !== undefined) addWayOut(tx, container, network, own);
+}
+
+function addWayOut(tx: Transaction, container: Container, network: Network, others: readonly Endpoint[]): void {
+  const id = createHash("sha256").update(`way out ${container.id}`).digest("hex");
+  const wish = { network: network.id, driverOptions: {}, aliases: [], links: [], linkLocal: [], gatewayPriority: 0 };
+  tx.insert("endpoints", {
+    id,
+    networkId: network.id,
+    sandboxId: container.id,
+    containerId: container.id,
+    containerName: `gateway_${container.id.slice(0, 12)}`,
+    mac: localMac(`${network.id} ${container.id}`),
+    interfaceName: nameInterface(network, wish, others),
+    addresses: poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id)),
+    linkLocal: [],
+    names: [],
+    ports: [],
+    sysctls: {},
+    gatewayPriority: Number.MIN_SAFE_INTEGER,
+    isWayOut: true,
+  });
 }
 
 const familyOf = (address: IpAddress) => (address.includes(":") ? 6 : 4);
@@ -175,7 +216,8 @@ function gatewayOf(network: Network, pool: AddressPool): IpAddress | undefined {
   return named ?? pool.gateway;
 }
 
-function namesOf(container: Container, attachment: Attachment): string[] {
+/** What DNS answers for on a network. */
+export function namesOf(container: Container, attachment: Attachment): string[] {
   const names = [container.name, ...attachment.aliases, container.id.slice(0, 12), container.spec.hostname];
   return [...new Set(names.filter((n) => n !== ""))];
 }

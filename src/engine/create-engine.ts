@@ -7,11 +7,13 @@ import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
 import { createNodes } from "./nodes.ts";
+import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
+import { ensureWayOut } from "./way-out.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
 export interface RunningEngine extends Engine {
@@ -31,8 +33,9 @@ export interface RunningEngine extends Engine {
 }
 
 /** Docker's verbs over the parts. */
-export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
-  const parts: Parts = { ...given, addresses: new LanAddresses(given) };
+export function createEngine(given: Omit<Parts, "addresses" | "overlays">): RunningEngine {
+  const overlays = new Overlays(given, () => ensureWayOut(parts));
+  const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
   const leases = new Leases(parts);
   const execs = createExecs(parts);
   const containers = createContainers(parts, (id) => execs.idsOf(id));
@@ -52,6 +55,7 @@ export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
       await containers.recover();
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
+      parts.overlays.start();
     },
     announce(networks) {
       const rows = parts.store.snapshot();
@@ -59,6 +63,7 @@ export function createEngine(given: Omit<Parts, "addresses">): RunningEngine {
       for (const { containerId } of endpoints) parts.addresses.announce(containerId);
     },
     async stop() {
+      parts.overlays.stop();
       containers.stopAll();
       await leases.stop();
     },

@@ -3,6 +3,7 @@ import type { Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole, TrustedRoot }
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -25,6 +26,8 @@ export interface NetworkDetail {
   readonly pools: readonly AddressPool[];
   /** Endpoints of running containers, by container name. */
   readonly endpoints: readonly Endpoint[];
+  /** Endpoints that other hosts have on a network of the cluster; on a manager that takes no part, all. */
+  readonly peers: readonly Peer[];
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */

@@ -3,11 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { OnLan } from "../drivers/driver.ts";
 import { nextFree } from "../ipam/claim.ts";
 import { forbidden, invalid, system } from "../lib/errors.ts";
+import { localMac } from "../lib/mac.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
 import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Snapshot } from "../store/store.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
@@ -19,6 +21,8 @@ export interface Prepared {
   readonly ipv4?: IpAddress;
   readonly ipv6?: IpAddress;
   readonly lease?: LeaseRequest & GivenAddress;
+  /** What a manager has claimed on a network of the cluster. */
+  readonly claim?: Peer;
   /** How many containers the network may have at a time. */
   readonly most?: number;
 }
@@ -45,7 +49,7 @@ interface Question {
  * server. What is being asked for is kept from other containers meanwhile.
  */
 export class LanAddresses {
-  readonly #parts: Omit<Parts, "addresses">;
+  readonly #parts: Omit<Parts, "addresses" | "overlays">;
   readonly #reserved = new Set<string>();
   /** Addresses that containers which are being started ask for by name. */
   readonly #wished = new Set<string>();
@@ -55,7 +59,7 @@ export class LanAddresses {
   /** Client ids of leases that are being got or written. */
   readonly #clients = new Set<string>();
 
-  constructor(parts: Omit<Parts, "addresses">) {
+  constructor(parts: Omit<Parts, "addresses" | "overlays">) {
     this.#parts = parts;
   }
 
@@ -90,7 +94,7 @@ export class LanAddresses {
     const rows = this.#parts.store.snapshot();
     const network = networkNamed(rows, attachment.network);
     // The same MAC after every start: switches, leases and licences of the LAN may go by it.
-    const mac = attachment.mac ?? macOf(`${network.id} ${container.id}`);
+    const mac = attachment.mac ?? localMac(`${network.id} ${container.id}`);
     const place = this.#placeOf(network);
     if (place === undefined) return { mac };
     const { lan, options, link } = place;
@@ -334,13 +338,3 @@ interface Kept {
 const keyOf = (network: NetworkId, address: IpAddress) => `${network}|${address}`;
 const inUse = (address: IpAddress, holder: MacAddress, link: string) =>
   `Address already in use: ${address} belongs to ${holder} on the LAN of ${link} (asked there; -o address_probe=false does not ask)`;
-
-/**
- * A locally administered unicast address from what is the container's alone: never from its IP address, which is used
- * again while neighbours still remember the old owner.
- */
-function macOf(identity: string): MacAddress {
-  const bytes = createHash("sha256").update(identity).digest().subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return [...bytes].map((b) => b.toString(16).padStart(2, "0")).join(":");
-}

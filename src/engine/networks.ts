@@ -5,13 +5,22 @@ import { conflict, EngineError, forbidden, invalid, notFound, system } from "../
 import { failpoint } from "../lib/failpoint.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
+import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
 import { isRunning } from "./containers.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
-import { containerNamed, networkNamed } from "./lookup.ts";
+import {
+  clusterRows,
+  createClusterNetwork,
+  networksElsewhere,
+  removeClusterNetwork,
+  rowsWith,
+} from "./cluster-networks.ts";
+import { containerNamed } from "./lookup.ts";
 import {
   accessTrouble,
   checkHostRoutes,
@@ -24,7 +33,7 @@ import {
 import { leaseTrouble } from "./leases.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles } from "./sandbox-files.ts";
-import { portChoices, removalSettled } from "./sandboxes.ts";
+import { ownersOn, portChoices, removalSettled, withClaim } from "./sandboxes.ts";
 
 const listFilters = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
 
@@ -36,14 +45,17 @@ export function createNetworks(parts: Parts): Networks {
     list(filters) {
       checkFilters(filters, listFilters);
       const rows = parts.store.snapshot();
-      return rows
-        .list("networks")
-        .filter((network) => passes(rows, network, filters))
-        .map((network) => detail(parts, rows, network));
+      const found = (of: Snapshot, networks: readonly Network[]) =>
+        networks.filter((network) => passes(of, network, filters)).map((network) => detail(parts, of, network));
+      const cluster = clusterRows(parts);
+      return [
+        ...found(rows, rows.list("networks")),
+        ...(cluster === undefined ? [] : found(cluster, networksElsewhere(parts))),
+      ];
     },
     inspect(reference) {
-      const rows = parts.store.snapshot();
-      return detail(parts, rows, networkNamed(rows, reference));
+      const { rows, network } = rowsWith(parts, reference);
+      return detail(parts, rows, network);
     },
     remove: (reference) => removeNetwork(parts, reference),
     connect: (reference, container, wish) => connect(parts, reference, container, wish),
@@ -75,17 +87,28 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
     network,
     pools: rows.where("pools", "network", network.id),
     endpoints,
+    peers: rows.where("peers", "network", network.id),
     ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
+      ...(tunnelTrouble(parts, network) ?? []),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
 }
 
+/** Why containers of other hosts are not reached. */
+function tunnelTrouble({ drivers }: Parts, network: Network): string[] | undefined {
+  const driver = drivers.get(network.spec.driver);
+  const trouble = driver?.overHosts?.notCarried(driver.readOptions(network.spec));
+  return trouble === undefined ? undefined : [trouble];
+}
+
 function passes(rows: Snapshot, network: Network, filters: Filters): boolean {
-  const used = rows.where("endpoints", "network", network.id).length > 0;
+  const used = ["endpoints", "peers"].some(
+    (table) => rows.where(table as "endpoints" | "peers", "network", network.id).length > 0,
+  );
   return (
     passesLabels(filters, network.spec.labels) &&
     passesFilters(filters, {
@@ -131,6 +154,8 @@ export async function createNetwork(
   if (asked.ingress) throw forbidden("Ingress network can only be global scope network");
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
   checkOptions(parts, driver, asked);
+  if (driver.scope === "cluster" && !asked.configOnly)
+    return { id: await createClusterNetwork(parts, asked, driver), warning: "" };
   const place = lanPlace(driver, asked);
   if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);
   checkPlace(parts, place);
@@ -248,7 +273,12 @@ async function deleteNetwork(parts: Parts, id: string, link: string | undefined)
 }
 
 async function removeNetwork(parts: Parts, reference: string): Promise<void> {
-  const network = networkNamed(parts.store.snapshot(), reference);
+  const { network } = rowsWith(parts, reference);
+  if (network.scope === "cluster") {
+    await removeClusterNetwork(parts, network);
+    publish(parts, "remove", network.id, network.spec);
+    return;
+  }
   if (network.predefined) throw forbidden(`${network.spec.name} is a pre-defined network and cannot be removed`);
   failpoint("network.remove.before-store");
   await parts.store.update((tx) => {
@@ -304,40 +334,66 @@ async function connect(
   name: string,
   wish: Omit<Attachment, "network">,
 ): Promise<void> {
-  const rows = parts.store.snapshot();
-  const { id } = containerNamed(rows, name);
-  const network = networkNamed(rows, reference);
-  if (network.spec.configOnly)
-    throw forbidden(`cannot connect container ${name} to configuration network ${network.spec.name}`);
+  const { id } = containerNamed(parts.store.snapshot(), name);
   await parts.locks.run(id, async () => {
     const container = containerNamed(parts.store.snapshot(), id);
-    checkConnect(parts.store.snapshot(), container, network, wish);
-    const attachment: Attachment = { ...wish, network: network.id };
-    const endpointId = randomBytes(32).toString("hex");
-    const attachments = [...container.attachments, attachment];
-    const choices = await portChoices(parts, container, [attachment]);
-    const hasSandbox = parts.store.snapshot().get("sandboxes", id) !== undefined;
-    const { revision } = await parts.addresses.prepared(container, hasSandbox ? [attachment] : [], ([prepared]) => {
-      failpoint("network.connect.before-store");
-      return parts.store.update((tx) => {
-        const row = tx.get("containers", id) ?? container;
-        tx.put("containers", { ...row, attachments });
-        if (prepared === undefined) return;
-        addEndpoint(tx, row, attachment, endpointId, prepared);
-        assignGateways(tx, row, choices);
-      });
-    });
-    failpoint("network.connect.after-store");
+    const isOn = (network: Network | undefined) =>
+      network !== undefined && container.attachments.some((one) => one.network === network.id);
+    const [here] = rowsNamed(parts.store.snapshot(), "networks", reference);
+    const hasPlace = parts.store.snapshot().get("sandboxes", id) !== undefined;
+    const claims =
+      hasPlace && !isOn(here) ? await parts.overlays.claim(container, [{ ...wish, network: reference }]) : [];
     try {
-      await settledHere(parts, id, revision);
-      parts.addresses.announce(id);
+      await connectClaimed(parts, container, rowsWith(parts, claims[0]?.networkId ?? reference), wish, claims[0]);
     } catch (error) {
-      await takeOff(parts, container, container.attachments, network);
+      if (
+        !parts.store
+          .snapshot()
+          .where("endpoints", "sandbox", id)
+          .some((one) => one.id === claims[0]?.id)
+      )
+        parts.overlays.release(claims);
       throw error;
     }
-    failpoint("network.connect.after-kernel");
-    publish(parts, "connect", network.id, network.spec, id);
   });
+}
+
+async function connectClaimed(
+  parts: Parts,
+  container: Container,
+  { rows, network }: { readonly rows: Snapshot; readonly network: Network },
+  wish: Omit<Attachment, "network">,
+  claim: Peer | undefined,
+): Promise<void> {
+  const { id, name } = container;
+  if (network.spec.configOnly)
+    throw forbidden(`cannot connect container ${name} to configuration network ${network.spec.name}`);
+  checkConnect(rows, container, network, wish);
+  const attachment: Attachment = { ...wish, network: network.id };
+  const endpointId = claim?.id ?? randomBytes(32).toString("hex");
+  const attachments = [...container.attachments, attachment];
+  const choices = await portChoices(parts, container, [attachment]);
+  const hasSandbox = parts.store.snapshot().get("sandboxes", id) !== undefined;
+  const { revision } = await parts.addresses.prepared(container, hasSandbox ? [attachment] : [], ([prepared]) => {
+    failpoint("network.connect.before-store");
+    return parts.store.update((tx) => {
+      const row = tx.get("containers", id) ?? container;
+      tx.put("containers", { ...row, attachments });
+      if (prepared === undefined) return;
+      addEndpoint(tx, row, attachment, endpointId, withClaim(prepared, claim));
+      assignGateways(tx, row, choices);
+    });
+  });
+  failpoint("network.connect.after-store");
+  try {
+    await settledHere(parts, id, revision);
+    parts.addresses.announce(id);
+  } catch (error) {
+    await takeOff(parts, container, container.attachments, network);
+    throw error;
+  }
+  failpoint("network.connect.after-kernel");
+  publish(parts, "connect", network.id, network.spec, id);
 }
 
 function checkConnect(rows: Snapshot, container: Container, network: Network, wish: Omit<Attachment, "network">): void {
@@ -363,8 +419,7 @@ async function settledHere(parts: Parts, id: string, revision: number): Promise<
   const rows = parts.store.snapshot();
   const sandbox = rows.get("sandboxes", id);
   if (sandbox === undefined) return;
-  const owners = rows.where("endpoints", "sandbox", id).map((e) => `endpoint:${e.id}` as const);
-  await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
+  await Promise.all(ownersOn(rows, id).map((owner) => parts.dataplane.settled(owner, revision)));
   if (sandbox.resolver) await parts.resolver.open(id);
   await refreshFiles(parts, id);
 }
@@ -396,9 +451,8 @@ async function takeOff(
 }
 
 async function disconnect(parts: Parts, reference: string, name: string, force: boolean): Promise<void> {
-  const rows = parts.store.snapshot();
-  const network = networkNamed(rows, reference);
-  const container = toDisconnect(rows, name, force);
+  const { network } = rowsWith(parts, reference);
+  const container = toDisconnect(parts.store.snapshot(), name, force);
   if (network.spec.driver === "host")
     throw invalid("cannot disconnect container from host network - container was created in host network mode");
   await parts.locks.run(container.id, async () => {

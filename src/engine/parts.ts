@@ -1,4 +1,5 @@
 import type { Membership } from "../cluster/membership.ts";
+import type { Replica } from "../cluster/replica.ts";
 import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
@@ -9,6 +10,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "./events.ts";
 import type { LanAddresses } from "./lan-addresses.ts";
+import type { Overlays } from "./overlays.ts";
 
 /** What the engine asks of the machine; `daemon.ts` supplies it. */
 export interface Host {
@@ -87,6 +89,8 @@ export interface Parts {
   readonly lan: Lan;
   readonly addresses: LanAddresses;
   readonly membership: Membership;
+  readonly replica: Replica;
+  readonly overlays: Overlays;
   readonly settings: Settings;
   readonly bus: EventBus;
   /** One verb at a time for each container. */

@@ -4,10 +4,12 @@ import { failpoint } from "../lib/failpoint.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
-import type { Transaction } from "../store/store.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, newSandbox, removeEndpoint } from "./attachments.ts";
 import { networkNamed } from "./lookup.ts";
+import type { Prepared } from "./lan-addresses.ts";
 import type { Parts } from "./parts.ts";
 import { choosePorts, type PortChoice, type PortDefaults, portWishes } from "./ports.ts";
 import { dnsOf } from "./sandbox-files.ts";
@@ -61,10 +63,7 @@ export async function openSandbox(parts: Parts, container: Container): Promise<v
     const revision = await writeSandbox(parts, container);
     failpoint("sandbox.open.after-store");
     const rows = parts.store.snapshot();
-    const owners: Owner[] = [
-      `sandbox:${container.id}`,
-      ...rows.where("endpoints", "sandbox", container.id).map((e) => `endpoint:${e.id}` as const),
-    ];
+    const owners: Owner[] = [`sandbox:${container.id}`, ...ownersOn(rows, container.id)];
     await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
     if (rows.get("sandboxes", container.id)?.resolver) await parts.resolver.open(container.id);
     parts.addresses.announce(container.id);
@@ -80,10 +79,30 @@ export async function openSandbox(parts: Parts, container: Container): Promise<v
   }
 }
 
+/** The endpoints of a sandbox; where a network may have come with the endpoint, the network too. */
+export const ownersOn = (rows: Snapshot, id: ContainerId): Owner[] =>
+  rows
+    .where("endpoints", "sandbox", id)
+    .flatMap((e): Owner[] =>
+      rows.get("networks", e.networkId)?.scope === "cluster"
+        ? [`network:${e.networkId}`, `endpoint:${e.id}`]
+        : [`endpoint:${e.id}`],
+    );
+
 /** @returns the revision of the rows */
 async function writeSandbox(parts: Parts, container: Container): Promise<number> {
+  const claims = await parts.overlays.claim(container, container.attachments);
+  try {
+    return await writeRows(parts, container, claims);
+  } catch (error) {
+    parts.overlays.release(claims);
+    throw error;
+  }
+}
+
+async function writeRows(parts: Parts, container: Container, claims: readonly (Peer | undefined)[]): Promise<number> {
   const choices = await portChoices(parts, container, container.attachments);
-  const ids = container.attachments.map(() => randomBytes(32).toString("hex"));
+  const ids = container.attachments.map((_, index) => claims[index]?.id ?? randomBytes(32).toString("hex"));
   const { revision } = await parts.addresses.prepared(container, container.attachments, (prepared) => {
     failpoint("sandbox.open.before-store");
     return parts.store.update((tx) => {
@@ -92,7 +111,7 @@ async function writeSandbox(parts: Parts, container: Container): Promise<number>
         const [id, own] = [ids[index], prepared[index]];
         const { driver } = networkNamed(tx, attachment.network).spec;
         if (id !== undefined && own !== undefined && parts.drivers.get(driver)?.hasPools)
-          addEndpoint(tx, container, attachment, id, own);
+          addEndpoint(tx, container, attachment, id, withClaim(own, claims[index]));
       }
       assignGateways(tx, container, choices);
       pinNetworks(tx, container);
@@ -100,6 +119,10 @@ async function writeSandbox(parts: Parts, container: Container): Promise<number>
   });
   return revision;
 }
+
+/** What a manager has decided counts. */
+export const withClaim = (prepared: Prepared, claim: Peer | undefined): Prepared =>
+  claim === undefined ? prepared : { ...prepared, mac: claim.mac, claim };
 
 /** From the first start on, a container's attachments mean networks by id: a new network of the old name is another one. */
 function pinNetworks(tx: Transaction, container: Container): void {
@@ -129,8 +152,9 @@ export async function closeSandbox(parts: Parts, id: ContainerId): Promise<void>
   await removalSettled(parts, result, revision);
 }
 
-/** Waits until the kernel has lost what these owners had; what it refuses is logged and tried again by the data plane. */
+/** Waits until the kernel has lost what these owners had, and the cluster has it back; what it refuses is logged and tried again by the data plane. */
 export async function removalSettled(parts: Parts, owners: readonly Owner[], revision: number): Promise<void> {
   for (const result of await Promise.allSettled(owners.map((owner) => parts.dataplane.settled(owner, revision))))
     if (result.status === "rejected") parts.log.warn({ err: result.reason }, "the kernel kept an object for now");
+  await parts.overlays.released();
 }

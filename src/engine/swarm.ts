@@ -11,12 +11,20 @@ import { type Cluster, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { ClusterDetail, Swarm, SwarmUpdate, TlsDetail } from "./engine.ts";
 import type { Parts } from "./parts.ts";
+import { ensureWayOut } from "./way-out.ts";
 
 /** swarmkit's text for a version that somebody else has written meanwhile (manager/state/store). */
 export const outOfSequence = () => system("rpc error: code = Unknown desc = update out of sequence");
 
 /** The verbs of `docker swarm`. */
-export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
+export function createSwarm(parts: Parts): Swarm {
+  const { membership, log } = parts;
+  /** Without it containers of overlay networks have no way out, which is said when one starts. */
+  const withWayOut = async <R>(begin: Promise<R>): Promise<R> => {
+    const result = await begin;
+    await ensureWayOut(parts).catch((err: unknown) => log.warn({ err }, "docker_gwbridge could not be made"));
+    return result;
+  };
   return {
     standing() {
       const { address, ...standing } = membership.standing();
@@ -32,8 +40,8 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
         },
       };
     },
-    init: (request) => membership.init(request),
-    join: (request) => membership.join(request),
+    init: (request) => withWayOut(membership.init(request)),
+    join: (request) => withWayOut(membership.join(request)),
     leave: (force) => membership.leave(force),
     inspect: () => detail(membership.current()),
     async update(request) {
@@ -51,7 +59,7 @@ export function createSwarm({ membership }: Pick<Parts, "membership">): Swarm {
     unlockKey: () => clusterIn(membership.current()).unlockKey ?? "",
     unlock: (key) => membership.unlock(key),
     backup: () => backupOf(membership.current(), Date.now()),
-    restore: async (backup, addressing) => membership.restore(readBackup(backup), addressing),
+    restore: async (backup, addressing) => withWayOut(membership.restore(readBackup(backup), addressing)),
   };
 }
 

@@ -37,4 +37,6 @@ export interface Endpoint {
   readonly sysctls: Readonly<Record<string, string>>;
   /** The endpoint with the highest priority owns the default route; ties go to the first network name. */
   readonly gatewayPriority: number;
+  /** Set on an endpoint that nobody asked for: the way out of a container whose networks have none. */
+  readonly isWayOut?: true;
 }

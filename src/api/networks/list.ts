@@ -1,7 +1,7 @@
 import { notFound } from "../../lib/errors.ts";
 import { type Call, json, type Reply } from "../call.ts";
-import { param, readFilters } from "../query.ts";
-import { networkJson } from "./wire.ts";
+import { flag, param, readFilters } from "../query.ts";
+import { networkJson, servicesJson } from "./wire.ts";
 
 /** `GET /networks`; before API 1.28 each entry names its containers. */
 export function listNetworks({ engine, query, version }: Call): Reply {
@@ -15,5 +15,6 @@ export function inspectNetwork(call: Call): Reply {
   const scope = call.query.get("scope") ?? "";
   if (scope !== "" && scope !== (detail.network.scope === "cluster" ? "swarm" : "local"))
     throw notFound(`network ${reference} not found`);
-  return json(networkJson(detail, true));
+  const isVerbose = flag(call.query, "verbose");
+  return json({ ...networkJson(detail, true), ...(isVerbose && { Services: servicesJson(detail) }) });
 }

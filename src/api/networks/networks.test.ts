@@ -156,6 +156,7 @@ const detail: NetworkDetail = {
     { id: "p6", networkId: "ab12", subnet: "fd00::/64", range: "fd00::/64", gateway: "fd00::1", userSubnet: false },
   ],
   errors: [],
+  peers: [],
   endpoints: [
     {
       id: "e1",

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { NetworkDetail } from "../../engine/engine.ts";
 import type { AddressPool } from "../../model/address-pool.ts";
-import type { NetworkSpec, SubnetSpec } from "../../model/network.ts";
+import type { Network, NetworkSpec, SubnetSpec } from "../../model/network.ts";
 import { boolean, text, textMap } from "../schemas.ts";
 
 const subnet = z.looseObject({ Subnet: text, IPRange: text, Gateway: text, AuxiliaryAddresses: textMap });
@@ -83,10 +83,39 @@ export function networkJson(detail: NetworkDetail, withContainers: boolean): obj
     ConfigFrom: { Network: spec.configFrom ?? "" },
     ConfigOnly: spec.configOnly,
     Containers: withContainers ? containersJson(detail) : {},
-    Options: spec.options,
+    Options: optionsJson(detail.network),
     Labels: spec.labels,
+    ...peersJson(detail),
     ...statusJson(detail),
   };
+}
+
+/** An overlay network's identifier on the wire is among its options, as Docker shows it. */
+const optionsJson = ({ spec, vni }: Network) =>
+  vni === undefined
+    ? spec.options
+    : { ...spec.options, "com.docker.network.driver.overlay.vxlanid_list": String(vni) };
+
+/** The other hosts that an overlay network reaches (moby api/types/network, PeerInfo). */
+function peersJson({ network, peers }: NetworkDetail): object {
+  if (network.tunnel === undefined) return {};
+  const hosts = new Map(peers.map(({ nodeId, dataPath }) => [nodeId, dataPath]));
+  return { Peers: [...hosts].map(([Name, IP]) => ({ Name, IP })) };
+}
+
+/** Containers of all hosts, where Docker shows those that no service has (moby api/types/network, ServiceInfo). */
+export function servicesJson({ peers, endpoints }: NetworkDetail): object {
+  const address = (addresses: readonly { readonly address: string }[]) => addresses[0]?.address ?? "";
+  const tasks = [
+    ...endpoints.map((e) => ({ Name: e.containerName, EndpointID: e.id, EndpointIP: address(e.addresses), Info: {} })),
+    ...peers.map((p) => ({
+      Name: p.containerName,
+      EndpointID: p.id,
+      EndpointIP: address(p.addresses),
+      Info: { "Host IP": p.dataPath, Node: p.hostname },
+    })),
+  ];
+  return tasks.length === 0 ? {} : { "": { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: tasks } };
 }
 
 /** Members that Docker has not: only where there is something to say. */

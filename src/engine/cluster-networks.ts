@@ -1,0 +1,83 @@
+import { closeNetwork, openNetwork } from "../cluster/networks.ts";
+import { texts } from "../cluster/texts.ts";
+import type { NetworkDriver } from "../drivers/driver.ts";
+import { EngineError, forbidden } from "../lib/errors.ts";
+import type { Network, NetworkSpec } from "../model/network.ts";
+import { rowsNamed } from "../store/named.ts";
+import type { Snapshot } from "../store/store.ts";
+import { networkNamed } from "./lookup.ts";
+import type { Parts } from "./parts.ts";
+
+/** The cluster's rows, where they can be read: on a manager at work. */
+export function clusterRows({ membership }: Pick<Parts, "membership">): Snapshot | undefined {
+  try {
+    return membership.control().store.snapshot();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Networks of the cluster that this host takes no part in; managers alone know of them. */
+export function networksElsewhere(parts: Parts): readonly Network[] {
+  const here = parts.store.snapshot();
+  const all = clusterRows(parts)?.list("networks") ?? [];
+  return all.filter(({ id }) => here.get("networks", id) === undefined);
+}
+
+/** The rows that know a network: this host's own, or a manager's. @throws {EngineError} not-found; invalid when ambiguous */
+export function rowsWith(parts: Parts, reference: string): { readonly rows: Snapshot; readonly network: Network } {
+  const here = parts.store.snapshot();
+  const there = clusterRows(parts);
+  const rows =
+    there !== undefined &&
+    rowsNamed(here, "networks", reference).length === 0 &&
+    rowsNamed(there, "networks", reference).length > 0
+      ? there
+      : here;
+  return { rows, network: networkNamed(rows, reference) };
+}
+
+/** @throws {EngineError} forbidden where no networks of the cluster can be made, with Docker's texts; as `openNetwork` */
+export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driver: NetworkDriver): Promise<string> {
+  checkManager(parts);
+  const here = parts.store.snapshot();
+  const vni = driver.overHosts?.vni(driver.readOptions(spec));
+  const others = here.list("pools").flatMap(({ networkId, subnet }) => {
+    const network = here.get("networks", networkId);
+    return network?.scope === "local"
+      ? [{ to: subnet, name: `network ${network.spec.name} of this host (${subnet})` }]
+      : [];
+  });
+  if (rowsNamed(here, "networks", spec.name).some((network) => network.spec.name === spec.name))
+    throw new EngineError("conflict", `network with name ${spec.name} already exists`);
+  const wish = {
+    spec,
+    severalSubnets: driver.severalSubnets,
+    others,
+    hostRoutes: parts.host.routes(),
+    lenientCidr: parts.settings.lenientCidr,
+    createdAt: new Date().toISOString(),
+    ...(vni !== undefined && { vni }),
+  };
+  return parts.membership.update((tx) => openNetwork(tx, wish).id);
+}
+
+/** @throws {EngineError} forbidden on a worker, or while containers are on it */
+export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
+  checkManager(parts);
+  await parts.membership.update((tx) => closeNetwork(tx, network.id));
+}
+
+function checkManager({ membership }: Parts): void {
+  try {
+    membership.control();
+  } catch (error) {
+    const isWorker = error instanceof EngineError && error.message === texts.worker;
+    // moby libnetwork/controller.go, daemon/network.go
+    throw forbidden(
+      isWorker
+        ? "Cannot create a multi-host network from a worker node. Please create the network from a manager node."
+        : (error as Error).message,
+    );
+  }
+}
