@@ -1,14 +1,22 @@
-import type { BridgePort, ChildLink, LinkObject, NamespaceName, PlanObject, VlanLink } from "../model/plan.ts";
+import type {
+  BridgePort,
+  ChildLink,
+  LinkObject,
+  NamespaceName,
+  PlanObject,
+  VlanLink,
+  VxlanLink,
+} from "../model/plan.ts";
 
 /**
  * A plan as the commands of ip(8), bridge(8), sysctl(8) and nft(8) that would do the same by hand: for goldens and
- * documentation. A sandbox's namespace goes by its name without the role.
+ * documentation. A sandbox's or a network's namespace goes by its name without the role.
  */
 export function printPlan(objects: readonly PlanObject[]): string {
   return objects.map((o) => `${print(o).join("\n")}\n`).join("");
 }
 
-const netns = (name: NamespaceName) => name.replace(/^sandbox:/, "");
+const netns = (name: NamespaceName) => name.replace(/^(?:sandbox|network):/, "");
 const ip = (namespace: NamespaceName) => (namespace === "host" ? "ip" : `ip -n ${netns(namespace)}`);
 const bridge = (namespace: NamespaceName) => (namespace === "host" ? "bridge" : `bridge -n ${netns(namespace)}`);
 const inside = (namespace: NamespaceName) => (namespace === "host" ? "" : `ip netns exec ${netns(namespace)} `);
@@ -32,6 +40,8 @@ function print(o: PlanObject): string[] {
       return [`${ip(o.namespace)} neigh replace ${o.address} lladdr ${o.mac} dev ${o.link} nud permanent`];
     case "forwarding":
       return [`${bridge(o.namespace)} fdb replace ${o.mac} dev ${o.link} master static`];
+    case "tunnel":
+      return [`${bridge(o.namespace)} fdb append ${o.mac} dev ${o.link} dst ${o.destination}`];
     case "sysctl":
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
     case "chain":
@@ -50,7 +60,7 @@ function printLink(o: LinkObject): string[] {
   const extra = `${o.mac === undefined ? "" : ` address ${o.mac}`}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}`;
   const unless = o.adopt === true ? " # unless it is there" : "";
   if (o.type === "bridge") return [`${ip(o.namespace)} link add ${o.name}${extra} up type bridge${unless}`];
-  if (o.type !== "veth") return printChild(o, extra, unless);
+  if (o.type !== "veth") return printMade(o, extra, unless);
   const there = o.peer.namespace === "host" ? "" : ` netns ${netns(o.peer.namespace)}`;
   const peer = `peer name ${o.peer.name} address ${o.peer.mac}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}${there}`;
   return [
@@ -60,7 +70,9 @@ function printLink(o: LinkObject): string[] {
   ];
 }
 
-function typeWords(o: ChildLink | VlanLink): string {
+type MadeOnHost = ChildLink | VlanLink | VxlanLink;
+
+function typeWords(o: MadeOnHost): string {
   switch (o.type) {
     case "vlan":
       return `vlan id ${o.vlan}`;
@@ -68,18 +80,21 @@ function typeWords(o: ChildLink | VlanLink): string {
       return `macvlan mode ${o.mode}`;
     case "ipvlan":
       return `ipvlan mode ${o.mode} ${o.flag}`;
+    case "vxlan":
+      return `vxlan id ${o.vni} local ${o.local} dstport ${o.udpPort} nolearning`;
   }
 }
 
-/** Made beside its parent, under a name that nobody has, and then moved. */
-function printChild(o: ChildLink | VlanLink, extra: string, unless: string): string[] {
-  const made = (name: string) => `ip link add ${name} link ${o.parent}${extra} type ${typeWords(o)}`;
-  if (o.namespace === "host") return [`${made(o.name)}${unless}`, `ip link set ${o.name} up`];
-  return [
-    made("moving0"),
-    `ip link set moving0 netns ${netns(o.namespace)} name ${o.name}`,
-    `${ip(o.namespace)} link set ${o.name} up`,
-  ];
+/** Made beside its parent, or where its socket stays, under a name that nobody has, and then moved. */
+function printMade(o: MadeOnHost, extra: string, unless: string): string[] {
+  const parent = "parent" in o ? ` link ${o.parent}` : "";
+  const made = (name: string) => `ip link add ${name}${parent}${extra} type ${typeWords(o)}`;
+  const there =
+    o.namespace === "host"
+      ? [`${made(o.name)}${unless}`]
+      : [made("moving0"), `ip link set moving0 netns ${netns(o.namespace)} name ${o.name}`];
+  const port = o.type === "vxlan" && o.port !== undefined ? printPort(o, o.port) : [];
+  return [...there, `${ip(o.namespace)} link set ${o.name} up`, ...port];
 }
 
 function printPort(o: LinkObject, port: BridgePort): string[] {
