@@ -230,7 +230,7 @@ test("a network says on what it stands, and what it could not get", () => {
 test("a configuration network shows what it was given, and none is called null", () => {
   const { network } = detail;
   const spec = { ...network.spec, driver: "none", configOnly: true };
-  const bare = { network: { ...network, spec }, pools: [], endpoints: [], errors: [] };
+  const bare = { network: { ...network, spec }, pools: [], endpoints: [], peers: [], errors: [] };
   const shown = networkJson(bare, true) as { Driver: string; IPAM: { Config: unknown } };
   assert.equal(shown.Driver, "null");
   assert.deepEqual(shown.IPAM.Config, [{ Subnet: "172.77.0.0/24", AuxiliaryAddresses: { host1: "172.77.0.9" } }]);
