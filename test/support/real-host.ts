@@ -180,6 +180,15 @@ export class RealHost implements AsyncDisposable {
     return (await this.try(from, process.execPath, "-e", program)) ?? "";
   }
 
+  /** Sends one datagram, if that is let out. */
+  async send(from: Place, address: string, port: number): Promise<void> {
+    const type = address.includes(":") ? "udp6" : "udp4";
+    const program = `
+      const socket = require("node:dgram").createSocket("${type}");
+      socket.send("hello", ${port}, "${address}", () => socket.close());`;
+    await this.try(from, process.execPath, "-e", program);
+  }
+
   async pings(from: Place, address: string): Promise<boolean> {
     const family = address.includes(":") ? "ping6" : "ping";
     return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", address)) !== undefined;
