@@ -12,6 +12,7 @@ export const readKinds = [
   "route",
   "neighbour",
   "forwarding",
+  "tunnel",
   "chain",
   "element",
 ] as const satisfies PlanKind[];
@@ -33,8 +34,19 @@ export class Believed implements Holdings {
     return this.#byOwner.values();
   }
   /** True when something is there of which a kernel event of this kind and name may tell. */
-  has(kind: PlanKind, name: string): boolean {
-    return this.#byPlace.has(`host|${kind}|${name}`);
+  has(namespace: NamespaceName, kind: PlanKind, name: string): boolean {
+    return this.#byPlace.has(`${namespace}|${kind}|${name}`);
+  }
+  /** Keys of what stands on a link. */
+  on(namespace: NamespaceName, link: string): readonly string[] {
+    return this.#byPlace.keys(onLink(namespace, link));
+  }
+  /** Namespaces of networks. */
+  networks(): NamespaceName[] {
+    return this.owners().flatMap((owner) => {
+      const held = this.#held.get(`namespace|${owner}`)?.object.namespace;
+      return held?.startsWith("network:") === true ? held : [];
+    });
   }
 
   set(owner: Owner, object: PlanObject): void {
@@ -98,9 +110,9 @@ export class Believed implements Holdings {
 
   /** Reads everything that carries our mark, in every namespace. */
   readAll(kernel: Kernel): void {
-    const sandboxes = kernel.namespaces();
-    for (const namespace of sandboxes) this.set(namespace as Owner, { kind: "namespace", namespace });
-    for (const namespace of ["host" as const, ...sandboxes])
+    const others = kernel.namespaces();
+    for (const namespace of others) this.set(namespace as Owner, { kind: "namespace", namespace });
+    for (const namespace of ["host" as const, ...others])
       for (const kind of readKinds) this.reread(kernel, namespace, kind);
   }
 }

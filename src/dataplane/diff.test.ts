@@ -19,6 +19,10 @@ function holdings(...held: readonly (readonly [Owner, PlanObject])[]): Holdings 
   return {
     get: (key) => all.get(key),
     of: (owner) => [...all].flatMap(([key, one]) => (one.owner === owner ? key : [])),
+    on: (namespace, link) =>
+      [...all].flatMap(([key, { object }]) =>
+        "link" in object && object.link === link && object.namespace === namespace ? key : [],
+      ),
   };
 }
 const verbs = (...args: Parameters<typeof diff>) =>
@@ -58,6 +62,35 @@ it("only notes the new owner of what carries no mark", () => {
 
 it("leaves alone what owners have who are not compared", () => {
   assert.deepEqual(verbs(new Map([["network:1", []]]), holdings(["network:2", bridge])), []);
+});
+
+it("writes again what others have on a tunnel that is made anew", () => {
+  const namespace = "network:1";
+  const vxlan: LinkObject = {
+    kind: "link",
+    type: "vxlan",
+    namespace,
+    name: "vx",
+    vni: 4097,
+    udpPort: 4789,
+    local: "192.0.2.1",
+  };
+  const tunnel: PlanObject = {
+    kind: "tunnel",
+    namespace,
+    link: "vx",
+    mac: "02:00:00:00:00:01",
+    destination: "192.0.2.2",
+  };
+  const there = holdings(["network:1", vxlan], ["peer:1", tunnel]);
+  const moved = new Map<Owner, PlanObject[]>([["network:1", [{ ...vxlan, local: "192.0.2.9" }]]]);
+  assert.deepEqual(verbs(moved, there), [`network:1 change ${keyOf(vxlan)}`, `peer:1 create ${keyOf(tunnel)}`]);
+  assert.deepEqual(verbs(new Map(moved).set("peer:1", []), there), [
+    `network:1 change ${keyOf(vxlan)}`,
+    `peer:1 remove ${keyOf(tunnel)}`,
+  ]);
+  const wider = new Map<Owner, PlanObject[]>([["network:1", [{ ...vxlan, mtu: 1400 }]]]);
+  assert.deepEqual(verbs(wider, there), [`network:1 change ${keyOf(vxlan)}`]);
 });
 
 it("knows what of a link may be left open", () => {

@@ -1,5 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
-import { isSameLink, keyOf, type LinkObject, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
+import {
+  isSameLink,
+  keyOf,
+  type LinkObject,
+  type NamespaceName,
+  type Owner,
+  type PlanKind,
+  type PlanObject,
+} from "../model/plan.ts";
 import type { OwnedStep } from "./order.ts";
 import { linkOfSysctl } from "./places.ts";
 
@@ -13,6 +21,8 @@ export interface Holdings {
   get(key: string): Holding | undefined;
   /** Keys of what an owner has. */
   of(owner: Owner): Iterable<string>;
+  /** Keys of what stands on a link, whoever has it. */
+  on(namespace: NamespaceName, link: string): Iterable<string>;
 }
 
 /** Kinds that carry their owner's mark in the kernel; the others stand on something that does. */
@@ -64,6 +74,7 @@ export function diff(plans: Plans, there: Holdings): Comparison {
     }
   }
   const all = [...steps, ...goneWithLinks(plans, steps)];
+  all.push(...goneWithOthersLinks(plans, there, all));
   return { steps: [...all, ...lostRoutes(plans, all)], taken };
 }
 
@@ -72,7 +83,7 @@ const place = ({ namespace, link }: { readonly namespace: string; readonly link:
 
 /** A link that can only be made anew takes along what stands on it, which is then written again. */
 function goneWithLinks(plans: Plans, steps: readonly OwnedStep[]): OwnedStep[] {
-  const remade = changedLinks(steps, (wish, was) => was.kind !== "link" || !isSameLink(was, wish));
+  const remade = changedLinks(steps, (wish, was) => !isSame(was, wish));
   // With an MTU below 1280 a link has no IPv6, and with a larger one again, as new.
   const resized = changedLinks(steps, (wish, was) => was.kind === "link" && wish.mtu !== was.mtu);
   if (remade.size + resized.size === 0) return [];
@@ -82,6 +93,21 @@ function goneWithLinks(plans: Plans, steps: readonly OwnedStep[]): OwnedStep[] {
     return remade.has(at) || resized.has(at);
   });
 }
+
+/** A tunnel made anew takes along entries of owners whose plans are the same as before. */
+function goneWithOthersLinks(plans: Plans, there: Holdings, steps: readonly OwnedStep[]): OwnedStep[] {
+  const written = new Set(steps.map(({ object }) => keyOf(object)));
+  return steps.flatMap(({ verb, object: link, ...step }) => {
+    if (verb !== "change" || link.kind !== "link" || !("was" in step) || isSame(step.was, link)) return [];
+    return [...there.on(link.namespace, link.name)].flatMap((key): OwnedStep[] => {
+      const held = there.get(key);
+      if (held === undefined || written.has(key) || plans.has(held.owner)) return [];
+      return [{ verb: "create", object: held.object, owner: held.owner }];
+    });
+  });
+}
+
+const isSame = (was: PlanObject, wish: LinkObject) => was.kind === "link" && isSameLink(was, wish);
 
 /** Places of the links that a step changes in such a way. */
 const changedLinks = (steps: readonly OwnedStep[], isSo: (wish: LinkObject, was: PlanObject) => boolean): Set<string> =>

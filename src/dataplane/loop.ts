@@ -1,6 +1,6 @@
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import { keyOf, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, fittingSysctls } from "./base.ts";
@@ -11,7 +11,7 @@ import { diff } from "./diff.ts";
 import { execute } from "./execute.ts";
 import type { OwnedStep } from "./order.ts";
 import { Parents } from "./parents.ts";
-import { Echo, RepairTimer } from "./repairs.ts";
+import { Echo, type Reading, RepairTimer } from "./repairs.ts";
 import { Retries } from "./retries.ts";
 import { allOwners, ownersOf, planOf } from "./views.ts";
 import { Waiters } from "./waiters.ts";
@@ -45,7 +45,7 @@ export class Loop implements Dataplane {
     this.#parents = new Parents(parts.kernel, parts.driverFor, parts.onParent ?? (() => {}));
     const slower = "another program keeps changing what is ours in the kernel: it is put right more slowly now";
     this.#repairs = new RepairTimer(
-      (kinds) => this.#repair(kinds),
+      (reading) => this.#repair(reading),
       () => parts.log.warn({}, slower),
     );
   }
@@ -69,7 +69,7 @@ export class Loop implements Dataplane {
     this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     this.#following = this.#follow(commits);
     const timers = [
-      setInterval(() => this.#repairs.note(readKinds, false), fullReading),
+      setInterval(() => this.#noteAll(false), fullReading),
       setInterval(() => this.#putRight(this.#readSysctls(["host"])), sysctlReading),
     ];
     this.#end.signal.addEventListener("abort", () => timers.forEach(clearInterval));
@@ -143,7 +143,7 @@ export class Loop implements Dataplane {
     let failed = this.#attempt(dirty);
     const again = new Set([...failed].flatMap(([owner, error]) => (error instanceof KernelError ? owner : [])));
     if (again.size > 0) {
-      for (const owner of this.#readAgain(readKinds)) {
+      for (const owner of this.#readAgain(this.#everythingOf(again))) {
         again.add(owner);
         dirty.add(owner);
       }
@@ -176,31 +176,32 @@ export class Loop implements Dataplane {
   #hear(event: KernelEvent): void {
     if (event.kind === "lost") {
       this.#parents.touchAll();
-      return this.#repairs.note(readKinds, true);
+      return this.#noteAll(true);
     }
-    const { kind, name } = event;
+    const { kind, namespace, name } = event;
     const isRule = kind === "chain" || kind === "element";
-    const isParent = kind === "link" && this.#parents.touch(name);
-    if (!isRule && !isParent && !this.#believed.has(kind, name) && !(kind === "link" && this.#isOurs(name))) return;
+    const isParent = kind === "link" && namespace === "host" && this.#parents.touch(name);
+    const isRenamed = () => kind === "link" && this.#parts.kernel.link(namespace, name)?.owner !== undefined;
+    if (!isRule && !isParent && !this.#believed.has(namespace, kind, name) && !isRenamed()) return;
     // Sysctls are not read by kind: any reading of the links looks at them too.
     const kinds = isRule ? ruleKinds : kind === "sysctl" || kind === "link" ? readKinds : (goesWith[kind] ?? [kind]);
-    this.#repairs.note(kinds, !this.#echo.has(name));
+    this.#repairs.note(kinds, !this.#echo.has(name, namespace), namespace);
   }
 
-  /** Of a link that was given another name. */
-  #isOurs(name: string): boolean {
-    return this.#parts.kernel.link("host", name)?.owner !== undefined;
+  #noteAll(urgent: boolean): void {
+    for (const namespace of ["host" as const, ...this.#believed.networks()])
+      this.#repairs.note(readKinds, urgent, namespace);
   }
 
   /** Reads what events were about, and puts right what differs. @returns true when something did */
-  #repair(kinds: ReadonlySet<ReadKind>): boolean {
+  #repair(reading: Reading): boolean {
     try {
-      const differing = this.#readAgain(kinds);
+      const differing = this.#readAgain(reading);
       for (const owner of this.#readParents()) differing.add(owner);
       return this.#putRight(differing);
     } catch (error) {
       this.#parts.log.warn({ err: error as Error }, "the kernel could not be read: it is tried again");
-      this.#repairs.note(kinds, false);
+      for (const [namespace, kinds] of reading) this.#repairs.note(kinds, false, namespace);
       return true;
     }
   }
@@ -213,17 +214,47 @@ export class Loop implements Dataplane {
     return true;
   }
 
-  /** Reads kinds of the host's namespace. @returns for whom something is not as believed */
-  #readAgain(kinds: ReadonlySet<ReadKind> | readonly ReadKind[]): Set<Owner> {
-    const wanted = new Set(kinds);
+  /** The host, and the networks in whose namespaces these owners have or want something. */
+  #everythingOf(owners: Iterable<Owner>): Reading {
+    const found = new Set<NamespaceName>(["host"]);
+    for (const { owner, objects } of this.#plans(owners)) {
+      const held = this.#believed.of(owner).flatMap((key) => this.#believed.get(key)?.object ?? []);
+      for (const { namespace } of [...objects, ...held]) if (namespace.startsWith("network:")) found.add(namespace);
+    }
+    return new Map([...found].map((namespace) => [namespace, new Set(readKinds)]));
+  }
+
+  /** @returns for whom something is not as believed */
+  #readAgain(reading: Reading): Set<Owner> {
+    const differing = new Set<Owner>();
+    for (const [namespace, kinds] of reading) {
+      const owners = namespace === "host" ? this.#readHost(kinds) : this.#readNetwork(namespace, kinds);
+      for (const owner of owners) differing.add(owner);
+    }
+    return differing;
+  }
+
+  #readHost(wanted: ReadonlySet<ReadKind>): Set<Owner> {
     const { kernel } = this.#parts;
     if (ruleKinds.some((kind) => wanted.has(kind))) kernel.ensureBase(baseText);
-    const differing = new Set<Owner>();
-    for (const kind of readKinds.filter((one) => wanted.has(one)))
-      for (const owner of this.#believed.reread(kernel, "host", kind)) differing.add(owner);
+    const differing = this.#reread("host", wanted);
     if (wanted.has("link"))
       for (const owner of this.#readSysctls(this.#believed.owners().filter(isOfHost))) differing.add(owner);
     return differing;
+  }
+
+  /** Rules are left out: nobody else writes any there, and an nftables context for each network costs a megabyte. */
+  #readNetwork(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
+    const isGone = this.#parts.kernel.link(namespace, "lo") === undefined;
+    if (isGone) return this.#believed.delete(keyOf({ kind: "namespace", namespace }));
+    const differing = this.#reread(namespace, wanted.difference(new Set(ruleKinds)));
+    if (wanted.has("link")) for (const owner of this.#readSysctls([namespace as Owner])) differing.add(owner);
+    return differing;
+  }
+
+  #reread(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
+    const kinds = readKinds.filter((kind) => wanted.has(kind));
+    return new Set(kinds.flatMap((kind) => [...this.#believed.reread(this.#parts.kernel, namespace, kind)]));
   }
 
   /**

@@ -1,12 +1,13 @@
 import type { Step } from "../kernel/kernel.ts";
-import type { Owner, PlanKind, PlanObject } from "../model/plan.ts";
+import type { Owner, PlanKind, PlanObject, SysctlObject } from "../model/plan.ts";
 
 /** The order in which objects are made and changed, each for the sake of what comes after it. */
 export const applyOrder = [
   "namespace", // the far ends of cables go into it
-  "sandbox sysctl", // `--sysctl net.*` and forwarding are for every interface to come
-  "bridge", // cables become its ports
+  "sandbox sysctl", // `--sysctl net.*`, forwarding and defaults are for every interface to come
+  "bridge", // cables and tunnels become its ports
   "veth", // has everything that follows on it
+  "vxlan",
   "vlan",
   "parent", // up before anything stands on it
   "macvlan",
@@ -16,6 +17,7 @@ export const applyOrder = [
   "route",
   "neighbour",
   "forwarding",
+  "tunnel",
   "chain", // elements jump to it
   "element", // last: packets come when everything else is there
 ] as const;
@@ -32,14 +34,16 @@ export const removeOrder = [
   "ipvlan",
   "macvlan",
   "veth",
+  "vxlan",
   "parent",
   "vlan",
   "bridge",
-  "namespace", // after cables, whose near ends would vanish some time later
+  "namespace", // after cables and tunnels, which would vanish some time later
   "route",
   "address",
   "neighbour",
   "forwarding",
+  "tunnel",
   "link sysctl",
   "sandbox sysctl",
 ] as const satisfies readonly Place[];
@@ -49,16 +53,23 @@ export type OwnedStep = Step & { readonly owner: Owner };
 
 const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K }>, owner: string) => Place } = {
   namespace: () => "namespace",
-  sysctl: (_, owner) => (owner === "host" || owner.startsWith("sandbox:") ? "sandbox sysctl" : "link sysctl"),
+  sysctl: (object, owner) => (isBeforeLinks(object, owner) ? "sandbox sysctl" : "link sysctl"),
   link: (object) => object.type,
   parent: () => "parent",
   address: () => "address",
   route: () => "route",
   neighbour: () => "neighbour",
   forwarding: () => "forwarding",
+  tunnel: () => "tunnel",
   chain: () => "chain",
   element: () => "element",
 };
+
+/** The host's, a sandbox's, and what no link of a network's namespace has for itself. */
+function isBeforeLinks({ namespace, key }: SysctlObject, owner: string): boolean {
+  if (owner === "host" || owner.startsWith("sandbox:")) return true;
+  return namespace.startsWith("network:") && !/^net\.ipv[46]\.(?:conf|neigh)\.(?!all\.|default\.)/.test(key);
+}
 
 function rank({ object, owner }: OwnedStep, order: readonly Place[]): number {
   const place = places[object.kind] as (o: PlanObject, owner: string) => Place;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, it } from "node:test";
 import type { ReadKind } from "./believed.ts";
-import { Echo, RepairTimer } from "./repairs.ts";
+import { Echo, type Reading, RepairTimer } from "./repairs.ts";
 
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 let reads: ReadKind[][] = [];
@@ -12,8 +12,8 @@ afterEach(() => timer?.stop());
 function open(differs: boolean): RepairTimer {
   reads = [];
   warnings = 0;
-  const read = (kinds: ReadonlySet<ReadKind>) => {
-    reads.push([...kinds]);
+  const read = (reading: Reading) => {
+    reads.push([...(reading.get("host") ?? [])]);
     return differs;
   };
   timer = new RepairTimer(read, () => (warnings += 1));
@@ -50,11 +50,28 @@ it("warns once and slows down when every reading finds something", async () => {
   assert.ok(reads.length <= before + 1);
 });
 
+it("reads each namespace for its own events", async () => {
+  const seen: Reading[] = [];
+  timer = new RepairTimer(
+    (reading) => seen.push(reading) < 0,
+    () => {},
+  );
+  timer.note(["link"], true);
+  timer.note(["tunnel"], true, "network:1");
+  timer.note(["forwarding"], true, "network:1");
+  await pause(100);
+  const network = ["network:1", new Set(["tunnel", "forwarding"])] as const;
+  assert.deepEqual(
+    seen.map((reading) => [...reading]),
+    [[["host", new Set(["link"])], network]],
+  );
+});
+
 it("knows the echo of its own steps for a while", async () => {
   const echo = new Echo();
   const object = { kind: "address", namespace: "host", link: "br-1", address: "10.0.0.1/24" } as const;
   echo.note([{ verb: "create", object, owner: "network:1" }]);
-  assert.ok(echo.has("br-1") && !echo.has("br-2"));
+  assert.ok(echo.has("br-1") && !echo.has("br-2") && !echo.has("br-1", "network:1"));
   await pause(250);
   assert.ok(!echo.has("br-1"));
 });

@@ -1,3 +1,4 @@
+import type { NamespaceName } from "../model/plan.ts";
 import type { ReadKind } from "./believed.ts";
 import type { OwnedStep } from "./order.ts";
 import { eventName } from "./places.ts";
@@ -10,11 +11,14 @@ const window = 10_000; // milliseconds in which `tooMany` repairs mean that some
 const tooMany = 10;
 const truce = 900; // milliseconds between repairs then
 
+/** What to read, by namespace. */
+export type Reading = ReadonlyMap<NamespaceName, ReadonlySet<ReadKind>>;
+
 /** When to read the kernel again: few readings for many events, rarer ones when they take long or lead to nothing. */
 export class RepairTimer {
-  readonly #read: (kinds: ReadonlySet<ReadKind>) => boolean;
+  readonly #read: (reading: Reading) => boolean;
   readonly #warn: () => void;
-  #kinds = new Set<ReadKind>();
+  #wanted = new Map<NamespaceName, Set<ReadKind>>();
   #timer: NodeJS.Timeout | undefined;
   #due = 0;
   #rest = 0;
@@ -22,17 +26,17 @@ export class RepairTimer {
   #fighting = false;
 
   /**
-   * @param read reads these kinds, and puts right what differs @returns true when something did
+   * @param read reads this, and puts right what differs @returns true when something did
    * @param warn another program keeps undoing the repairs
    */
-  constructor(read: (kinds: ReadonlySet<ReadKind>) => boolean, warn: () => void) {
+  constructor(read: (reading: Reading) => boolean, warn: () => void) {
     this.#read = read;
     this.#warn = warn;
   }
 
   /** Reads these kinds within 40 ms when `urgent`, else within 400 ms; later when the last readings say so. */
-  note(kinds: Iterable<ReadKind>, urgent: boolean): void {
-    for (const kind of kinds) this.#kinds.add(kind);
+  note(kinds: Iterable<ReadKind>, urgent: boolean, namespace: NamespaceName = "host"): void {
+    this.#wanted.set(namespace, new Set([...(this.#wanted.get(namespace) ?? []), ...kinds]));
     const now = performance.now();
     const due = Math.max(now + (urgent ? soon : later), this.#rest);
     if (this.#timer !== undefined && this.#due <= due) return;
@@ -42,11 +46,11 @@ export class RepairTimer {
   }
 
   #fire(): void {
-    const kinds = this.#kinds;
-    this.#kinds = new Set();
+    const wanted = this.#wanted;
+    this.#wanted = new Map();
     this.#timer = undefined;
     const start = performance.now();
-    if (this.#read(kinds)) this.#count();
+    if (this.#read(wanted)) this.#count();
     const now = performance.now();
     this.#rest = now + (this.#fighting ? truce : Math.min((now - start) * share, truce));
   }
@@ -76,20 +80,22 @@ export class Echo {
     }
     for (const { object } of steps) {
       // A container's interface on a parent makes the parent tell of itself.
-      if (object.kind === "link" && "parent" in object) this.#hold(object.parent, now);
-      if (object.namespace !== "host") continue;
+      if (object.kind === "link" && "parent" in object) this.#hold("host", object.parent, now);
+      const { namespace } = object;
+      if (namespace.startsWith("sandbox:")) continue;
       const names = [eventName(object)];
-      if (object.kind === "link" && object.type === "veth" && object.port !== undefined) names.push(object.port.bridge);
-      for (const name of names) this.#hold(name, now);
+      if (object.kind === "link" && "port" in object && object.port !== undefined) names.push(object.port.bridge);
+      for (const name of names) this.#hold(namespace, name, now);
     }
   }
 
-  #hold(name: string, now: number): void {
-    this.#until.delete(name);
-    this.#until.set(name, now + echo);
+  #hold(namespace: NamespaceName, name: string, now: number): void {
+    const key = `${namespace}|${name}`;
+    this.#until.delete(key);
+    this.#until.set(key, now + echo);
   }
 
-  has(name: string): boolean {
-    return (this.#until.get(name) ?? 0) > performance.now();
+  has(name: string, namespace: NamespaceName = "host"): boolean {
+    return (this.#until.get(`${namespace}|${name}`) ?? 0) > performance.now();
   }
 }

@@ -12,13 +12,13 @@ import type {
 
 /**
  * A plan as the commands of ip(8), bridge(8), sysctl(8) and nft(8) that would do the same by hand: for goldens and
- * documentation. A namespace goes by its name without the role.
+ * documentation. A sandbox's or a network's namespace goes by its name without the role.
  */
 export function printPlan(objects: readonly PlanObject[]): string {
   return objects.map((o) => `${print(o).join("\n")}\n`).join("");
 }
 
-const netns = (name: NamespaceName) => name.replace(/^(sandbox|network):/, "");
+const netns = (name: NamespaceName) => name.replace(/^(?:sandbox|network):/, "");
 const ip = (namespace: NamespaceName) => (namespace === "host" ? "ip" : `ip -n ${netns(namespace)}`);
 const bridge = (namespace: NamespaceName) => (namespace === "host" ? "bridge" : `bridge -n ${netns(namespace)}`);
 const inside = (namespace: NamespaceName) => (namespace === "host" ? "" : `ip netns exec ${netns(namespace)} `);
@@ -62,7 +62,7 @@ function printLink(o: LinkObject): string[] {
   const extra = `${o.mac === undefined ? "" : ` address ${o.mac}`}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}`;
   const unless = o.adopt === true ? " # unless it is there" : "";
   if (o.type === "bridge") return [`${ip(o.namespace)} link add ${o.name}${extra} up type bridge${unless}`];
-  if (o.type !== "veth") return printMoved(o, extra, unless);
+  if (o.type !== "veth") return printMade(o, extra, unless);
   const there = o.peer.namespace === "host" ? "" : ` netns ${netns(o.peer.namespace)}`;
   const peer = `peer name ${o.peer.name} address ${o.peer.mac}${o.mtu === undefined ? "" : ` mtu ${o.mtu}`}${there}`;
   return [
@@ -72,13 +72,15 @@ function printLink(o: LinkObject): string[] {
   ];
 }
 
-/** Several hosts may get what is for every unknown MAC, one gets what is for a known one. */
+/** What is for every unknown MAC goes to several hosts, what is for a known one to one. */
 function printTunnel(o: TunnelObject): string {
   const verb = o.mac === everyMac ? "append" : "replace";
   return `${bridge(o.namespace)} fdb ${verb} ${o.mac} dev ${o.link} dst ${o.destination} self permanent`;
 }
 
-function typeWords(o: ChildLink | VlanLink | VxlanLink): string {
+type MadeOnHost = ChildLink | VlanLink | VxlanLink;
+
+function typeWords(o: MadeOnHost): string {
   switch (o.type) {
     case "vlan":
       return `vlan id ${o.vlan}`;
@@ -87,28 +89,27 @@ function typeWords(o: ChildLink | VlanLink | VxlanLink): string {
     case "ipvlan":
       return `ipvlan mode ${o.mode} ${o.flag}`;
     case "vxlan":
-      return `vxlan id ${o.vni} dstport ${o.udpPort} local ${o.local} nolearning`;
+      return `vxlan id ${o.vni} local ${o.local} dstport ${o.udpPort} nolearning`;
   }
 }
 
-/** Made on the host, beside its parent if it has one, under a name that nobody has, and then moved. */
-function printMoved(o: ChildLink | VlanLink | VxlanLink, extra: string, unless: string): string[] {
-  const on = "parent" in o ? ` link ${o.parent}` : "";
-  const made = (name: string) => `ip link add ${name}${on}${extra} type ${typeWords(o)}`;
-  const port = "port" in o && o.port !== undefined ? printPort(o, o.port) : [];
-  if (o.namespace === "host") return [`${made(o.name)}${unless}`, `ip link set ${o.name} up`, ...port];
-  return [
-    made("moving0"),
-    `ip link set moving0 netns ${netns(o.namespace)} name ${o.name}`,
-    `${ip(o.namespace)} link set ${o.name} up`,
-    ...port,
-  ];
+/** Made beside its parent, or where its socket stays, under a name that nobody has, and then moved. */
+function printMade(o: MadeOnHost, extra: string, unless: string): string[] {
+  const parent = "parent" in o ? ` link ${o.parent}` : "";
+  const made = (name: string) => `ip link add ${name}${parent}${extra} type ${typeWords(o)}`;
+  const there =
+    o.namespace === "host"
+      ? [`${made(o.name)}${unless}`]
+      : [made("moving0"), `ip link set moving0 netns ${netns(o.namespace)} name ${o.name}`];
+  const port = o.type === "vxlan" && o.port !== undefined ? printPort(o, o.port) : [];
+  return [...there, `${ip(o.namespace)} link set ${o.name} up`, ...port];
 }
 
 function printPort(o: LinkObject, port: BridgePort): string[] {
   const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
+  const suppress = port.suppressesNeighbours === true ? " neigh_suppress on" : "";
   return [
     `${ip(o.namespace)} link set ${o.name} master ${port.bridge}`,
-    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp_wifi ${onOff(port.proxyArp)}${port.suppressesNeighbours === true ? " neigh_suppress on" : ""}`,
+    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp_wifi ${onOff(port.proxyArp)}${suppress}`,
   ];
 }

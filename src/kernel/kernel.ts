@@ -81,7 +81,7 @@ export interface Kernel {
   apply(steps: readonly Step[]): void;
   /** Everything of one kind in a namespace that the daemon could have made: marked links, our routes, our table's chains. */
   list(namespace: NamespaceName, kind: PlanKind): Found[];
-  /** Sandboxes whose namespace file exists, by name. */
+  /** Namespaces of sandboxes and networks whose file exists, by name. */
   namespaces(): NamespaceName[];
   /** One link by name, ours or not; undefined when there is none. */
   link(namespace: NamespaceName, name: string): LinkState | undefined;
@@ -97,7 +97,7 @@ export interface Kernel {
   sysctl(namespace: NamespaceName, key: string, value?: string): string;
   /** Runs `body` with this thread inside the namespace. `body` must be synchronous (FFI and *Sync only). */
   inside<R>(namespace: NamespaceName, body: () => R): R;
-  /** Path of the namespace file: `/proc/self/ns/net`, or the file that pins a sandbox's. */
+  /** Path of the namespace file: `/proc/self/ns/net`, or the file that pins a sandbox's or a network's. */
   namespacePath(namespace: NamespaceName): string;
   /**
    * A socket that stays in the namespace in which it is made, whoever uses it.
@@ -111,7 +111,7 @@ export interface Kernel {
   frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void): FrameSocket;
   /** Chains of others that drop what they are not told to forward. */
   foreignDrops(): { readonly family: string; readonly table: string; readonly chain: string }[];
-  /** Kernel events of the host's namespace, from now on. @returns a function that ends them. */
+  /** Kernel events of the host's namespace and of networks', from now on. @returns a function that ends them. */
   events(onEvent: (event: KernelEvent) => void): () => void;
   close(): void;
 }

@@ -1,16 +1,15 @@
-import type { NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
+import type { PlanKind, PlanObject } from "../model/plan.ts";
 import { hostRoutes } from "./host-routes.ts";
-import { type Kernel, KernelError, type KernelEvent, type Step } from "./kernel.ts";
+import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
 import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
-import { addressHandler, forwardingHandler, neighbourHandler, routeHandler } from "./kinds/on-link.ts";
+import { addressHandler, forwardingHandler, neighbourHandler, routeHandler, tunnelHandler } from "./kinds/on-link.ts";
 import { parentHandler } from "./kinds/parent.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
+import { createListeners, type Listeners } from "./listeners.ts";
 import { readMark } from "./mark.ts";
 import { createNamespaces } from "./namespaces.ts";
-import { nftGroups, readNftEvents, readRouteEvents, routeGroups } from "./netlink/events.ts";
-import { watch } from "./netlink/watch.ts";
 import { createBase } from "./nft/base.ts";
 import { foreignDrops } from "./nft/foreign.ts";
 import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
@@ -26,7 +25,7 @@ type Handlers = { readonly [K in SingleKind]: Handler<Extract<PlanObject, { kind
 
 /**
  * The network of this machine, seen from the namespace in which this thread is now.
- * @param options.netnsDir where sandboxes' namespaces are pinned @param options.engine in every mark: what has another is not ours
+ * @param options.netnsDir where the namespaces of sandboxes and networks are pinned @param options.engine in every mark: what has another is not ours
  * @throws {KernelError} EPERM without the right to manage the network; an Error when libnftables is missing
  */
 export function createKernel(options: { readonly netnsDir: string; readonly engine: string }): Kernel {
@@ -38,8 +37,8 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   host().nft();
   const base = createBase(() => host().nft(), engine);
   const rules = createRules(realms, base);
-  const handlers = createHandlers(realms, engine);
-  const watches = new Set<() => void>();
+  const listeners = createListeners(realms);
+  const handlers = createHandlers(realms, engine, listeners);
   return {
     apply: (steps) => applyAll(steps, handlers, rules),
     list(namespace, kind) {
@@ -62,24 +61,25 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     frames: (link, filter, onFrame) =>
       namespaces.inside("host", () => openFrames(host().indexOf(link), filter, onFrame)),
     foreignDrops: () => foreignDrops(host().nft()),
-    events: (onEvent) => watchHost(realms, watches, onEvent),
+    events: (onEvent) => listeners.add(onEvent),
     close() {
-      for (const end of watches) end();
+      listeners.close();
       realms.close();
       namespaces.close();
     },
   };
 }
 
-function createHandlers(realms: Realms, engine: string): Handlers {
+function createHandlers(realms: Realms, engine: string, listeners: Listeners): Handlers {
   return {
-    namespace: namespaceHandler(realms),
+    namespace: namespaceHandler(realms, listeners),
     link: new LinkHandler(realms, engine),
     parent: parentHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
     neighbour: neighbourHandler(realms, engine),
     forwarding: forwardingHandler(realms, engine),
+    tunnel: tunnelHandler(realms, engine),
     sysctl: sysctlHandler(realms.namespaces),
   };
 }
@@ -138,29 +138,4 @@ function describeLink(realm: Realm | undefined, engine: string, name: string): R
   const state = { name: link.name, index, type, up, carrier, promiscuous, mtu, mac };
   if (mark === undefined) return state;
   return mark.engine === engine ? { ...state, owner: mark.owner } : { ...state, otherEngine: mark.engine };
-}
-
-function watchHost(realms: Realms, watches: Set<() => void>, onEvent: (event: KernelEvent) => void): () => void {
-  const names = new Map<number, string>();
-  const readNames = () =>
-    realms
-      .get("host")
-      .links()
-      .forEach((link) => names.set(link.index, link.name));
-  const lost = () => {
-    readNames();
-    onEvent({ kind: "lost" });
-  };
-  const namespaceOfHost: NamespaceName = "host";
-  const ends = realms.namespaces.inside(namespaceOfHost, () => [
-    watch(0, routeGroups, (bytes) => readRouteEvents(bytes, names).forEach(onEvent), lost),
-    watch(12, nftGroups, (bytes) => readNftEvents(bytes).forEach(onEvent), lost),
-  ]);
-  readNames();
-  const end = () => {
-    for (const one of ends) one();
-    watches.delete(end);
-  };
-  watches.add(end);
-  return end;
 }

@@ -9,7 +9,18 @@ const mountFlags = { bind: 4096, recursive: 16384, shared: 1 << 20 } as const; /
 const detach = 2; // MNT_DETACH
 const ownFile = "/proc/thread-self/ns/net";
 
-/** Network namespaces by name: the one in which this was made is `host`, a sandbox's is pinned by a file. */
+/** A sandbox's file is its id; a network's has this before its own. */
+const networkPrefix = "network-";
+
+/** Name of the file that pins a namespace. */
+export function fileOf(namespace: Exclude<NamespaceName, "host">): string {
+  const id = namespace.slice(namespace.indexOf(":") + 1);
+  return namespace.startsWith("network:") ? `${networkPrefix}${id}` : id;
+}
+const namespaceOf = (file: string): NamespaceName =>
+  file.startsWith(networkPrefix) ? `network:${file.slice(networkPrefix.length)}` : `sandbox:${file}`;
+
+/** Network namespaces by name: the one in which this was made is `host`, a sandbox's or a network's is pinned by a file. */
 export interface Namespaces {
   /** The thread must come back from `body` without having given up control: what ran meanwhile would run in there. */
   inside<R>(namespace: NamespaceName, body: () => R): R;
@@ -30,7 +41,7 @@ export function createNamespaces(directory: string): Namespaces {
   const home = openSync(ownFile, "r");
   let current = home;
   const path = (namespace: NamespaceName) =>
-    namespace === "host" ? "/proc/self/ns/net" : join(directory, namespace.slice("sandbox:".length));
+    namespace === "host" ? "/proc/self/ns/net" : join(directory, fileOf(namespace));
   const identity = (namespace: NamespaceName) => (namespace === "host" ? 0 : pinned(directory, path(namespace)));
 
   function open(namespace: NamespaceName): number {
@@ -86,8 +97,9 @@ export function createNamespaces(directory: string): Namespaces {
     },
     names: () =>
       listDirectory(directory)
-        .map((id): NamespaceName => `sandbox:${id}`)
-        .filter((name) => identity(name) !== undefined),
+        .map(namespaceOf)
+        .filter((name) => identity(name) !== undefined)
+        .toSorted(),
     close: () => closeSync(home),
   };
 }
@@ -108,7 +120,7 @@ function pinned(directory: string, file: string): number | undefined {
 }
 
 function listDirectory(directory: string): string[] {
-  return statSync(directory, { throwIfNoEntry: false }) === undefined ? [] : readdirSync(directory).toSorted();
+  return statSync(directory, { throwIfNoEntry: false }) === undefined ? [] : readdirSync(directory);
 }
 
 function shareDirectory(directory: string): void {

@@ -19,6 +19,8 @@ export interface Realm {
   /** Ordinary routes of the main table, in both families. @param protocol absent: whoever made them */
   routes(protocol?: number): RouteInfo[];
   /** @throws {KernelError} ENODEV */
+  need(link: string): LinkInfo;
+  /** @throws {KernelError} ENODEV */
   indexOf(link: string): number;
   close(): void;
 }
@@ -92,6 +94,11 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
       throw error;
     }
   };
+  const need = (name: string) => {
+    const found = link({ name });
+    if (found === undefined) throw new KernelError("ENODEV", `no link ${name} in ${namespace}`);
+    return found;
+  };
   return {
     route,
     nft() {
@@ -112,11 +119,8 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
       ([2, 10] as const)
         .flatMap((family) => route.dump(dumpRoutes(family, protocol)))
         .flatMap((reply) => readRoute(reply.body) ?? []),
-    indexOf(name) {
-      const found = link({ name });
-      if (found === undefined) throw new KernelError("ENODEV", `no link ${name} in ${namespace}`);
-      return found.index;
-    },
+    need,
+    indexOf: (name) => need(name).index,
     close() {
       route.close();
       closeNft();

@@ -211,11 +211,13 @@ export interface Plan {
 
 /**
  * Whether a link can become another one while it is there: MAC, MTU and bridge change in place; with another type, far end,
- * parent, mode, flag or VLAN it is made anew, and what stands on it goes.
+ * parent, mode, flag, VLAN or end of a tunnel it is made anew, and what stands on it goes.
  */
 export function isSameLink(before: LinkObject, after: LinkObject): boolean {
   if (before.type === "veth" && after.type === "veth")
     return before.peer.namespace === after.peer.namespace && before.peer.name === after.peer.name;
+  if (before.type === "vxlan" && after.type === "vxlan")
+    return before.vni === after.vni && before.udpPort === after.udpPort && before.local === after.local;
   if (!("parent" in before) || !("parent" in after)) return before.type === after.type;
   const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
   return isDeepStrictEqual(fixed(before), fixed(after));

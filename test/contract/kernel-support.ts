@@ -7,6 +7,7 @@ import {
   type NamespaceName,
   type PlanKind,
   type PlanObject,
+  type TunnelObject,
 } from "../../src/model/plan.ts";
 import type { Wanted } from "./kernel-plans.ts";
 
@@ -15,7 +16,11 @@ export interface OpenKernel {
   readonly kernel: Kernel;
   /** Makes a bridge without a mark, with this address on it. */
   readonly foreignBridge: (name: string, address: string) => void;
-  readonly deleteLink: (name: string) => void;
+  /** Makes a VXLAN link of the host's without a mark. */
+  readonly foreignVxlan: (name: string, vni: number, udpPort: number) => void;
+  /** @param namespace absent: the host's */
+  readonly deleteLink: (name: string, namespace?: NamespaceName) => void;
+  readonly deleteTunnel: (tunnel: TunnelObject) => void;
   readonly flushRules: () => void;
   /** Changes a chain's rules past the engine. */
   readonly alterChain: (chain: ChainObject, how: "empty" | "add") => void;
@@ -30,6 +35,7 @@ const kinds: readonly PlanKind[] = [
   "route",
   "neighbour",
   "forwarding",
+  "tunnel",
   "sysctl",
   "chain",
   "element",

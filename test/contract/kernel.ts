@@ -15,6 +15,7 @@ import {
   removes,
   type Wanted,
 } from "./kernel-plans.ts";
+import { describeTunnels } from "./kernel-tunnels.ts";
 import {
   assertHolds,
   bridge,
@@ -86,6 +87,7 @@ export function kernelContract(name: string, open: () => OpenKernel): void {
     describeSteps(() => kernel);
     describeLinks(() => opened);
     describeChildren(() => opened);
+    describeTunnels(() => opened);
     describeDisturbance(() => opened);
     describeRest(() => opened);
   });

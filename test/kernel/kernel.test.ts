@@ -34,7 +34,20 @@ function open(): OpenKernel {
       run("ip", "link", "add", name, "up", "type", "bridge");
       run("ip", "address", "add", address, "dev", name);
     },
-    deleteLink: (name) => void run("ip", "link", "del", name),
+    foreignVxlan: (name, vni, udpPort) =>
+      void run(
+        "ip",
+        "link",
+        "add",
+        name,
+        ..."type vxlan local 192.0.2.9 id".split(" "),
+        `${vni}`,
+        "dstport",
+        `${udpPort}`,
+      ),
+    deleteLink: (name, namespace = "host") => kernel.inside(namespace, () => run("ip", "link", "del", name)),
+    deleteTunnel: ({ namespace, link, mac, destination }) =>
+      kernel.inside(namespace, () => run("bridge", "fdb", "del", mac, "dev", link, "dst", destination)),
     flushRules: () => void run("nft", "flush", "ruleset"),
     alterChain: ({ family, name }: ChainObject, how) =>
       void (how === "empty"

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { kernelContract } from "../../../test/contract/kernel.ts";
-import type { ChainObject, PlanObject } from "../../model/plan.ts";
+import { type ChainObject, keyOf, type PlanObject } from "../../model/plan.ts";
 import { createFakeKernel } from "./fake-kernel.ts";
 
 kernelContract("fake kernel", () => {
@@ -12,7 +12,10 @@ kernelContract("fake kernel", () => {
       kernel.disturb({ kind: "link", type: "bridge", namespace: "host", name });
       kernel.foreignRoutes.push({ to: address.replace(/\.\d+\//, ".0/"), link: name });
     },
-    deleteLink: (name) => kernel.lose(`link|host|${name}`),
+    foreignVxlan: (name, vni, udpPort) =>
+      kernel.disturb({ kind: "link", type: "vxlan", namespace: "host", name, vni, udpPort, local: "192.0.2.9" }),
+    deleteLink: (name, namespace = "host") => kernel.lose(`link|${namespace}|${name}`),
+    deleteTunnel: (tunnel) => kernel.lose(keyOf(tunnel)),
     flushRules: () => kernel.flushRules(),
     alterChain: (chain: ChainObject, how) =>
       kernel.disturb({ ...chain, rules: how === "empty" ? [] : [...chain.rules, "accept"] }),

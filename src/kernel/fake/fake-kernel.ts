@@ -1,4 +1,4 @@
-import { keyOf, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
+import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
 import {
   type Found,
   type FrameSocket,
@@ -8,6 +8,7 @@ import {
   type KernelEvent,
   type Step,
 } from "../kernel.ts";
+import { fileOf } from "../namespaces.ts";
 import { blockNames } from "../nft/base.ts";
 import { openSocket } from "../sockets.ts";
 import { readSysctl } from "./refusals.ts";
@@ -98,8 +99,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return body();
     },
-    namespacePath: (namespace) =>
-      namespace === "host" ? "/proc/self/ns/net" : `/fake/netns/${namespace.slice("sandbox:".length)}`,
+    namespacePath: (namespace) => (namespace === "host" ? "/proc/self/ns/net" : `/fake/netns/${fileOf(namespace)}`),
     socket(namespace, options) {
       mustExist(namespace);
       return openSocket(options);
@@ -155,11 +155,22 @@ function listKind(world: World, namespace: NamespaceName, kind: PlanKind): Found
   );
 }
 
+/** Every namespace has one; to the kernel it is hardware. */
+const loopback: LinkObject = {
+  kind: "link",
+  type: "bridge",
+  namespace: "host",
+  name: "lo",
+  mtu: 65_536,
+  mac: "00:00:00:00:00:00",
+};
+
 function describeLink(world: World, namespace: NamespaceName, name: string): ReturnType<Kernel["link"]> {
-  const found = world.linkAt(namespace, name);
+  const found = name === "lo" && world.hasNamespace(namespace) ? loopback : world.linkAt(namespace, name);
   if (found === undefined) return undefined;
   const owner = world.state.get(keyOf(found))?.owner;
-  const { type, mtu = 1500, mac = "02:00:00:00:00:00" } = found;
+  const { mtu = 1500, mac = "02:00:00:00:00:00" } = found;
+  const type = found === loopback ? "" : found.type;
   const parent = world.state.get(`parent|${namespace}|${name}`)?.object;
   const promiscuous = parent?.kind === "parent" && parent.promiscuous;
   return {

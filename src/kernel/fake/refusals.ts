@@ -6,6 +6,9 @@ import {
   type NamespaceName,
   type PlanObject,
   type RouteObject,
+  type TunnelObject,
+  type VethLink,
+  type VxlanLink,
 } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import { addressBytes } from "../../lib/address-bytes.ts";
@@ -20,6 +23,7 @@ export function refuse(world: World, object: PlanObject): void {
   if ("link" in object && object.link !== "lo" && world.linkAt(object.namespace, object.link) === undefined)
     throw new KernelError("ENODEV", `no link ${object.link} in ${object.namespace}`);
   if (object.kind === "link") refuseLink(world, object);
+  if (object.kind === "tunnel") refuseTunnel(world, object);
   if (object.kind === "route") refuseRoute(world, object);
   if (object.kind === "sysctl") readSysctl(world, object.namespace, object.key);
   if (object.kind === "chain" || object.kind === "element") refuseRule(world, object);
@@ -33,17 +37,44 @@ function refuseLink(world: World, object: LinkObject): void {
     (object.adopt !== true || (before.object as LinkObject).type !== object.type)
   )
     throw new KernelError("EEXIST", `link ${object.name} exists and is not ours`);
-  if (object.type === "bridge") return;
-  if (object.type !== "veth") {
-    if (world.linkAt("host", object.parent) === undefined)
-      throw new KernelError("ENODEV", `no link ${object.parent} in host`);
-    return;
-  }
+  if ("port" in object && object.port !== undefined) refusePort(world, object.namespace, object.port.bridge);
+  if ("parent" in object && world.linkAt("host", object.parent) === undefined)
+    throw new KernelError("ENODEV", `no link ${object.parent} in host`);
+  if (object.type === "vxlan") refuseVxlan(world, object);
+  if (object.type === "veth") refuseVeth(world, object);
+}
+
+function refuseVeth(world: World, object: VethLink): void {
   const { namespace, name } = object.peer;
   if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
-  if (object.port !== undefined) refusePort(world, object.namespace, object.port.bridge);
   const holder = world.linkAt(namespace, name);
   if (holder !== undefined && keyOf(holder) !== keyOf(object)) throw new KernelError("EEXIST", "File exists");
+}
+
+const isIpv6 = (address: string) => address.includes(":");
+
+/** A VNI on a UDP port is one link's for each address family, whatever namespace that is in. */
+function refuseVxlan(world: World, object: VxlanLink): void {
+  const isTaken = world
+    .objects()
+    .some(
+      (o) =>
+        o.kind === "link" &&
+        o.type === "vxlan" &&
+        keyOf(o) !== keyOf(object) &&
+        o.vni === object.vni &&
+        o.udpPort === object.udpPort &&
+        isIpv6(o.local) === isIpv6(object.local),
+    );
+  if (isTaken)
+    throw new KernelError("EEXIST", `VXLAN ${object.vni} on UDP port ${object.udpPort} of this host is taken`);
+}
+
+function refuseTunnel(world: World, { namespace, link: name, destination }: TunnelObject): void {
+  const link = world.linkAt(namespace, name);
+  if (link?.type !== "vxlan") throw new KernelError("EOPNOTSUPP", `link ${name} is a ${link?.type}, not a vxlan`);
+  if (isIpv6(link.local) !== isIpv6(destination))
+    throw new KernelError("EAFNOSUPPORT", "Address family not supported by protocol");
 }
 
 /** A port needs a bridge that is ours, or that a plan of ours uses. */

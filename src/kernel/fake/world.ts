@@ -6,8 +6,10 @@ import {
   type LinkObject,
   type NamespaceName,
   type PlanObject,
+  type TunnelObject,
 } from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
+import { hasManyDestinations } from "../netlink/tunnels.ts";
 import { endsOf, leftWithout, standsOn } from "./dependents.ts";
 import { refuse } from "./refusals.ts";
 
@@ -55,6 +57,7 @@ export class World {
       throw new KernelError("EEXIST", "nftables: File exists");
     if (object.kind === "link" && before?.object.kind === "link") this.#relink(before.object, object);
     if (object.kind === "sysctl") this.sysctls.set(key, object.value);
+    if (object.kind === "tunnel") this.#redirect(object);
     this.state.set(key, { object, owner });
     if (!same) this.tell(object);
   }
@@ -84,14 +87,25 @@ export class World {
     for (const other of this.objects()) {
       const left = leftWithout(gone, other);
       if (left === undefined) this.lose(keyOf(other));
-      else if (left !== other) this.state.set(keyOf(other), { ...this.state.get(keyOf(other)), object: left });
+      else if (left !== other) {
+        this.state.set(keyOf(other), { ...this.state.get(keyOf(other)), object: left });
+        this.#leaveBridge(other);
+      }
     }
   }
 
-  /** As the multicast groups of the host's namespace do, after the call. */
+  /** The bridge forgets who was behind the port. */
+  #leaveBridge(port: PlanObject): void {
+    const entries = this.objects().filter((o) => o.kind === "forwarding" && port.kind === "link" && standsOn(port, o));
+    for (const entry of entries) this.lose(keyOf(entry));
+  }
+
+  /** As the multicast groups of the host's namespace and of networks' do, after the call. */
   tell(object: PlanObject): void {
-    if (object.kind === "namespace" || object.namespace !== "host") return;
-    setImmediate(this.#tell, { kind: object.kind, namespace: "host", name: eventName(object) });
+    const { kind, namespace } = object;
+    if (kind === "namespace" || namespace.startsWith("sandbox:")) return;
+    if (namespace !== "host" && (kind === "chain" || kind === "element")) return;
+    setImmediate(this.#tell, { kind, namespace, name: eventName(object) });
   }
 
   /** A veth with another far end, or a link of another type, is a new link; with another MAC it forgets its neighbours. */
@@ -100,6 +114,15 @@ export class World {
     const changed = endsOf(after).filter((end, i) => end.mac !== endsOf(before)[i]?.mac);
     const neighbours = this.objects().filter((o) => o.kind === "neighbour" && changed.some((end) => standsOn(end, o)));
     for (const neighbour of neighbours) this.lose(keyOf(neighbour));
+    if (bridgeOf(before) !== undefined && bridgeOf(before) !== bridgeOf(after)) this.#leaveBridge(before);
+  }
+
+  /** A MAC has one destination, unless it is one for many hosts. */
+  #redirect(tunnel: TunnelObject): void {
+    if (hasManyDestinations(tunnel.mac)) return;
+    for (const o of this.objects())
+      if (o.kind === "tunnel" && o.mac === tunnel.mac && o.destination !== tunnel.destination && isOnSame(o, tunnel))
+        this.lose(keyOf(o));
   }
 
   #isReferenced(namespace: NamespaceName, family: Family, chain: string): boolean {
@@ -108,6 +131,10 @@ export class World {
     );
   }
 }
+
+const bridgeOf = (link: LinkObject) => ("port" in link ? link.port?.bridge : undefined);
+const isOnSame = (one: TunnelObject, other: TunnelObject) =>
+  one.namespace === other.namespace && one.link === other.link;
 
 function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   if (object.kind === "element") return object.set;

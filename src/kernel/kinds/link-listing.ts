@@ -58,11 +58,15 @@ function describe(link: LinkInfo, { namespace, names, peerOf, parentOf }: Words)
   const base = { kind: "link", namespace, name: link.name, mac: link.mac, mtu: link.mtu } as const;
   if (link.type === "bridge") return { ...base, type: "bridge" };
   if (link.child !== undefined) return { ...base, ...link.child, parent: parentOf(link) };
-  if (link.type !== "veth") return undefined;
+  if (link.type !== "veth" && link.vxlan === undefined) return undefined;
   const bridge = link.master === undefined ? undefined : names.get(link.master);
   const port: BridgePort | undefined =
     bridge === undefined || link.port === undefined ? undefined : { bridge, ...link.port };
-  return { ...base, type: "veth", peer: peerOf(link), ...(port !== undefined && { port }) };
+  const member = port === undefined ? {} : { port };
+  if (link.vxlan === undefined) return { ...base, type: "veth", peer: peerOf(link), ...member };
+  const { learning, local, ...vxlan } = link.vxlan;
+  // No plan has one that learns: without its address it differs from all.
+  return { ...base, type: "vxlan", ...vxlan, local: learning ? "" : local, ...member };
 }
 
 /** The parent's name: in the link's own namespace, or in the host's; "" without one. */

@@ -1,4 +1,4 @@
-import type { LinkObject, NamespaceName, VethLink } from "../../model/plan.ts";
+import type { LinkObject, NamespaceName, VethLink, VxlanLink } from "../../model/plan.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import { readMark, writeMark } from "../mark.ts";
 import {
@@ -18,6 +18,7 @@ import { isSameChild, makeChild } from "./child-link.ts";
 import type { Handler } from "./handler.ts";
 import { defaultMtu, listLinks, mayAdopt, mtuLeftOpen } from "./link-listing.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
+import { explained, isSameVxlan, makeVxlan } from "./vxlan-link.ts";
 
 /** Links that go together wait for one another in this group ("tomb"). */
 const leavingGroup = 0x746f6d62;
@@ -88,6 +89,7 @@ export class LinkHandler implements Handler<LinkObject> {
   #create(realm: Realm, object: LinkObject, owner: string): void {
     try {
       if (object.type === "veth") this.#createVeth(realm, object, owner);
+      else if (object.type === "vxlan") this.#createVxlan(realm, object, owner);
       else if (object.type !== "bridge") makeChild(this.#realms, object, this.#mark(owner));
       else
         realm.route.exchange(
@@ -116,6 +118,15 @@ export class LinkHandler implements Handler<LinkObject> {
     this.#realms.get(namespace).route.exchange(this.#markPeer(peer.name, owner));
   }
 
+  #createVxlan(realm: Realm, object: VxlanLink, owner: string): void {
+    const { port } = object;
+    const master = port === undefined ? {} : { master: this.#bridgeOf(realm, object, port.bridge) };
+    const by = { index: makeVxlan(this.#realms, object, this.#mark(owner)) };
+    explained(object, () =>
+      realm.route.exchange(setLink(by, master), ...(port === undefined ? [] : [setPort(by, port)])),
+    );
+  }
+
   /** Index of a bridge that is ours, or that a plan of ours uses. @throws {KernelError} EEXIST for somebody else's */
   #bridgeOf(realm: Realm, { namespace }: LinkObject, name: string): number {
     const link = realm.link({ name });
@@ -128,20 +139,22 @@ export class LinkHandler implements Handler<LinkObject> {
   #change(realm: Realm, object: LinkObject, link: LinkInfo, owner: string): void {
     const by = { index: link.index };
     const mac = object.mac === undefined || object.mac === link.mac ? {} : { mac: object.mac };
-    if (object.type !== "bridge" && object.type !== "veth") {
+    if ("parent" in object) {
       const mtu = object.mtu ?? mtuLeftOpen(this.#realms, realm, link);
       realm.route.exchange(setLink(by, { alias: this.#mark(owner), mtu, ...mac }));
       return;
     }
     const mtu = object.mtu ?? defaultMtu;
-    const port = object.type === "veth" ? object.port : undefined;
+    const port = object.type === "bridge" ? undefined : object.port;
     const master =
       object.type === "bridge" ? {} : { master: port === undefined ? 0 : this.#bridgeOf(realm, object, port.bridge) };
-    realm.route.exchange(
+    const messages = [
       setLink(by, { alias: this.#mark(owner), mtu, ...mac, ...master }),
       ...(port === undefined ? [] : [setPort(by, port)]),
-    );
-    if (object.type === "bridge") return;
+    ];
+    if (object.type === "vxlan") explained(object, () => realm.route.exchange(...messages));
+    else realm.route.exchange(...messages);
+    if (object.type !== "veth") return;
     const { namespace, name, mac: peerMac } = object.peer;
     this.#realms.get(namespace).route.exchange(setLink({ name }, { mac: peerMac, mtu }), this.#markPeer(name, owner));
   }
@@ -161,5 +174,6 @@ function isSameThing(realms: Realms, realm: Realm, object: LinkObject, link: Lin
   if (link.type !== object.type) return false;
   if (object.type === "bridge") return true;
   if (object.type === "veth") return hasPeer(realms, object.namespace, link, object.peer);
+  if (object.type === "vxlan") return isSameVxlan(object, link);
   return isSameChild(realms, object, link, realm);
 }

@@ -4,6 +4,7 @@ import {
   keyOf,
   type NeighbourObject,
   type RouteObject,
+  type TunnelObject,
 } from "../../model/plan.ts";
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import { type Found, KernelError } from "../kernel.ts";
@@ -22,12 +23,13 @@ import {
 } from "../netlink/neighbours.ts";
 import { ourProtocol } from "../netlink/protocol.ts";
 import { addRoute, deleteRoute, putRoute } from "../netlink/routes.ts";
+import { deleteTunnel, putTunnel, readTunnel } from "../netlink/tunnels.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
 import { holders } from "./of-link.ts";
 
-type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject;
+type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject | TunnelObject;
 /** What the kernel holds on a link, less the link's name. */
 type Held<O extends OnLink> = {
   readonly index: number;
@@ -40,6 +42,8 @@ type Held<O extends OnLink> = {
 
 /** What differs between the kinds of objects that stand on a link. */
 interface Words<O extends OnLink> {
+  /** The only type of link that can have such an object. */
+  readonly linkType?: string;
   put(index: number, object: O, realm: Realm): Message;
   /** Before an object is put for the first time. @throws {KernelError} EEXIST when somebody else has one in its place */
   begin?(index: number, object: O, realm: Realm): void;
@@ -59,7 +63,9 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
   return {
     put(object, owner) {
       const realm = realms.get(object.namespace);
-      const index = realm.indexOf(object.link);
+      const { index, type } = realm.need(object.link);
+      if (words.linkType !== undefined && type !== words.linkType)
+        throw new KernelError("EOPNOTSUPP", `link ${object.link} is a ${type || "device"}, not a ${words.linkType}`);
       if (wishes.get(keyOf(object)) === undefined) words.begin?.(index, object, realm);
       realm.route.exchange(words.put(index, object, realm));
       wishes.remember(object, owner);
@@ -185,8 +191,22 @@ const forwardingWords: Words<ForwardingObject> = {
   read: (realm) => readEntries(realm).map(({ index, mac }) => ({ index, object: { kind: "forwarding", mac } })),
 };
 
+/** As forwarding entries, but of a VXLAN link itself: where in the world a MAC is. */
+const tunnelWords: Words<TunnelObject> = {
+  linkType: "vxlan",
+  put: (index, o) => putTunnel(index, o.mac, o.destination),
+  remove: (index, o) => deleteTunnel(index, o.mac, o.destination),
+  gone: ["ENOENT"],
+  read: (realm) =>
+    realm.route
+      .dump(dumpForwarding)
+      .flatMap((reply) => readTunnel(reply.body) ?? [])
+      .map(({ index, mac, destination }) => ({ index, object: { kind: "tunnel", mac, destination } })),
+};
+
 export const addressHandler = (realms: Realms, engine: string) => onLink(addressWords, realms, engine);
 export const routeHandler = (realms: Realms, engine: string) => onLink(routeWords, realms, engine);
 export const neighbourHandler = (realms: Realms, engine: string) => onLink(neighbourWords, realms, engine);
-/** A forwarding entry carries no mark: static ones on our links are ours. */
+/** A forwarding entry carries no mark: static ones on our links are ours; so are a tunnel's. */
 export const forwardingHandler = (realms: Realms, engine: string) => onLink(forwardingWords, realms, engine);
+export const tunnelHandler = (realms: Realms, engine: string) => onLink(tunnelWords, realms, engine);

@@ -6,14 +6,13 @@ import { flags, type Message } from "./message.ts";
 const types = { add: 108, remove: 109 } as const;
 const propertyList = 52; // IFLA_PROP_LIST
 const alternativeName = 53; // IFLA_ALT_IFNAME
-const append = 0x800; // NLM_F_APPEND
 
 const named = (name: string): Attribute => [propertyList, [[alternativeName, text(name)]]];
 
 /** Gives a link one more name (ip-link(8), `property add altname`), of up to 127 bytes, the only one in its namespace. */
 export const addName = (index: number, name: string): Message => ({
   type: types.add,
-  flags: flags.create | flags.exclusive | append,
+  flags: flags.create | flags.exclusive | flags.append,
   body: linkBody(index, 0, 0),
   attributes: [named(name)],
 });

@@ -15,6 +15,7 @@ import { type ChildInfo, readChild } from "./child-links.ts";
 import { readNames } from "./link-names.ts";
 import { attribute, bodyLength, info, linkBody, linkTypes } from "./link-words.ts";
 import { flags, type Message } from "./message.ts";
+import { readVxlan, type VxlanInfo } from "./vxlan.ts";
 
 const peerInfo = 1; // VETH_INFO_PEER
 const stpState = 5; // IFLA_BR_STP_STATE
@@ -46,6 +47,7 @@ export interface LinkInfo {
   /** Index of the other end of a veth, or of the parent, and the number of its namespace when it is another one. */
   readonly peer?: { readonly index: number; readonly namespaceId?: number };
   readonly child?: ChildInfo;
+  readonly vxlan?: VxlanInfo;
 }
 
 const body = (index: number, flag: number) => linkBody(index, flag, flag);
@@ -175,6 +177,22 @@ export function setLink(by: { readonly name: string } | { readonly index: number
   return { type: linkTypes.new, flags: 0, body: body("index" in by ? by.index : 0, up), attributes: list };
 }
 
+/** As `setLink`, of a link that stays down, or up, as it is. */
+export function setDormant(by: { readonly name: string } | { readonly index: number }, change: LinkChange): Message {
+  return { ...setLink(by, change), body: body("index" in by ? by.index : 0, 0) };
+}
+
+/** Moves a link into another namespace, under the same name. */
+export const moveLink = (name: string, namespaceFd: number): Message => ({
+  type: linkTypes.new,
+  flags: 0,
+  body: body(0, 0),
+  attributes: [
+    [attribute.name, text(name)],
+    [attribute.namespaceFd, u32(namespaceFd)],
+  ],
+});
+
 /** Flags of a port that is in its bridge already. */
 export function setPort(by: { readonly name: string } | { readonly index: number }, port: BridgePort): Message {
   const data = Object.entries(portFlags).map(
@@ -212,6 +230,7 @@ export function readLink(bytes: Buffer): LinkInfo {
   const slave = readText(kinds.get(info.slaveKind)) === "bridge" ? kinds.get(info.slaveData) : undefined;
   const flag = bytes.readUInt32LE(8);
   const child = readChild(kinds);
+  const vxlan = readVxlan(kinds);
   const peer = readU32(a.get(attribute.link));
   const namespaceId = a.get(attribute.linkNamespace)?.readInt32LE(0);
   return {
@@ -226,6 +245,7 @@ export function readLink(bytes: Buffer): LinkInfo {
     names: readNames(a.get(attribute.properties)),
     ...(alias !== undefined && { alias }),
     ...(child !== undefined && { child }),
+    ...(vxlan !== undefined && { vxlan }),
     ...(master !== undefined && { master }),
     ...(slave !== undefined && { port: readPort(slave) }),
     ...(peer !== undefined && { peer: { index: peer, ...(namespaceId !== undefined && { namespaceId }) } }),

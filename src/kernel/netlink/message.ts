@@ -1,7 +1,15 @@
 import { align, type Attribute, decodeAttributes, encodeAttributes, readText } from "./attributes.ts";
 
 /** Flags of a request (include/uapi/linux/netlink.h). REQUEST and ACK are set by the socket. */
-export const flags = { request: 1, ack: 4, replace: 0x100, exclusive: 0x200, create: 0x400, dump: 0x300 } as const;
+export const flags = {
+  request: 1,
+  ack: 4,
+  replace: 0x100,
+  exclusive: 0x200,
+  create: 0x400,
+  append: 0x800,
+  dump: 0x300,
+} as const;
 const multi = 2; // NLM_F_MULTI
 const interrupted = 0x10; // NLM_F_DUMP_INTR
 const capped = 0x100; // NLM_F_CAPPED

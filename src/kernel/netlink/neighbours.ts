@@ -1,16 +1,8 @@
 import { addressBytes, addressText } from "../../lib/address-bytes.ts";
 import { decodeAttributes, familyNumber, macBytes, macText, readU32, u8 } from "./attributes.ts";
 import { flags, type Message } from "./message.ts";
+import { attribute, bodyLength, bridgeFamily, neighbourBody, neighbourTypes, of, state } from "./neighbour-words.ts";
 import { ourProtocol } from "./protocol.ts";
-
-/** Neighbours and forwarding entries share their messages; the family tells them apart. */
-export const neighbourTypes = { new: 28, del: 29, get: 30 } as const;
-const attribute = { address: 1, mac: 2, vlan: 5, master: 9, protocol: 12 } as const; // NDA_*
-const bridgeFamily = 7; // AF_BRIDGE
-const state = { reachable: 0x02, noArp: 0x40, permanent: 0x80 } as const; // NUD_*
-const self = 0x02; // NTF_SELF: the entry is the device's own list, not the bridge's
-const master = 0x04; // NTF_MASTER
-const bodyLength = 12; // struct ndmsg
 
 export interface NeighbourInfo {
   readonly index: number;
@@ -26,20 +18,13 @@ export interface ForwardingInfo {
   readonly mac: string;
 }
 
-function body(family: number, index = 0, nud = 0, flag = 0): Buffer {
-  const bytes = Buffer.from([family, 0, 0, 0, 0, 0, 0, 0, 0, 0, flag, 0]);
-  bytes.writeInt32LE(index, 4);
-  bytes.writeUInt16LE(nud, 8);
-  return bytes;
-}
-
 /** A permanent neighbour, in place of what the kernel knows of the address. */
 export function putNeighbour(index: number, address: string, mac: string): Message {
   const bytes = addressBytes(address);
   return {
     type: neighbourTypes.new,
     flags: flags.create | flags.replace,
-    body: body(familyNumber(bytes), index, state.permanent),
+    body: neighbourBody(familyNumber(bytes), index, state.permanent),
     attributes: [
       [attribute.address, bytes],
       [attribute.mac, macBytes(mac)],
@@ -53,7 +38,7 @@ export function deleteNeighbour(index: number, address: string): Message {
   return {
     type: neighbourTypes.del,
     flags: 0,
-    body: body(familyNumber(bytes), index),
+    body: neighbourBody(familyNumber(bytes), index),
     attributes: [[attribute.address, bytes]],
   };
 }
@@ -62,19 +47,24 @@ export function deleteNeighbour(index: number, address: string): Message {
 export const putForwarding = (index: number, mac: string): Message => ({
   type: neighbourTypes.new,
   flags: flags.create | flags.replace,
-  body: body(bridgeFamily, index, state.noArp | state.reachable, master),
+  body: neighbourBody(bridgeFamily, index, state.noArp | state.reachable, of.master),
   attributes: [[attribute.mac, macBytes(mac)]],
 });
 
 export const deleteForwarding = (index: number, mac: string): Message => ({
   type: neighbourTypes.del,
   flags: 0,
-  body: body(bridgeFamily, index, 0, master),
+  body: neighbourBody(bridgeFamily, index, 0, of.master),
   attributes: [[attribute.mac, macBytes(mac)]],
 });
 
-export const dumpNeighbours: Message = { type: neighbourTypes.get, flags: 0, body: body(0), attributes: [] };
-export const dumpForwarding: Message = { type: neighbourTypes.get, flags: 0, body: body(bridgeFamily), attributes: [] };
+export const dumpNeighbours: Message = { type: neighbourTypes.get, flags: 0, body: neighbourBody(0), attributes: [] };
+export const dumpForwarding: Message = {
+  type: neighbourTypes.get,
+  flags: 0,
+  body: neighbourBody(bridgeFamily),
+  attributes: [],
+};
 export const isForwarding = (bytes: Buffer): boolean => bytes.readUInt8(0) === bridgeFamily;
 
 /** @returns undefined for an entry without a MAC, which still asks for it */
@@ -95,7 +85,7 @@ export function readForwarding(bytes: Buffer): ForwardingInfo | undefined {
   const a = decodeAttributes(bytes.subarray(bodyLength));
   const mac = a.get(attribute.mac);
   const isStatic = (bytes.readUInt16LE(8) & (state.noArp | state.permanent)) === state.noArp;
-  const bridge = (bytes.readUInt8(10) & self) === 0 ? readU32(a.get(attribute.master)) : undefined;
+  const bridge = (bytes.readUInt8(10) & of.self) === 0 ? readU32(a.get(attribute.master)) : undefined;
   if (mac === undefined || !isStatic || bridge === undefined || a.has(attribute.vlan)) return undefined;
   return { index: bytes.readInt32LE(4), bridge, mac: macText(mac) };
 }

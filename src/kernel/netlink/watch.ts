@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { KernelError } from "../kernel.ts";
 import { calls, check } from "../libc.ts";
 import { wrapSocket } from "../wrap-socket.ts";
 import { u32 } from "./attributes.ts";
@@ -12,25 +13,37 @@ const receiveBuffer = 33; // SO_RCVBUFFORCE
 const bufferBytes = 8 << 20;
 const bodyOfAny = Buffer.from([afNetlink, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // struct sockaddr_nl
 
+/** What a watch needs of its maker. */
+export interface WatchParts {
+  /** Does something in the namespace that is watched. @throws {KernelError} ENOENT when that is gone: so ends the watch */
+  readonly inside: <R>(body: () => R) => R;
+  readonly onBytes: (bytes: Buffer) => void;
+  /** The kernel had to drop messages; the watch goes on after it. */
+  readonly onLost: () => void;
+}
+
 /**
- * Reads multicast groups in Node's own loop, without a thread. `onLost` comes when the kernel had to drop messages; the watch goes on after it.
+ * Reads multicast groups in Node's own loop, without a thread.
  * @param protocol NETLINK_ROUTE (0) or NETLINK_NETFILTER (12) @returns a function that ends it
  */
 export function watch(
   protocol: number,
   groups: readonly number[],
-  onBytes: (bytes: Buffer) => void,
-  onLost: () => void,
+  { inside, onBytes, onLost }: WatchParts,
 ): () => void {
   let ended = false;
   let socket: Socket;
   function start(): void {
-    socket = wrapSocket(open(protocol, groups));
+    socket = wrapSocket(inside(() => open(protocol, groups)));
     socket.on("data", onBytes);
     socket.on("error", () => {
       // ENOBUFS: messages were dropped. Whatever else it is, a new socket and a full reading are the cure.
       if (ended) return;
-      start();
+      try {
+        start();
+      } catch (error) {
+        if (!(error instanceof KernelError) || error.code !== "ENOENT") throw error;
+      }
       onLost();
     });
     socket.resume();
