@@ -55,4 +55,28 @@ it("removes before it makes, rules first", () => {
   assert.ok(ordered.lastIndexOf("remove sysctl") < ordered.indexOf("create namespace"));
 });
 
+it("closes the port of tunnels before it makes one, and opens it when the last is gone", () => {
+  const port: OwnedStep = {
+    verb: "create",
+    owner: "host",
+    object: { kind: "element", namespace: "host", family: "ip", set: "tunnel_ports", key: "4789" },
+  };
+  const tunnel: OwnedStep = {
+    verb: "create",
+    owner: "network:1",
+    object: {
+      kind: "link",
+      type: "vxlan",
+      namespace: "network:1",
+      name: "vxlan0",
+      vni: 4097,
+      udpPort: 4789,
+      local: "192.0.2.1",
+    },
+  };
+  assert.deepEqual(places(inOrder([tunnel, port])), ["create element", "create vxlan"]);
+  const gone = [port, tunnel].map(({ object, owner }): OwnedStep => ({ verb: "remove", object, owner }));
+  assert.deepEqual(places(inOrder(gone)), ["remove vxlan", "remove element"]);
+});
+
 it("has every place in both orders", () => assert.deepEqual(removeOrder.toSorted(), applyOrder.toSorted()));

@@ -37,10 +37,10 @@ async function populate(host: RealHost, rows: NetworkRows, dataPath: string): Pr
 }
 
 /** The other machine's end, made by hand: the link is its container, too. */
-function farEnd(host: RealHost, rows: NetworkRows, local: string, remote: string): void {
+function farEnd(host: RealHost, rows: NetworkRows, local: string, remote: string, more = ""): void {
   const { mac } = peerRow(rows, { member: there, dataPath: local });
   const ip = (words: string) => host.run("outside", "ip", ...words.split(" "));
-  ip(`link add far type vxlan id ${vni} dstport ${udpPort} local ${local} remote ${remote}`);
+  ip(`link add far type vxlan id ${vni} dstport ${udpPort} local ${local} remote ${remote}${more}`);
   ip(`link set far address ${mac} mtu ${inIpv6(local) ? 1430 : 1450} up`);
   ip(`address add ${four(there)}/16 dev far`);
   ip(`address add ${six(there)}/64 dev far nodad`);
@@ -126,6 +126,21 @@ it("lets no program of the host, and no container of a bridge, send to the port 
       for (const to of [addresses.outside, addresses.outside6]) await host.send(from, to, port);
     assert.equal(packets(), seen, `to port ${port}`);
   }
+});
+
+it("takes another host's packets, whoever of its containers spoke from the tunnel's port to that host", async () => {
+  await using host = await RealHost.open();
+  const rows = networkOver(over4);
+  await populate(host, rows, addresses.outside);
+  const bridged = networkRows({ number: 2 });
+  await host.commit((tx) => {
+    putNetwork(tx, bridged);
+    putContainer(tx, bridged, { member: 3 });
+  });
+  const from = 5000;
+  await host.send(3, addresses.outside, from, udpPort);
+  farEnd(host, rows, addresses.outside, addresses.host, ` srcport ${from} ${from + 1}`);
+  assert.ok(await host.pings("outside", four(here)));
 });
 
 it("keeps an encrypted network on the host", async () => {

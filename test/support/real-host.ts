@@ -180,12 +180,12 @@ export class RealHost implements AsyncDisposable {
     return (await this.try(from, process.execPath, "-e", program)) ?? "";
   }
 
-  /** Sends one datagram, if that is let out. */
-  async send(from: Place, address: string, port: number): Promise<void> {
+  /** Sends one datagram, if that is let out. @param own the sender's port; 0 for any */
+  async send(from: Place, address: string, port: number, own = 0): Promise<void> {
     const type = address.includes(":") ? "udp6" : "udp4";
     const program = `
       const socket = require("node:dgram").createSocket("${type}");
-      socket.send("hello", ${port}, "${address}", () => socket.close());`;
+      socket.bind(${own}, () => socket.send("hello", ${port}, "${address}", () => socket.close()));`;
     await this.try(from, process.execPath, "-e", program);
   }
 
