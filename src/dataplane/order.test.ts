@@ -43,6 +43,32 @@ it("makes things in the order of their need", () =>
     "create element",
   ]));
 
+it("makes a tunnel between its bridge and its entries, and removes it before its namespace", () => {
+  const network = "network:1";
+  const owner = network as Owner;
+  const sysctl = (key: string): PlanObject => ({ kind: "sysctl", namespace: network, key, value: "1" });
+  const entry: PlanObject = { kind: "tunnel", namespace: network, link: "vx", mac: "", destination: "" };
+  const objects: PlanObject[] = [
+    sysctl("net.ipv4.conf.br0.forwarding"),
+    entry,
+    { kind: "link", type: "vxlan", namespace: network, name: "vx", vni: 1, udpPort: 1, local: "" },
+    sysctl("net.ipv6.conf.default.disable_ipv6"),
+    { kind: "link", type: "bridge", namespace: network, name: "br0" },
+    { kind: "namespace", namespace: network },
+  ];
+  const ordered = (verb: "create" | "remove") =>
+    places(inOrder(objects.map((object): OwnedStep => ({ verb, object, owner }))));
+  assert.deepEqual(ordered("create"), [
+    "create namespace",
+    "create sysctl",
+    "create bridge",
+    "create vxlan",
+    "create sysctl",
+    "create tunnel",
+  ]);
+  assert.deepEqual(ordered("remove").slice(0, 3), ["remove vxlan", "remove bridge", "remove namespace"]);
+});
+
 it("removes before it makes, rules first", () => {
   const ordered = places(inOrder([...steps("create"), ...steps("remove")]));
   assert.deepEqual(ordered.slice(0, 5), [

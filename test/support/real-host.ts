@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { createDataplane } from "../../src/dataplane/create-dataplane.ts";
 import type { Dataplane } from "../../src/dataplane/dataplane.ts";
+import type { DriverFor } from "../../src/dataplane/views.ts";
 import { drivers } from "../../src/drivers/index.ts";
 import type { Kernel, Step } from "../../src/kernel/kernel.ts";
 import { calls } from "../../src/kernel/libc.ts";
@@ -41,7 +42,10 @@ export class RealHost implements AsyncDisposable {
   readonly #outside: Kernel;
   readonly #closers: (() => void)[] = [];
 
-  private constructor() {
+  readonly #driverFor: DriverFor;
+
+  private constructor(driverFor: DriverFor) {
+    this.#driverFor = driverFor;
     assert.equal(calls.unshare(newNet), 0, "needs root");
     run("ip", "link", "set", "lo", "up");
     this.#outside = createKernel({ netnsDir: join(this.#directory, "outside"), engine: "outside" });
@@ -50,8 +54,9 @@ export class RealHost implements AsyncDisposable {
     [this.kernel, this.dataplane] = this.#open();
   }
 
-  static async open(): Promise<RealHost> {
-    const host = new RealHost();
+  /** @param driverFor absent: the drivers there are */
+  static async open(driverFor: DriverFor = (name) => drivers[name]): Promise<RealHost> {
+    const host = new RealHost(driverFor);
     await host.dataplane.start();
     return host;
   }
@@ -65,7 +70,7 @@ export class RealHost implements AsyncDisposable {
     const kernel: Kernel = { ...real, apply };
     const note = (_: object, message: string) => void this.logged.push(message);
     const log = { info: note, warn: note };
-    return [kernel, createDataplane({ store: this.store, kernel, driverFor: (name) => drivers[name], log })];
+    return [kernel, createDataplane({ store: this.store, kernel, driverFor: this.#driverFor, log })];
   }
 
   /** Ends the data plane and its kernel, and starts others that know nothing. */
