@@ -43,6 +43,32 @@ it("makes things in the order of their need", () =>
     "create element",
   ]));
 
+it("makes a tunnel between its bridge and its entries, and removes it before its namespace", () => {
+  const network = "network:1";
+  const owner = network as Owner;
+  const sysctl = (key: string): PlanObject => ({ kind: "sysctl", namespace: network, key, value: "1" });
+  const entry: PlanObject = { kind: "tunnel", namespace: network, link: "vx", mac: "", destination: "" };
+  const objects: PlanObject[] = [
+    sysctl("net.ipv4.conf.br0.forwarding"),
+    entry,
+    { kind: "link", type: "vxlan", namespace: network, name: "vx", vni: 1, udpPort: 1, local: "" },
+    sysctl("net.ipv6.conf.default.disable_ipv6"),
+    { kind: "link", type: "bridge", namespace: network, name: "br0" },
+    { kind: "namespace", namespace: network },
+  ];
+  const ordered = (verb: "create" | "remove") =>
+    places(inOrder(objects.map((object): OwnedStep => ({ verb, object, owner }))));
+  assert.deepEqual(ordered("create"), [
+    "create namespace",
+    "create sysctl",
+    "create bridge",
+    "create vxlan",
+    "create sysctl",
+    "create tunnel",
+  ]);
+  assert.deepEqual(ordered("remove").slice(0, 3), ["remove vxlan", "remove bridge", "remove namespace"]);
+});
+
 it("removes before it makes, rules first", () => {
   const ordered = places(inOrder([...steps("create"), ...steps("remove")]));
   assert.deepEqual(ordered.slice(0, 5), [
@@ -53,6 +79,30 @@ it("removes before it makes, rules first", () => {
     "remove namespace",
   ]);
   assert.ok(ordered.lastIndexOf("remove sysctl") < ordered.indexOf("create namespace"));
+});
+
+it("closes the port of tunnels before it makes one, and opens it when the last is gone", () => {
+  const port: OwnedStep = {
+    verb: "create",
+    owner: "host",
+    object: { kind: "element", namespace: "host", family: "ip", set: "tunnel_ports", key: "4789" },
+  };
+  const tunnel: OwnedStep = {
+    verb: "create",
+    owner: "network:1",
+    object: {
+      kind: "link",
+      type: "vxlan",
+      namespace: "network:1",
+      name: "vxlan0",
+      vni: 4097,
+      udpPort: 4789,
+      local: "192.0.2.1",
+    },
+  };
+  assert.deepEqual(places(inOrder([tunnel, port])), ["create element", "create vxlan"]);
+  const gone = [port, tunnel].map(({ object, owner }): OwnedStep => ({ verb: "remove", object, owner }));
+  assert.deepEqual(places(inOrder(gone)), ["remove vxlan", "remove element"]);
 });
 
 it("has every place in both orders", () => assert.deepEqual(removeOrder.toSorted(), applyOrder.toSorted()));

@@ -40,7 +40,7 @@ const vxlan: VxlanLink = {
   vni: 4097,
   udpPort: 4789,
   local: "192.0.2.1",
-  port: { bridge: "br0", ...flags },
+  port: { bridge: "br0", ...flags, suppressesNeighbours: true },
 };
 const cable: PlanObject = {
   kind: "link",

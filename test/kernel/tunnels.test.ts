@@ -206,3 +206,21 @@ it("makes the tunnel past what a crash left of it, in either namespace", () => {
     take(first, links);
   }
 });
+
+it("has everything with its owner when the process that made it was killed, and takes it away", () => {
+  const objects = [...networkObjects(network, "192.0.2.1", 1450), floodTo(network, "192.0.2.2")];
+  const script = `
+    const { createKernel } = await import(${JSON.stringify(new URL("../../src/kernel/linux-kernel.ts", import.meta.url).href)});
+    const kernel = createKernel({ netnsDir: ${JSON.stringify(join(directory, "one"))}, engine: "one" });
+    kernel.apply(${JSON.stringify(objects)}.map((object) => ({ verb: "create", object, owner: ${JSON.stringify(network)} })));
+    process.kill(process.pid, "SIGKILL");`;
+  assert.equal(spawnSync(process.execPath, ["--input-type=module", "-e", script]).signal, "SIGKILL");
+  const kinds = ["namespace", "link", "tunnel"] as const;
+  assert.deepEqual(
+    kinds.flatMap((kind) => first.kernel.list(network, kind)),
+    objects.map((object) => ({ object, owner: network })),
+  );
+  take(first, objects);
+  assert.ok(!first.kernel.namespaces().includes(network));
+  put(first, objects);
+});

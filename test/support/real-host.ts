@@ -185,6 +185,15 @@ export class RealHost implements AsyncDisposable {
     return (await this.try(from, process.execPath, "-e", program)) ?? "";
   }
 
+  /** Sends one datagram, if that is let out. @param own the sender's port; 0 for any */
+  async send(from: Place, address: string, port: number, own = 0): Promise<void> {
+    const type = address.includes(":") ? "udp6" : "udp4";
+    const program = `
+      const socket = require("node:dgram").createSocket("${type}");
+      socket.bind(${own}, () => socket.send("hello", ${port}, "${address}", () => socket.close()));`;
+    await this.try(from, process.execPath, "-e", program);
+  }
+
   async pings(from: Place, address: string): Promise<boolean> {
     const family = address.includes(":") ? "ping6" : "ping";
     return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", address)) !== undefined;

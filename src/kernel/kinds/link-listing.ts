@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
-import { type BridgePort, keyOf, type LinkObject, type NamespaceName, type PlanObject } from "../../model/plan.ts";
+import type { BridgePort, LinkObject, NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { Found } from "../kernel.ts";
 import { readMark } from "../mark.ts";
 import type { LinkInfo } from "../netlink/links.ts";
 import type { Realm, Realms } from "../realms.ts";
-import { type Peer, peerReader } from "./veth-peer.ts";
+import { type PeerReader, peerReader } from "./veth-peer.ts";
 
 /** The MTU that Linux gives bridges and veths (ETH_DATA_LEN); a link on a parent has the parent's. */
 export const defaultMtu = 1500;
@@ -29,9 +29,9 @@ export function listLinks(
   return links.flatMap((link) => {
     const mark = readMark(link.alias);
     if (mark === undefined) return adopted(link, wishOf(`link|${namespace}|${link.name}`));
-    const object = mark.engine === engine && !mark.peer ? describe(link, words) : undefined;
+    const wish = wishOf(`link|${namespace}|${link.name}`)?.object;
+    const object = mark.engine === engine && !mark.peer ? describe(link, words, wish) : undefined;
     if (object === undefined) return [];
-    const wish = wishOf(keyOf(object))?.object;
     const isAsWished =
       wish !== undefined && satisfies(wish, followed(realms, object, wish), link, mtuLeftOpen(realms, realm, link));
     return [{ object: isAsWished ? wish : shown(object, link), owner: mark.owner }];
@@ -49,12 +49,13 @@ interface Words {
   readonly namespace: NamespaceName;
   /** Links of that namespace by index. */
   readonly names: ReadonlyMap<number, string>;
-  readonly peerOf: (link: LinkInfo) => Peer;
+  readonly peerOf: PeerReader;
   readonly parentOf: (link: LinkInfo) => string;
 }
 
 /** Everything that the kernel says of the link, in the words of a plan; undefined for a type that no plan has. */
-function describe(link: LinkInfo, { namespace, names, peerOf, parentOf }: Words): LinkObject | undefined {
+function describe(link: LinkInfo, words: Words, wish: LinkObject | undefined): LinkObject | undefined {
+  const { namespace, names, peerOf, parentOf } = words;
   const base = { kind: "link", namespace, name: link.name, mac: link.mac, mtu: link.mtu } as const;
   if (link.type === "bridge") return { ...base, type: "bridge" };
   if (link.child !== undefined) return { ...base, ...link.child, parent: parentOf(link) };
@@ -63,7 +64,10 @@ function describe(link: LinkInfo, { namespace, names, peerOf, parentOf }: Words)
   const port: BridgePort | undefined =
     bridge === undefined || link.port === undefined ? undefined : { bridge, ...link.port };
   const member = port === undefined ? {} : { port };
-  if (link.vxlan === undefined) return { ...base, type: "veth", peer: peerOf(link), ...member };
+  if (link.vxlan === undefined) {
+    const wished = wish?.type === "veth" ? wish.peer.namespace : undefined;
+    return { ...base, type: "veth", peer: peerOf(link, wished), ...member };
+  }
   const { learning, local, ...vxlan } = link.vxlan;
   // No plan has one that learns: without its address it differs from all.
   return { ...base, type: "vxlan", ...vxlan, local: learning ? "" : local, ...member };

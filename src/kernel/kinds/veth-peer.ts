@@ -26,12 +26,21 @@ export function hasPeer(realms: Realms, namespace: NamespaceName, link: LinkInfo
   return namespaceId === wishedId && readPeer(realm, wished.namespace, index, namespaceId).name === wished.name;
 }
 
-/** Reads the far ends of veths; a far end in no namespace that we know has no name. */
-export function peerReader(realms: Realms, namespace: NamespaceName, realm: Realm): (link: LinkInfo) => Peer {
+/** Reads the far end of a veth. @param wished where it should be: looked there first, all others need not be asked */
+export type PeerReader = (link: LinkInfo, wished: NamespaceName | undefined) => Peer;
+
+/** A far end in no namespace that we know has no name. */
+export function peerReader(realms: Realms, namespace: NamespaceName, realm: Realm): PeerReader {
   let byNumber: Map<number, NamespaceName> | undefined;
-  return ({ peer }) => {
+  const isThere = (wished: NamespaceName, number: number) =>
+    byNumber === undefined &&
+    realms.namespaces.identity(wished) !== undefined &&
+    numberOf(realms, realm, wished) === number;
+  return ({ peer }, wished) => {
     if (peer === undefined) return nowhere;
     if (peer.namespaceId === undefined) return readPeer(realm, namespace, peer.index);
+    if (wished !== undefined && isThere(wished, peer.namespaceId))
+      return readPeer(realm, wished, peer.index, peer.namespaceId);
     byNumber ??= numberedNamespaces(realms, realm);
     const there = byNumber.get(peer.namespaceId);
     return there === undefined ? nowhere : readPeer(realm, there, peer.index, peer.namespaceId);

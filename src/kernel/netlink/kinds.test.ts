@@ -10,6 +10,8 @@ import { createVeth, readLink, setPort } from "./links.ts";
 import { encodeMessage, type Message } from "./message.ts";
 import { putForwarding, putNeighbour, readForwarding, readNeighbour } from "./neighbours.ts";
 import { deleteRoute, putRoute, readRoute } from "./routes.ts";
+import { putTunnel, readTunnel } from "./tunnels.ts";
+import { createVxlan } from "./vxlan.ts";
 
 /** What the kernel would tell of a request: requests and notices have the same form. */
 const told = (message: Message): Buffer => Buffer.concat([message.body, encodeAttributes(message.attributes)]);
@@ -82,6 +84,44 @@ describe("netlink words for links on a parent", () => {
     const attributes = decodeAttributes(told(addName(7, "tombolo-1")).subarray(16));
     assert.deepEqual(readNames(attributes.get(52)), ["tombolo-1"]);
     assert.deepEqual(readNames(Buffer.from("0300", "hex")), []);
+  });
+});
+
+describe("netlink words for tunnels", () => {
+  for (const local of ["192.0.2.1", "2001:db8::1"])
+    it(`writes and reads one that begins at ${local}`, () => {
+      const link = {
+        kind: "link",
+        type: "vxlan",
+        namespace: "host",
+        name: "vx",
+        vni: 0xfffffe,
+        udpPort: 4789,
+      } as const;
+      const message = createVxlan({ ...link, local, mtu: 1450 }, "moving0");
+      const found = readLink(told(message));
+      assert.deepEqual([found.name, found.type, found.mtu, found.up], ["moving0", "vxlan", 1450, false]);
+      assert.deepEqual(found.vxlan, { vni: 0xfffffe, udpPort: 4789, local, learning: false });
+      assert.ok(told(message).includes(Buffer.from("06000f0012b5", "hex")), "the port is big endian");
+    });
+
+  it("writes and reads entries, more than one destination only for what is for many", () => {
+    const mac = "02:42:00:00:00:01";
+    for (const destination of ["192.0.2.2", "2001:db8::2"])
+      assert.deepEqual(readTunnel(told(putTunnel(4, mac, destination))), { index: 4, mac, destination });
+    const append = (of: string) => (putTunnel(4, of, "192.0.2.2").flags & 0x800) !== 0;
+    assert.deepEqual([mac, "00:00:00:00:00:00", "01:00:5e:00:00:01"].map(append), [false, true, true]);
+  });
+
+  it("tells entries of tunnels and of bridges apart", () => {
+    const mac = "02:42:00:00:00:01";
+    const tunnel = told(putTunnel(4, mac, "192.0.2.2"));
+    assert.equal(readForwarding(tunnel), undefined);
+    assert.equal(readTunnel(told(withAttributes(putForwarding(4, mac), [9, u32(2)]))), undefined);
+    const learned = Buffer.from(tunnel);
+    learned.writeUInt16LE(0x02, 8);
+    assert.equal(readTunnel(learned), undefined);
+    assert.equal(readTunnel(told(withAttributes(putTunnel(4, mac, "192.0.2.2"), [6, Buffer.from([0, 1])]))), undefined);
   });
 });
 
@@ -168,6 +208,13 @@ describe("events", () => {
     ]);
     assert.deepEqual(event(withAttributes(putForwarding(3, "02:42:00:00:00:01"), [9, u32(2)])), [
       { kind: "forwarding", namespace: "host", name: "br-1" },
+    ]);
+  });
+
+  it("names the namespace and tells of tunnels", () => {
+    const message = encodeMessage(putTunnel(3, "02:42:00:00:00:01", "192.0.2.2"), 0);
+    assert.deepEqual(readRouteEvents(message, names(), "network:1"), [
+      { kind: "tunnel", namespace: "network:1", name: "br-1" },
     ]);
   });
 

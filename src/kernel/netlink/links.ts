@@ -19,7 +19,8 @@ import { readVxlan, type VxlanInfo } from "./vxlan.ts";
 
 const peerInfo = 1; // VETH_INFO_PEER
 const stpState = 5; // IFLA_BR_STP_STATE
-const portFlags = { hairpin: 4, learning: 8, proxyArp: 12, isolated: 33 } as const; // IFLA_BRPORT_*, proxyArp: PROXYARP_WIFI
+/** IFLA_BRPORT_*, proxyArp: PROXYARP_WIFI, suppressesNeighbours: NEIGH_SUPPRESS. */
+const portFlags = { hairpin: 4, learning: 8, proxyArp: 12, suppressesNeighbours: 32, isolated: 33 } as const;
 const withoutStatistics = 8; // RTEXT_FILTER_SKIP_STATS
 const up = 1; // IFF_UP
 const promiscuous = 0x100; // IFF_PROMISC
@@ -196,7 +197,7 @@ export const moveLink = (name: string, namespaceFd: number): Message => ({
 /** Flags of a port that is in its bridge already. */
 export function setPort(by: { readonly name: string } | { readonly index: number }, port: BridgePort): Message {
   const data = Object.entries(portFlags).map(
-    ([name, type]) => [type, u8(Number(port[name as keyof typeof portFlags]))] as const,
+    ([name, type]) => [type, u8(Number(port[name as keyof typeof portFlags] ?? false))] as const,
   );
   const linkInfo: Attribute = [
     attribute.info,
@@ -260,5 +261,6 @@ function readPort(bytes: Buffer): Omit<BridgePort, "bridge"> {
     hairpin: flag(portFlags.hairpin),
     learning: flag(portFlags.learning),
     proxyArp: flag(portFlags.proxyArp),
+    ...(flag(portFlags.suppressesNeighbours) && { suppressesNeighbours: true }),
   };
 }
