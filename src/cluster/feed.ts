@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { forbidden } from "../lib/errors.ts";
+import { Turns } from "../lib/turns.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { keys, type TableName, type Tables } from "../store/tables.ts";
@@ -13,6 +14,7 @@ const keyOf = (table: TableName, row: Tables[TableName]) => (keys[table] as (row
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
 export class Feed {
   readonly #outboxes = new Map<NodeId, Outbox>();
+  readonly #turns = new Turns();
   #rows: Snapshot;
 
   constructor(rows: Snapshot) {
@@ -22,7 +24,7 @@ export class Feed {
   /** @returns what the node gets from now on: a snapshot first. A former one of the node ends. */
   open(node: NodeId): Outbox {
     this.#outboxes.get(node)?.end();
-    const outbox = new Outbox();
+    const outbox = new Outbox(this.#turns);
     this.#outboxes.set(node, outbox);
     outbox.notice({ case: "registered", value: { period: periodIn(this.#rows) } });
     outbox.notice({ case: "managers", value: { managers: managersIn(this.#rows) } });
@@ -39,6 +41,7 @@ export class Feed {
   /** The commits of the store, in order. */
   pass({ snapshot, changed }: Commit): void {
     const before = this.#rows;
+    if (snapshot === before) return;
     this.#rows = snapshot;
     for (const key of changed) {
       // The first commit of a watch has every row: those that are as they were are told to nobody.
