@@ -13,8 +13,11 @@ export interface Link {
   readonly close: () => void;
 }
 
-/** How long a connection may take to come about; how often it is asked whether it lives, and for how long: milliseconds. */
-const patience = { connect: 1500, ping: 1000, pong: 1000 } as const;
+/**
+ * How long it may take until somebody accepts, and until TLS is done with that one; how often a connection is asked whether
+ * it lives, and for how long: milliseconds.
+ */
+const patience = { connect: 1500, handshake: 10_000, ping: 1000, pong: 1000 } as const;
 const largest = 64 << 20; // bytes of one message
 /** Of flow control, for a stream and a connection: a snapshot should not wait for a round trip each 64 KiB. */
 const window = 1 << 20;
@@ -57,7 +60,13 @@ export async function dial(address: string, tls: SecureClientSessionOptions, sig
 
 async function connected(session: ClientHttp2Session, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => reject(new Error("no answer")), patience.connect);
+  const late = () => reject(new Error("no answer"));
+  let timer = setTimeout(late, patience.connect);
+  // Who accepts is there. When many come at a time each has its turn; to begin anew would make the others wait for nothing.
+  session.socket.once("connect", () => {
+    clearTimeout(timer);
+    timer = setTimeout(late, patience.handshake);
+  });
   const abort = () => reject(new Error("called off"));
   signal.addEventListener("abort", abort);
   session.once("connect", () => resolve()).once("error", reject);
@@ -73,10 +82,14 @@ async function connected(session: ClientHttp2Session, signal: AbortSignal): Prom
 /** TCP alone notices a host that lost its power, or a wire that was cut, only after minutes. */
 function keepAlive(session: ClientHttp2Session): void {
   let asked: NodeJS.Timeout | undefined;
-  const lost = () => session.destroy(new ConnectError("the manager does not answer", Code.Unavailable));
+  const lost = () => {
+    if (asked !== undefined) session.destroy(new ConnectError("the manager does not answer", Code.Unavailable));
+  };
+  // Before that, what came is read: it may have been this process that stood still.
+  const late = () => setImmediate(lost);
   const every = setInterval(() => {
     if (session.destroyed || asked !== undefined) return;
-    asked = setTimeout(lost, patience.pong).unref();
+    asked = setTimeout(late, patience.pong).unref();
     session.ping(() => {
       clearTimeout(asked);
       asked = undefined;

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { forbidden } from "../lib/errors.ts";
+import { Turns } from "../lib/turns.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
@@ -13,6 +14,7 @@ import { availabilityToWire, roleToWire } from "./wire.ts";
 export class Feed {
   readonly #outboxes = new Map<NodeId, Outbox>();
   readonly #members = new Members();
+  readonly #turns = new Turns();
   #rows: Snapshot;
 
   constructor(rows: Snapshot) {
@@ -23,7 +25,7 @@ export class Feed {
   /** @returns what the node gets from now on: a snapshot first. A former one of the node ends. */
   open(node: NodeId): Outbox {
     this.#outboxes.get(node)?.end();
-    const outbox = new Outbox();
+    const outbox = new Outbox(this.#turns);
     this.#outboxes.set(node, outbox);
     outbox.notice({ case: "registered", value: { period: periodIn(this.#rows) } });
     outbox.notice({ case: "managers", value: { managers: managersIn(this.#rows) } });
@@ -41,6 +43,7 @@ export class Feed {
   pass(commit: Commit): void {
     const { snapshot, changed } = commit;
     const before = this.#rows;
+    if (snapshot === before) return;
     this.#rows = snapshot;
     const { came, left } = this.#countMembers(before, commit);
     for (const key of changed) {

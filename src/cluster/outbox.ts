@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Turns } from "../lib/turns.ts";
 import type { SessionResponseSchema } from "./gen/control_pb.ts";
 import type { Shown } from "./views.ts";
 
@@ -12,12 +13,19 @@ const most = 500; // rows of one message
  * the rows that it needs; they go out in the order of their last changes.
  */
 export class Outbox {
+  readonly #turns: Turns;
   readonly #rows = new Map<string, Shown>();
   readonly #notices = new Map<Notice["case"], Notice>();
   #snapshot = true;
   #revision = 0;
-  #wake = () => {};
+  #goOn = () => {};
+  readonly #wake = () => this.#goOn();
   #end: { readonly error?: Error } | undefined;
+
+  /** @param turns of all outboxes: what is told to all goes out to some after the other */
+  constructor(turns: Turns) {
+    this.#turns = turns;
+  }
 
   /** The first time everything that the node needs, then what changed. @param revision of the store's commit */
   rows(changes: Iterable<Shown>, revision: number): void {
@@ -27,13 +35,13 @@ export class Outbox {
       this.#rows.set(key, change);
     }
     this.#revision = revision;
-    this.#wake();
+    this.#turns.add(this.#wake);
   }
 
   /** The latest of each kind is sent. */
   notice(notice: Notice): void {
     this.#notices.set(notice.case, notice);
-    this.#wake();
+    this.#turns.add(this.#wake);
   }
 
   /** Nothing more is sent; with an error, the stream ends with it. */
@@ -53,7 +61,7 @@ export class Outbox {
         for (const message of messages) yield message;
         if (messages.length === 0)
           await new Promise<void>((resolve) => {
-            this.#wake = resolve;
+            this.#goOn = resolve;
           });
       }
       if (this.#end.error !== undefined) throw this.#end.error;

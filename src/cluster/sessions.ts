@@ -122,14 +122,14 @@ export class Sessions {
     }
   }
 
-  /** The node goes: nobody has to wait for its beats. */
+  /** The node goes: nobody has to wait for its beats. Of one that was about to be a manager the leader takes the vote. */
   async leave(node: NodeId): Promise<void> {
     const { store, now } = this.#parts;
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) return;
       const status: Status = { state: "down", message: hasLeft, address: row.status.address };
-      tx.put("nodes", observed(row, { status }, now()));
+      tx.put("nodes", observed(row, { status, role: "worker" }, now()));
       keepOnly(tx, node, new Set());
     });
   }

@@ -1,49 +1,73 @@
 import { isDeepStrictEqual } from "node:util";
-import { Map as ImmutableMap } from "immutable";
+import { Ordered } from "./ordered.ts";
 import { type RowKey, type Snapshot, StoreError, type Transaction } from "./store.ts";
 import { indexes, keys, type TableName, type Tables } from "./tables.ts";
 
 export type Row = Tables[TableName];
-type RowsByKey = ImmutableMap<string, Row>;
-/** Rows by the value of a field. */
-type Index = ImmutableMap<string, RowsByKey>;
-interface Table {
-  readonly rows: RowsByKey;
-  readonly indexes: Readonly<Record<string, Index>>;
-}
-type KeyOf = (row: Row) => string;
+type TextOf = (row: Row) => string;
 
 /** A row as it shall be; undefined when it shall be gone. */
 export type Change = readonly [RowKey, Row | undefined];
 
 export const tableNames = Object.keys(keys) as TableName[];
 /** The key of a row of that table. */
-export const keyOf = (table: TableName, row: Row) => (keys[table] as KeyOf)(row);
-const indexesOf = (table: TableName) => Object.entries((indexes[table] ?? {}) as Readonly<Record<string, KeyOf>>);
-/** Several times as quick as a row at a time. */
-function tableOf(name: TableName, rows: readonly Row[]): Table {
-  const byKey = (some: readonly Row[]): RowsByKey => ImmutableMap(some.map((row) => [keyOf(name, row), row] as const));
-  const index = (valueOf: KeyOf): Index =>
-    ImmutableMap([...Map.groupBy(rows, valueOf)].map(([value, some]) => [value, byKey(some)] as const));
-  const made = indexesOf(name).map(([field, valueOf]) => [field, index(valueOf)] as const);
-  return { rows: byKey(rows), indexes: Object.fromEntries(made) };
-}
+export const keyOf = (table: TableName, row: Row) => (keys[table] as TextOf)(row);
 
-/** Sorted once for all snapshots that share the rows: what did not change since keeps its array. */
-const sorted = new WeakMap<RowsByKey, readonly Row[]>();
-function inOrder(rows: RowsByKey): readonly Row[] {
-  const known = sorted.get(rows);
-  if (known !== undefined) return known;
-  const list = Object.freeze([...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row));
-  sorted.set(rows, list);
-  return list;
+const order = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+/** The rows of a table in the order of their keys, and, for each indexed field, in the order of its values. */
+class Table {
+  readonly #name: TableName;
+  readonly rows: Ordered<Row>;
+  readonly #indexes: ReadonlyMap<string, Ordered<Row>>;
+
+  private constructor(name: TableName, rows: Ordered<Row>, indexesByField: ReadonlyMap<string, Ordered<Row>>) {
+    this.#name = name;
+    this.rows = rows;
+    this.#indexes = indexesByField;
+  }
+
+  static of(name: TableName, rows: readonly Row[]): Table {
+    const byKey = (a: Row, b: Row) => order(keyOf(name, a), keyOf(name, b));
+    const byValue = (valueOf: TextOf) => (a: Row, b: Row) => order(valueOf(a), valueOf(b)) || byKey(a, b);
+    const made = fieldsOf(name).map(([field, valueOf]) => [field, Ordered.of(rows, byValue(valueOf))] as const);
+    return new Table(name, Ordered.of(rows, byKey), new Map(made));
+  }
+
+  get(key: string): Row | undefined {
+    return this.rows.find((row) => order(keyOf(this.#name, row), key));
+  }
+
+  /** The rows of which an indexed field has this value, in the order of keys. */
+  where(field: string, value: string): readonly Row[] {
+    const rows = this.#indexes.get(field);
+    const valueOf = indexesOf(this.#name)[field];
+    if (rows === undefined || valueOf === undefined) throw new Error(`table ${this.#name} has no index ${field}`);
+    return rows.range((row) => order(valueOf(row), value));
+  }
+
+  with(row: Row): Table {
+    return this.without(keyOf(this.#name, row)).#each((rows) => rows.with(row));
+  }
+
+  without(key: string): Table {
+    const row = this.get(key);
+    return row === undefined ? this : this.#each((rows) => rows.without(row));
+  }
+
+  #each(change: (rows: Ordered<Row>) => Ordered<Row>): Table {
+    const changed = [...this.#indexes].map(([field, rows]) => [field, change(rows)] as const);
+    return new Table(this.#name, change(this.rows), new Map(changed));
+  }
 }
-const none: RowsByKey = ImmutableMap();
+const indexesOf = (table: TableName) => (indexes[table] ?? {}) as Readonly<Record<string, TextOf>>;
+const fieldsOf = (table: TableName) => Object.entries(indexesOf(table));
 
 /** All rows at one revision. A copy with changes shares what did not change. */
 export class Rows implements Snapshot {
   readonly revision: number;
   readonly #tables: Readonly<Record<TableName, Table>>;
+  #keys: readonly RowKey[] | undefined;
 
   private constructor(revision: number, tables: Readonly<Record<TableName, Table>>) {
     this.revision = revision;
@@ -52,66 +76,39 @@ export class Rows implements Snapshot {
 
   /** @param rows what the store holds, each with its table */
   static of(revision: number, rows: Iterable<readonly [TableName, Row]>): Rows {
-    const byTable = Map.groupBy(rows, ([table]) => table);
-    const tables = Object.fromEntries(
-      tableNames.map(
-        (name) =>
-          [
-            name,
-            tableOf(
-              name,
-              (byTable.get(name) ?? []).map(([, row]) => row),
-            ),
-          ] as const,
-      ),
-    ) as Record<TableName, Table>;
-    return new Rows(revision, tables);
+    const byTable = new Map(tableNames.map((name) => [name, [] as Row[]]));
+    for (const [table, row] of rows) byTable.get(table)?.push(row);
+    const tables = [...byTable].map(([name, some]) => [name, Table.of(name, some)] as const);
+    return new Rows(revision, Object.fromEntries(tables) as Record<TableName, Table>);
   }
 
   get<T extends TableName>(table: T, key: string): Tables[T] | undefined {
-    return this.#tables[table].rows.get(key) as Tables[T] | undefined;
+    return this.#tables[table].get(key) as Tables[T] | undefined;
   }
 
   list<T extends TableName>(table: T): readonly Tables[T][] {
-    return inOrder(this.#tables[table].rows) as readonly Tables[T][];
+    return this.#tables[table].rows.list as readonly Tables[T][];
   }
 
   where<T extends TableName>(table: T, index: string, value: string): readonly Tables[T][] {
-    const found = this.#tables[table].indexes[index];
-    if (found === undefined) throw new Error(`table ${table} has no index ${index}`);
-    return inOrder(found.get(value) ?? none) as readonly Tables[T][];
+    return this.#tables[table].where(index, value) as readonly Tables[T][];
+  }
+
+  /** The key of every row; made once, when it is asked for. */
+  get keys(): readonly RowKey[] {
+    const keysOf = (table: TableName) =>
+      Array.from(this.#tables[table].rows, (row) => ({ table, key: keyOf(table, row) }));
+    this.#keys ??= tableNames.flatMap(keysOf);
+    return this.#keys;
   }
 
   /** The rows after some changes; an undefined row is deleted. */
   with(changes: Iterable<Change>, revision: number): Rows {
     const tables = { ...this.#tables };
     for (const [{ table, key }, row] of changes)
-      tables[table] = row === undefined ? withoutRow(tables[table], table, key) : withRow(tables[table], table, row);
+      tables[table] = row === undefined ? tables[table].without(key) : tables[table].with(row);
     return new Rows(revision, tables);
   }
-}
-
-function withRow(table: Table, name: TableName, row: Row): Table {
-  const key = keyOf(name, row);
-  const without = withoutRow(table, name, key);
-  const added = indexesOf(name).map(([index, valueOf]) => {
-    const value = valueOf(row);
-    const entries = without.indexes[index] ?? ImmutableMap();
-    return [index, entries.set(value, (entries.get(value) ?? none).set(key, row))];
-  });
-  return { rows: without.rows.set(key, row), indexes: Object.fromEntries(added) as Table["indexes"] };
-}
-
-function withoutRow(table: Table, name: TableName, key: string): Table {
-  const row = table.rows.get(key);
-  if (row === undefined) return table;
-  const left = indexesOf(name).map(([index, valueOf]) => {
-    const value = valueOf(row);
-    const entries = table.indexes[index] ?? ImmutableMap();
-    const others = entries.get(value)?.remove(key);
-    return [index, others === undefined || others.isEmpty() ? entries.remove(value) : entries.set(value, others)];
-  });
-  return { rows: table.rows.remove(key), indexes: Object.fromEntries(left) as Table["indexes"] };
 }
 
 /** All rows, each with its table. */

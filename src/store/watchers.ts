@@ -1,5 +1,5 @@
-import { type Change, keyOf, type Rows, tableNames } from "./rows.ts";
-import type { Commit, RowKey, Snapshot } from "./store.ts";
+import type { Change, Rows } from "./rows.ts";
+import type { Commit, RowKey } from "./store.ts";
 
 /** Tells readers of what was committed, each at its own pace: what a reader was too slow for comes to it as one. */
 export class Watchers {
@@ -28,23 +28,20 @@ export class Watchers {
   async *watch(signal: AbortSignal): AsyncIterable<Commit> {
     const changed = new Map<string, RowKey>();
     let wake = () => {};
-    const note = (key: RowKey) => changed.set(`${key.table}/${key.key}`, key);
     const tell = (changes: readonly Change[]) => {
-      for (const [key] of changes) note(key);
+      for (const [key] of changes) changed.set(`${key.table}/${key.key}`, key);
       wake();
     };
-    for (const key of everyKey(this.#current())) note(key);
     const abort = () => wake();
     signal.addEventListener("abort", abort);
     this.#tell.add(tell);
     try {
-      let first = true;
+      if (!signal.aborted && !this.#closed) yield everythingIn(this.#current());
       while (!signal.aborted && !this.#closed) {
-        if (changed.size > 0 || first) {
-          const commit = { snapshot: this.#current(), changed: [...changed.values()] };
+        if (changed.size > 0) {
+          const keys = [...changed.values()];
           changed.clear();
-          first = false;
-          yield commit;
+          yield { snapshot: this.#current(), changed: keys };
         } else {
           await new Promise<void>((resolve) => {
             wake = resolve;
@@ -59,6 +56,4 @@ export class Watchers {
   }
 }
 
-function* everyKey(rows: Snapshot): Iterable<RowKey> {
-  for (const table of tableNames) for (const row of rows.list(table)) yield { table, key: keyOf(table, row) };
-}
+const everythingIn = (rows: Rows): Commit => ({ snapshot: rows, changed: rows.keys });

@@ -1,4 +1,5 @@
 import { openBytes, sealBytes } from "../../lib/sealed-bytes.ts";
+import { SharedValues } from "../../lib/shared-values.ts";
 import { type Change, keyOf, type Row, tableNames } from "../rows.ts";
 import { type RowKey, StoreError } from "../store.ts";
 import type { TableName } from "../tables.ts";
@@ -10,6 +11,7 @@ export interface KeyRange {
   readonly rangeEnd: Uint8Array;
 }
 const text = new TextDecoder("utf-8", { fatal: true });
+const hexadecimal = "0123456789abcdef";
 
 /** All keys that begin with `prefix`, which must not end in U+10FFFF. */
 export function rangeOf(prefix: string): KeyRange {
@@ -29,6 +31,7 @@ export class Layout {
   readonly everyTouched: KeyRange;
   readonly #commits: string;
   readonly #key: Buffer | undefined;
+  readonly #shared = new SharedValues();
 
   /** @param key 32 bytes under which rows are sealed, each for its place; absent: they are in clear */
   constructor(prefix: string, key?: Buffer) {
@@ -37,6 +40,14 @@ export class Layout {
     this.all = rangeOf(this.#prefix);
     this.everyTouched = rangeOf(`${this.#prefix}.touched/`);
     this.#commits = `${this.#prefix}.commits/`;
+  }
+
+  /** All keys from this one on, in parts: most keys of rows begin with a hexadecimal digit. */
+  partsFrom(key: Uint8Array): readonly KeyRange[] {
+    const begins = tableNames.flatMap((table) => [...hexadecimal].map((digit) => `${this.#prefix}${table}/${digit}`));
+    const later = begins.map((begin) => Buffer.from(begin)).filter((begin) => Buffer.compare(begin, key) > 0);
+    const cuts = [key, ...later.toSorted((a, b) => Buffer.compare(a, b)), this.all.rangeEnd];
+    return cuts.slice(1).map((rangeEnd, at) => ({ key: cuts[at] as Uint8Array, rangeEnd }));
   }
 
   row({ table, key }: RowKey): Uint8Array {
@@ -69,7 +80,7 @@ export class Layout {
     if (deleted) return [rowKey, undefined];
     try {
       const plain = this.#key === undefined ? value : openBytes(value, this.#key, path);
-      const row = JSON.parse(text.decode(plain)) as Row;
+      const row = this.#shared.of(JSON.parse(text.decode(plain))) as Row;
       if (keyOf(rowKey.table, row) === rowKey.key) return [rowKey, row];
     } catch {} // said below
     throw new StoreError("CORRUPT", `the cluster's store has something else than a row at ${this.#prefix}${path}`);

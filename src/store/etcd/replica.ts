@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Change, changesBetween, Rows } from "../rows.ts";
+import { type Change, changesBetween, type Row, Rows } from "../rows.ts";
 import { type Commit, StoreError } from "../store.ts";
+import type { TableName } from "../tables.ts";
 import { Watchers } from "../watchers.ts";
 import { answered, patience, unavailable } from "./answers.ts";
 import type { EtcdClient } from "./client.ts";
 import { follow } from "./follow.ts";
 import { Event_EventType, type KeyValue } from "./gen/kv_pb.ts";
-import type { WatchResponse } from "./gen/rpc_pb.ts";
-import type { Layout } from "./layout.ts";
+import type { RangeResponse, WatchResponse } from "./gen/rpc_pb.ts";
+import type { KeyRange, Layout } from "./layout.ts";
 
 const pageSize = 2000n;
 /** Milliseconds without a revision that there must be, until another member is asked. */
@@ -22,33 +23,49 @@ interface Listing {
 /** All keys under the prefix as of one revision. @throws {StoreError} UNAVAILABLE, CORRUPT */
 export async function list(client: EtcdClient, layout: Layout): Promise<Listing> {
   for (;;) {
-    const found = await pages(client, layout).catch((error: Error) => {
+    const found = await read(client, layout).catch((error: Error) => {
       if (!/has been compacted/.test(error.message)) throw error;
     });
     if (found !== undefined) return found; // else the first page's revision was gone before the last page
   }
 }
 
-async function pages(client: EtcdClient, layout: Layout): Promise<Listing> {
-  const found: KeyValue[] = [];
-  let { key } = layout.all;
-  for (let revision = 0n; ; ) {
-    const request = { key, rangeEnd: layout.all.rangeEnd, limit: pageSize, revision };
-    const { kvs, more, header } = await answered((options) => client.kv.range(request, options));
-    found.push(...kvs);
+async function read(client: EtcdClient, layout: Layout): Promise<Listing> {
+  const rows: (readonly [TableName, Row])[] = [];
+  const others: KeyValue[] = [];
+  let revision = 0n;
+  for await (const { kvs, header } of pages(client, layout)) {
     if (revision === 0n) revision = header?.revision ?? 0n;
-    const last = kvs.at(-1)?.key;
-    if (!more || last === undefined) return listing(found, layout, Number(revision));
-    key = Buffer.concat([last, Buffer.of(0)]);
+    for (const kv of kvs) {
+      const change = layout.read(kv);
+      if (change === undefined) others.push(kv);
+      else if (change[1] !== undefined) rows.push([change[0].table, change[1]]);
+    }
   }
+  return { rows: Rows.of(Number(revision), rows), others };
 }
 
-function listing(found: readonly KeyValue[], layout: Layout, revision: number): Listing {
-  const read = found.map((kv) => [kv, layout.read(kv)] as const);
-  const rows = read.flatMap(([, change]) => (change?.[1] === undefined ? [] : [[change[0].table, change[1]] as const]));
-  const others = read.flatMap(([kv, change]) => (change === undefined ? [kv] : []));
-  return { rows: Rows.of(revision, rows), others };
+/**
+ * All keys under the prefix as of the first page's revision. For a page etcd 3.4 looks at every key of the range that it is
+ * a page of: what is more than one page is read in small ranges.
+ */
+async function* pages(client: EtcdClient, layout: Layout): AsyncGenerator<RangeResponse> {
+  const first = await page(client, layout.all, 0n);
+  yield first;
+  if (!first.more) return;
+  const revision = first.header?.revision ?? 0n;
+  for (const part of layout.partsFrom(nextOf(first)))
+    for (let key: Uint8Array | undefined = part.key; key !== undefined; ) {
+      const next: RangeResponse = await page(client, { ...part, key }, revision);
+      yield next;
+      key = next.more ? nextOf(next) : undefined;
+    }
 }
+
+const page = (client: EtcdClient, range: KeyRange, revision: bigint) =>
+  answered((options) => client.kv.range({ ...range, limit: pageSize, revision }, options));
+/** Where the next page begins. */
+const nextOf = ({ kvs }: RangeResponse) => Buffer.concat([(kvs.at(-1) as KeyValue).key, Buffer.of(0)]);
 
 /** The rows in memory, kept current by one watch. Its revision is etcd's: nothing up to it is missing. */
 export class Replica {
