@@ -99,11 +99,11 @@ function applyAll(steps: readonly Step[], handlers: Handlers, rules: Rules): voi
 
 /** The steps from `at` on that go to the kernel together; at least one. */
 function runAt(steps: readonly Step[], at: number): readonly Step[] {
-  const [first, ...rest] = steps.slice(at);
-  if (first === undefined) return [];
-  const together = runOf(first);
-  const more = together === undefined ? 0 : rest.findIndex((step) => runOf(step) !== together);
-  return steps.slice(at, more < 0 ? steps.length : at + 1 + more);
+  const nameAt = (index: number) => (steps[index] === undefined ? undefined : runOf(steps[index]));
+  const together = nameAt(at);
+  let end = at + 1;
+  while (together !== undefined && nameAt(end) === together) end += 1;
+  return steps.slice(at, end);
 }
 
 /** Steps with one such name can be done together: rules as a transaction, and links that go. */
