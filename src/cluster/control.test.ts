@@ -60,6 +60,8 @@ async function serve(wish: Wish = {}) {
     router.service(Node, {
       renewCertificate: noted("renewCertificate"),
       leave: noted("leave"),
+      attach: noted("attach"),
+      detach: noted("detach"),
       async *session(messages, context) {
         calls.push("session");
         yield {

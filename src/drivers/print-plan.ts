@@ -75,7 +75,7 @@ function printLink(o: LinkObject): string[] {
 /** What is for every unknown MAC goes to several hosts, what is for a known one to one. */
 function printTunnel(o: TunnelObject): string {
   const verb = o.mac === everyMac ? "append" : "replace";
-  return `${bridge(o.namespace)} fdb ${verb} ${o.mac} dev ${o.link} dst ${o.destination} self permanent`;
+  return `${bridge(o.namespace)} fdb ${verb} ${o.mac} dev ${o.link} dst ${o.destination}`;
 }
 
 type MadeOnHost = ChildLink | VlanLink | VxlanLink;

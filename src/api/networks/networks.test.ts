@@ -123,10 +123,12 @@ test("create puts the subnets of a client without order into one", async () => {
   }
 });
 
-test("create of an overlay or swarm network outside a swarm says so", async () => {
-  const overlay = await created({ Name: "n", Driver: "overlay" });
-  assert.equal(overlay.status, 403);
-  assert.match(overlay.json.message, /^This node is not a swarm manager\. Use "docker swarm init"/);
+test("create says which scopes a network may have", async () => {
+  const overlay = await created({ Name: "n", Driver: "overlay", Scope: "local" });
+  assert.deepEqual(
+    [overlay.status, overlay.json.message],
+    [403, "cannot downgrade network scope for overlay networks"],
+  );
   const { status, json } = await created({ Name: "n", Scope: "swarm" });
   assert.deepEqual([status, json.message], [403, "cannot create a swarm scoped network when swarm is not active"]);
 });

@@ -92,9 +92,7 @@ export function networkJson(detail: NetworkDetail, withContainers: boolean): obj
 
 /** An overlay network's identifier on the wire is among its options, as Docker shows it. */
 const optionsJson = ({ spec, vni }: Network) =>
-  vni === undefined
-    ? spec.options
-    : { ...spec.options, "com.docker.network.driver.overlay.vxlanid_list": String(vni) };
+  vni === undefined ? spec.options : { ...spec.options, "com.docker.network.driver.overlay.vxlanid_list": String(vni) };
 
 /** The other hosts that an overlay network reaches (moby api/types/network, PeerInfo). */
 function peersJson({ network, peers }: NetworkDetail): object {
