@@ -32,7 +32,7 @@ ip -n 0k3v9m2q link set vx0 up
 ip -n 0k3v9m2q link set vx0 master br0
 ip -n 0k3v9m2q link set vx0 type bridge_slave isolated off hairpin off learning off proxy_arp_wifi on
 bridge -n 0k3v9m2q fdb replace 02:00:00:00:00:01 dev vx0 dst 192.0.2.2
-bridge -n 0k3v9m2q fdb append 00:00:00:00:00:00 dev vx0 dst 192.0.2.2 self permanent
+bridge -n 0k3v9m2q fdb append 00:00:00:00:00:00 dev vx0 dst 192.0.2.2
 `,
   );
 });
