@@ -5,7 +5,7 @@ import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Sandbox } from "../model/sandbox.ts";
-import type { Announcements } from "../model/lan.ts";
+import type { Announcements, Segment } from "../model/lan.ts";
 import type { ParentUse } from "./parent.ts";
 
 /** What a driver sees of one network: rows only. */
@@ -70,6 +70,8 @@ export interface NetworkDriver<Options = unknown> {
   readonly severalSubnets: boolean;
   /** Absent: the network is the host's own, and the way out leads through the host. */
   readonly lan?: OnLan<Options>;
+  /** The bridge on which the containers of a network ask each other for addresses, if it is one of ours. */
+  segmentOf?(network: Network, options: Options): Segment;
   /** Absent: the driver's networks end with the host. */
   readonly overHosts?: OverHosts<Options>;
   /** Reads and checks `-o key=value`. @throws {EngineError} with Docker's text; an unknown key names the nearest known one. */

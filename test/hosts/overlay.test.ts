@@ -144,6 +144,16 @@ describe("overlay networks of the lab's hosts", () => {
     assert.ok(await pings(1, "a", "bee"), "the new name");
   });
 
+  it("are told at once of an address that goes to another container", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await run(2, "b", "net");
+    for (const number of [1, 3, 2, 1]) {
+      await run(number, "a", "net", "--ip", "10.20.0.9");
+      assert.ok(await pings(2, "b", "10.20.0.9"), `on h${number}`);
+      await docker(number, "rm -f a");
+    }
+  });
+
   it("are left and joined by running containers; internal ones have no way out; those of one host do not meet by it", async () => {
     await swarm("--subnet", "10.20.0.0/16", "net");
     await docker(1, "network create -d overlay --attachable --internal inside");

@@ -1,6 +1,6 @@
 import type { NetworkDriver } from "../driver.ts";
 import { type OverlayOptions, readOptions } from "./options.ts";
-import { notCarried, planEndpoint, planNetwork, planPeer, planTunnelEnd } from "./plan.ts";
+import { notCarried, planEndpoint, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
 
 /** Containers of many hosts on one segment: a bridge on each host, and VXLAN between them. */
 export const overlay: NetworkDriver<OverlayOptions> = {
@@ -9,6 +9,7 @@ export const overlay: NetworkDriver<OverlayOptions> = {
   hasPools: true,
   severalSubnets: false,
   overHosts: { vni: ({ vni }) => vni, notCarried },
+  segmentOf,
   readOptions,
   planNetwork,
   planEndpoint,

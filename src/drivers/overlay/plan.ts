@@ -13,6 +13,7 @@
  * and a container's default route leads through another network.
  */
 import type { MacAddress } from "../../model/ids.ts";
+import type { Segment } from "../../model/lan.ts";
 import type { Network, Tunnel } from "../../model/network.ts";
 import { everyMac, type BridgePort, type NamespaceName, type PlanObject } from "../../model/plan.ts";
 import { cable, portName } from "../cable.ts";
@@ -25,6 +26,8 @@ const bridge = "br0";
 const vxlan = "vxlan0";
 const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
 const port = { bridge, isolated: false, hairpin: false, learning: false } as const satisfies Partial<BridgePort>;
+
+export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
 
 /** Why a network with these options ends with the host: nothing of it may leave in clear. */
 export const notCarried = ({ encrypted }: OverlayOptions): string | undefined =>
