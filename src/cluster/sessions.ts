@@ -152,7 +152,8 @@ export class Sessions {
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
-      checkDataPath(tx, node, addresses.dataPath, address);
+      // Not of the transaction: it would be at odds with every other write of a node.
+      checkDataPath(store.snapshot(), node, addresses.dataPath, address);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       tx.put("nodes", observed(row, { ...description, status }, now()));
       keepOnly(tx, node, new Set(endpoints));
