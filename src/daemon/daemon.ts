@@ -71,6 +71,9 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   };
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
   const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local) });
+  parts.defer(
+    followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
+  );
   const membership = createMembership(config, host, { version, bus, log, replica });
   const engine = createEngine({
     membership,
@@ -132,6 +135,23 @@ const engineDrivers: readonly EngineDriver[] = [
   ...Object.keys(drivers).map((name) => ({ type: "Network", name: name === "none" ? "null" : name }) as const),
   { type: "Volume", name: "local" },
 ];
+
+const settling = 500; // milliseconds: links change in bursts
+/** Calls after links of the host have changed. @returns what ends it */
+function followLinks(kernel: Kernel, call: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  const end = kernel.events((event) => {
+    if (event.kind !== "link" || event.namespace !== "host") return;
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      call();
+    }, settling).unref();
+  });
+  return () => {
+    clearTimeout(timer);
+    end();
+  };
+}
 
 const ethernet = 1500; // bytes, where the link is not known
 /** What VXLAN leaves of a link's frames: over IPv6 its header is 20 bytes longer (RFC 7348 section 5). */

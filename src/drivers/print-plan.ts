@@ -107,7 +107,7 @@ function printMade(o: MadeOnHost, extra: string, unless: string): string[] {
 
 function printPort(o: LinkObject, port: BridgePort): string[] {
   const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
-  const suppress = port.suppressesNeighbours === true ? " neigh_suppress on" : "";
+  const suppress = `${port.suppressesNeighbours === true ? " neigh_suppress on" : ""}${port.locked === true ? " locked on" : ""}`;
   return [
     `${ip(o.namespace)} link set ${o.name} master ${port.bridge}`,
     `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp_wifi ${onOff(port.proxyArp)}${suppress}`,

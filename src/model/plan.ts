@@ -61,6 +61,8 @@ export interface BridgePort {
    * table, and what it answered is not copied here (IFLA_BRPORT_NEIGH_SUPPRESS). Absent: it does not.
    */
   readonly suppressesNeighbours?: true;
+  /** Only frames from MACs that a `forwarding` entry has here are taken in (IFLA_BRPORT_LOCKED, since Linux 5.18). */
+  readonly locked?: true;
 }
 /** An 802.1Q interface: the frames of one VLAN of `parent`, without their tags. */
 export interface VlanLink extends LinkBase {

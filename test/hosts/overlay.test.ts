@@ -215,6 +215,26 @@ describe("overlay networks of the lab's hosts", () => {
     assert.ok(await isReady("h1"));
   });
 
+  it("hear nothing from another MAC than a container's own, and follow the MTU of the link between the hosts", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await run(1, "a", "net");
+    await run(2, "b", "net");
+    assert.match(await docker(1, "exec a ip link show eth0"), /mtu 1450/);
+    await host(1).run("ip", "link", "set", "eth0", "mtu", "1400");
+    await until(async () => /mtu 1350/.test(await docker(1, "exec a ip link show eth0")), 5000, "1350");
+    await host(1).run("ip", "link", "set", "eth0", "mtu", "1500");
+    await until(async () => /mtu 1450/.test(await docker(1, "exec a ip link show eth0")), 5000, "1450");
+    const as = (mac: string) =>
+      inside(
+        2,
+        "b",
+        `ip link set eth0 down; ip link set eth0 address ${mac}; ip link set eth0 up; ping -c1 -W1 10.20.0.2 || true`,
+      );
+    const own = /ether (\S+)/.exec(await inside(2, "b", "ip link show eth0"))?.[1] ?? "";
+    assert.match(await as("02:11:22:33:44:55"), /100% packet loss/);
+    assert.match(await as(own), / 0% packet loss/);
+  });
+
   it("are dual stack when they have both families", async () => {
     await swarm("--subnet", "10.20.0.0/16", "--ipv6", "--subnet", "fd00:20::/64", "net");
     await run(1, "a", "net");

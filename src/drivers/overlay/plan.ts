@@ -91,7 +91,7 @@ export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanO
   const { network, endpoint } = view;
   if (network.tunnel === undefined) return [];
   return [
-    cable(view, namespaceOf(network), { ...port, proxyArp: true }, mtuOf(network.tunnel, options)),
+    cable(view, namespaceOf(network), { ...port, proxyArp: true, locked: true }, mtuOf(network.tunnel, options)),
     ...interfaceObjects(view),
     ...whereabouts(network, endpoint, portName(endpoint.id)),
   ];
