@@ -62,7 +62,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     nodeId,
     hostname: node.hostname,
     dataPath: node.addresses.dataPath,
-    mac: wish.mac ?? localMac(wish.endpointId),
+    mac: wish.mac ?? localMac(`${network.id} ${wish.containerId}`),
     addresses: addressesOf(tx, pools, wish),
     names: wish.names,
   };

@@ -142,6 +142,25 @@ describe("overlay networks of the lab's hosts", () => {
     );
     await docker(2, "rename b bee");
     assert.ok(await pings(1, "a", "bee"), "the new name");
+    await docker(2, "restart -t 0 bee");
+    assert.ok(await pings(1, "a", "bee"), "by the MAC that a remembers");
+    await host(3).docker(
+      "run",
+      "-d",
+      "--name",
+      "web",
+      "--network",
+      "net",
+      "-p",
+      "8080:80",
+      "busybox",
+      "sh",
+      "-c",
+      "echo by the way out > /tmp/index.html; httpd -f -h /tmp",
+    );
+    assert.equal(await docker(3, "port web"), "80/tcp -> 0.0.0.0:8080");
+    const published = () => host(1).try("busybox", "wget", "-qO-", `http://${host(3).address}:8080/`);
+    await until(async () => (await published()).stdout === "by the way out\n", 5000, "a published port");
   });
 
   it("are told at once of an address that goes to another container", async () => {
