@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { PortBinding } from "../../src/model/endpoint.ts";
 import { addresses, RealHost } from "../support/real-host.ts";
-import { deleteContainer, endpointRow, type NetworkRows, networkRows, putContainer, putNetwork } from "../support/rows.ts";
+import {
+  deleteContainer,
+  endpointRow,
+  type NetworkRows,
+  networkRows,
+  putContainer,
+  putNetwork,
+} from "../support/rows.ts";
 
 const icc = "com.docker.network.bridge.enable_icc";
 /** Container 2 on the root, 3 and 4 on the first leaf bridge, 5 on the second. */
@@ -51,7 +58,10 @@ for (const driver of ["bridge", "overlay"])
       networkRows({ number: 1, driver, ipv6: true, ...(driver === "overlay" && { vni: 4097, tunnel }) }),
     );
     const heard = numbers.map((member) => requests(host, member));
-    assert.deepEqual(await answers(host), expected((from) => from));
+    assert.deepEqual(
+      await answers(host),
+      expected((from) => from),
+    );
     assert.deepEqual(
       heard.map((count) => count()),
       [0, 0, 0, 0],
@@ -78,7 +88,10 @@ it("bridge: keeps containers apart with enable_icc=false, whatever bridge they a
   await using host = await RealHost.open();
   await populate(host, networkRows({ number: 1, ipv6: true, options: { [icc]: "false" } }));
   host.serve("outside", 80);
-  assert.deepEqual(await answers(host), expected(() => ""));
+  assert.deepEqual(
+    await answers(host),
+    expected(() => ""),
+  );
   for (const member of numbers) {
     assert.ok(await host.pings(member, four(1)), "the gateway");
     assert.ok(await host.pings(member, six(1)), "the gateway");
@@ -117,7 +130,16 @@ it("makes a leaf bridge for its first container, removes it with the last, and m
     ["the leaf bridge", "ip", "link", "delete", "lf1-a000000001"],
     ["the cable", "ip", "link", "delete", "lu1-a000000001"],
     ["the leaf's end", "ip", "link", "set", "lu1-a000000001", "nomaster"],
-    ["a flag of its port", "bridge", "link", "set", "dev", `veth${endpointRow(rows, { member: 3 }).id.slice(0, 11)}`, "flood", "on"],
+    [
+      "a flag of its port",
+      "bridge",
+      "link",
+      "set",
+      "dev",
+      `veth${endpointRow(rows, { member: 3 }).id.slice(0, 11)}`,
+      "flood",
+      "on",
+    ],
   ] as const) {
     const [name = "", ...words] = command;
     host.run("host", name, ...words);

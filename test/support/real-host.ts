@@ -118,7 +118,7 @@ export class RealHost implements AsyncDisposable {
 
   /** Runs a command. @returns what it printed; undefined when it failed */
   async try(place: Place, command: string, ...args: string[]): Promise<string | undefined> {
-    const [first = "", ...rest] = [...this.#enter(place), command, ...args];
+    const [first = "", ...rest] = [...this.enter(place), command, ...args];
     try {
       return (await promisify(execFile)(first, rest, { encoding: "utf8" })).stdout;
     } catch {
@@ -128,11 +128,12 @@ export class RealHost implements AsyncDisposable {
 
   /** Runs a command and waits for it. @throws when it fails */
   run(place: Place, command: string, ...args: string[]): string {
-    const [first = "", ...rest] = [...this.#enter(place), command, ...args];
+    const [first = "", ...rest] = [...this.enter(place), command, ...args];
     return run(first, ...rest);
   }
 
-  #enter(place: Place): string[] {
+  /** The words before a command that is to run there. */
+  enter(place: Place): string[] {
     if (place === "host") return [];
     const path =
       place === "outside" ? this.#outside.namespacePath(theOutside) : this.kernel.namespacePath(sandboxOf(place));
