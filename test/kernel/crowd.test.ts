@@ -28,17 +28,24 @@ const overlay = networkRows({
   vni,
   tunnel: { udpPort, local: addresses.host, mtu: 1450 },
 });
-const wayOut = networkRows({ number: 3, options: { "com.docker.network.bridge.enable_icc": "false" } });
+/** The same network as `docker_gwbridge` is: its containers do not reach each other. */
+const apart = networkRows({ number: 1, ipv6: true, options: { "com.docker.network.bridge.enable_icc": "false" } });
 
-/** A container on the three networks, each on the bridge that has a place. */
+/** A container on both networks, each on the bridge that has a place. */
 function putOne(tx: Transaction, member: number): void {
-  const on = (rows: NetworkRows, interfaceName: string) => {
+  const [one, two] = [bridge, overlay].map((rows, at) => {
     const leaf = leafFor(tx, rows.network);
-    return endpointRow(rows, { member, interfaceName, ...(leaf !== undefined && { leaf }) });
-  };
-  const [one, two, three] = [on(bridge, "eth0"), on(overlay, "eth1"), on(wayOut, "eth2")];
-  tx.put("sandboxes", sandboxRow(member, three));
-  for (const endpoint of [one, two, three]) tx.put("endpoints", endpoint);
+    return endpointRow(rows, { member, interfaceName: `eth${at}`, ...(leaf !== undefined && { leaf }) });
+  });
+  tx.put("sandboxes", sandboxRow(member, one));
+  for (const endpoint of [one, two]) if (endpoint !== undefined) tx.put("endpoints", endpoint);
+}
+
+/** The network as it would have been with other options: what hangs on it is planned anew. */
+function putInstead(tx: Transaction, rows: NetworkRows): void {
+  putNetwork(tx, rows);
+  for (const endpoint of tx.where("endpoints", "network", rows.network.id))
+    tx.put("endpoints", { ...endpoint, names: [] });
 }
 
 /** Pings addresses, some every millisecond. @returns those that answered */
@@ -100,9 +107,9 @@ async function openSecond(host: RealHost): Promise<AsyncDisposable & { enter(mem
 it("2,010 containers of a host reach each other and another host's, by a bridge network and an overlay", async (test) => {
   const note = (text: string) => test.diagnostic(`${Math.round(performance.now() - start)} ms: ${text}`);
   const start = performance.now();
-  using _limits = raiseLimits(3 * (last - first + 1));
+  using _limits = raiseLimits(2 * (last - first + 1));
   await using host = await RealHost.open();
-  await host.commit((tx) => [bridge, overlay, wayOut].forEach((rows) => putNetwork(tx, rows)));
+  await host.commit((tx) => [bridge, overlay].forEach((rows) => putNetwork(tx, rows)));
   for (let from = first; from <= last; from += 200)
     await host.commit((tx) => range(from, Math.min(from + 199, last)).forEach((member) => putOne(tx, member)));
   note("containers are there");
@@ -115,7 +122,7 @@ it("2,010 containers of a host reach each other and another host's, by a bridge 
 
   /** The first and the last container of each of the three bridges, and some between. */
   const bridges = [first, first + leafSize, first + 2 * leafSize];
-  const some = bridges.flatMap((at) => [at, at + 1, at + 3, at + 5, at + 8, at + 9]);
+  const some = bridges.flatMap((at) => [at, at + 4, at + 9]);
   const enter = some.map((member) => host.enter(member));
   const there = [second.enter(last + 1), second.enter(lastThere)];
   const dropped = packetsDropped();
@@ -129,17 +136,11 @@ it("2,010 containers of a host reach each other and another host's, by a bridge 
   const six = some.map((member) => `fd00:1::${member.toString(16)}`);
   assert.deepEqual(await unreached(enter, six), []);
   note("bridge, IPv6: reached");
-  for (const [at, member] of bridges.entries()) {
-    const found = await answering(host.enter(member), on(3, [1, ...all]), 1);
-    assert.deepEqual(found, on(3, [1, member]), `bridge ${at}`);
-  }
-  assert.deepEqual(
-    await unreached(
-      all.filter((member) => member % 50 === 0).map((m) => host.enter(m)),
-      [addresses.outside],
-    ),
-    [],
-  );
+  await host.commit((tx) => putInstead(tx, apart));
+  for (const [at, member] of bridges.entries())
+    assert.deepEqual(await answering(host.enter(member), on(1, [1, ...all]), 1), on(1, [1, member]), `bridge ${at}`);
+  const others = all.filter((member) => member % 50 === 0).map((member) => host.enter(member));
+  assert.deepEqual(await unreached(others, [addresses.outside]), []);
   note("bridge without traffic between containers: the world is reached, nobody else");
   assert.equal(packetsDropped() - dropped, 0, "packets were dropped");
   await host.assertClean();

@@ -101,15 +101,23 @@ it("bridge: keeps containers apart with enable_icc=false, whatever bridge they a
   await host.assertClean();
 });
 
-it("bridge: takes nothing from containers on the leaf bridge itself", async () => {
+it("bridge: lets no container past the rules of its network by the leaf bridge's own MAC", async () => {
   await using host = await RealHost.open();
-  await populate(host, networkRows({ number: 1 }));
-  host.serve("outside", 80);
+  await populate(host, networkRows({ number: 1, internal: true }));
   const bridge = "lf1-a000000001";
   const mac = host.kernel.link("host", bridge)?.mac ?? "";
+  const foreign = "172.31.9.9"; // of no network of ours
+  for (const rule of [
+    "add table ip t",
+    "add chain ip t c { type filter hook input priority 0; }",
+    `add rule ip t c ip saddr ${foreign} counter`,
+  ])
+    host.run("outside", "nft", rule);
+  host.run(3, "ip", "address", "add", `${foreign}/32`, "dev", "eth0");
+  host.run(3, "ip", "route", "add", "default", "via", four(1), "src", foreign);
   host.run(3, "ip", "neigh", "replace", four(1), "lladdr", mac, "dev", "eth0");
-  assert.equal(await host.ask(3, addresses.outside, 80), "");
-  assert.equal(await host.ask(3, addresses.host, 80), "");
+  await host.send(3, addresses.outside, 9999);
+  assert.match(host.run("outside", "nft", "list table ip t"), /counter packets 0 /);
   host.run("host", "nft", `delete element ip tombolo leaves { ${bridge} }`);
   await host.repaired("an element of the set of leaf bridges");
 });
