@@ -40,6 +40,7 @@ for_test() {
   have docker-registry || need docker-registry /usr/bin/docker-registry
   have cfssl || need golang-cfssl /usr/bin/cfssl
   have script || need bsdutils /usr/bin/script
+  have fping || need fping /usr/bin/fping
   have dnsmasq || need dnsmasq-base /usr/sbin/dnsmasq
   need openssl /usr/bin/openssl
 }

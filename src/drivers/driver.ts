@@ -18,6 +18,12 @@ export interface EndpointView extends NetworkView {
   readonly sandbox: Sandbox;
 }
 
+/** One leaf bridge, which is there while an endpoint is on it. */
+export interface LeafView extends NetworkView {
+  /** 1 or more. */
+  readonly leaf: number;
+}
+
 /** An endpoint of another host. */
 export interface PeerView extends NetworkView {
   readonly peer: Peer;
@@ -80,6 +86,8 @@ export interface NetworkDriver<Options = unknown> {
   planNetwork(view: NetworkView, options: Options): readonly PlanObject[];
   /** What one endpoint adds; so the cost of a connect does not grow with the network. */
   planEndpoint(view: EndpointView, options: Options): readonly PlanObject[];
+  /** A leaf bridge and what joins it to the root. Absent: endpoints are on no bridge, whatever their rows say of leaves. */
+  planLeaf?(view: LeafView, options: Options): readonly PlanObject[];
   /** What an endpoint of another host adds here. */
   planPeer?(view: PeerView, options: Options): readonly PlanObject[];
   /** What another host adds here by having endpoints of the network, however many. */

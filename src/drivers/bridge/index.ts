@@ -1,7 +1,7 @@
 import type { NetworkDriver } from "../driver.ts";
 import { type BridgeOptions, readOptions } from "./options.ts";
 import { bridgeName } from "./names.ts";
-import { planEndpoint, planNetwork } from "./plan.ts";
+import { planEndpoint, planLeaf, planNetwork } from "./plan.ts";
 
 /** Containers of one host on a Linux bridge; the world through the host's own address. */
 export const bridge: NetworkDriver<BridgeOptions> = {
@@ -13,4 +13,5 @@ export const bridge: NetworkDriver<BridgeOptions> = {
   readOptions,
   planNetwork,
   planEndpoint,
+  planLeaf,
 };

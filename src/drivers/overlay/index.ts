@@ -1,6 +1,6 @@
 import type { NetworkDriver } from "../driver.ts";
 import { type OverlayOptions, readOptions } from "./options.ts";
-import { notCarried, planEndpoint, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
+import { notCarried, planEndpoint, planLeaf, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
 
 /** Containers of many hosts on one segment: a bridge on each host, and VXLAN between them. */
 export const overlay: NetworkDriver<OverlayOptions> = {
@@ -13,6 +13,7 @@ export const overlay: NetworkDriver<OverlayOptions> = {
   readOptions,
   planNetwork,
   planEndpoint,
+  planLeaf,
   planPeer,
   planTunnelEnd,
 };

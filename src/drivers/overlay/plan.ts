@@ -15,17 +15,18 @@
 import type { MacAddress } from "../../model/ids.ts";
 import type { Segment } from "../../model/lan.ts";
 import type { Network, Tunnel } from "../../model/network.ts";
-import { everyMac, type BridgePort, type NamespaceName, type PlanObject } from "../../model/plan.ts";
-import { cable, portName } from "../cable.ts";
-import type { EndpointView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
+import { everyMac, type NamespaceName, type NeighbourObject, type PlanObject } from "../../model/plan.ts";
+import { cable } from "../cable.ts";
+import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
 import { familyOf, interfaceObjects } from "../interface.ts";
+import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { macFrom } from "../segment.ts";
 import { overhead, type OverlayOptions } from "./options.ts";
 
 const bridge = "br0";
 const vxlan = "vxlan0";
 const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
-const port = { bridge, isolated: false, hairpin: false, learning: false } as const satisfies Partial<BridgePort>;
+const leafNames = (leaf: number) => ({ bridge: `br${leaf}`, up: `up${leaf}`, down: `down${leaf}` });
 
 export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
 
@@ -81,19 +82,41 @@ function tunnelLink(network: Network, tunnel: Tunnel, options: OverlayOptions): 
       vni,
       udpPort,
       local,
-      port: { ...port, proxyArp: false, suppressesNeighbours: true },
+      port: {
+        bridge,
+        isolated: false,
+        hairpin: false,
+        learning: false,
+        proxyArp: false,
+        suppressesNeighbours: true,
+      },
     },
   ];
+}
+
+const treeOf = (network: Network, tunnel: Tunnel, options: OverlayOptions): Tree => ({
+  namespace: namespaceOf(network),
+  root: bridge,
+  leafNames,
+  isolated: false,
+  mtu: mtuOf(tunnel, options),
+});
+
+export function planLeaf({ network, leaf }: LeafView, options: OverlayOptions): PlanObject[] {
+  const { id, tunnel } = network;
+  return tunnel === undefined ? [] : planLeafBridge(id, leaf, treeOf(network, tunnel, options));
 }
 
 /** The cable between the sandbox and the segment, and what the segment knows of the container. */
 export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanObject[] {
   const { network, endpoint } = view;
   if (network.tunnel === undefined) return [];
+  const tree = treeOf(network, network.tunnel, options);
   return [
-    cable(view, namespaceOf(network), { ...port, proxyArp: true, locked: true }, mtuOf(network.tunnel, options)),
+    cable(view, tree.namespace, { ...endpointPort(endpoint, tree), locked: true }, tree.mtu),
     ...interfaceObjects(view),
-    ...whereabouts(network, endpoint, portName(endpoint.id)),
+    ...endpointForwarding(endpoint, tree),
+    ...neighbours(network, endpoint).filter(({ address }) => familyOf(address) === "ip"),
   ];
 }
 
@@ -102,7 +125,8 @@ export function planPeer({ network, peer }: PeerView, options: OverlayOptions): 
   if (!reaches(network, peer.dataPath, options)) return [];
   const { mac, dataPath } = peer;
   return [
-    ...whereabouts(network, peer, vxlan),
+    { kind: "forwarding", namespace: namespaceOf(network), link: vxlan, mac },
+    ...neighbours(network, peer),
     { kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac, destination: dataPath },
   ];
 }
@@ -122,10 +146,16 @@ interface Member {
   readonly addresses: readonly { readonly address: string }[];
 }
 
-function whereabouts(network: Network, { mac, addresses }: Member, link: string): PlanObject[] {
-  const namespace = namespaceOf(network);
-  return [
-    { kind: "forwarding", namespace, link, mac },
-    ...addresses.map(({ address }): PlanObject => ({ kind: "neighbour", namespace, link: bridge, address, mac })),
-  ];
-}
+/**
+ * For whom `br0` answers. A neighbour solicitation it answers only for who is behind `vxlan0` (`suppressesNeighbours`): one for
+ * a container of this host that it knew it would not hand to that container either (net/bridge/br_arp_nd_proxy.c,
+ * br_do_suppress_nd), so of those it knows the IPv4 address alone.
+ */
+const neighbours = (network: Network, { mac, addresses }: Member): NeighbourObject[] =>
+  addresses.map(({ address }) => ({
+    kind: "neighbour",
+    namespace: namespaceOf(network),
+    link: bridge,
+    address,
+    mac,
+  }));
