@@ -11,6 +11,7 @@ import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
 import { isRunning } from "./containers.ts";
+import { encryptionTroubles } from "./encryption.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import {
@@ -92,17 +93,10 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
-      ...(tunnelTrouble(parts, network) ?? []),
+      ...encryptionTroubles(parts, rows, network),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
-}
-
-/** Why containers of other hosts are not reached. */
-function tunnelTrouble({ drivers }: Parts, network: Network): string[] | undefined {
-  const driver = drivers.get(network.spec.driver);
-  const trouble = driver?.overHosts?.notCarried(driver.readOptions(network.spec));
-  return trouble === undefined ? undefined : [trouble];
 }
 
 function passes(rows: Snapshot, network: Network, filters: Filters): boolean {

@@ -115,7 +115,7 @@ export class RealHost implements AsyncDisposable {
 
   /** Runs a command. @returns what it printed; undefined when it failed */
   async try(place: Place, command: string, ...args: string[]): Promise<string | undefined> {
-    const [first = "", ...rest] = [...this.#enter(place), command, ...args];
+    const [first = "", ...rest] = [...this.enter(place), command, ...args];
     try {
       return (await promisify(execFile)(first, rest, { encoding: "utf8" })).stdout;
     } catch {
@@ -125,11 +125,12 @@ export class RealHost implements AsyncDisposable {
 
   /** Runs a command and waits for it. @throws when it fails */
   run(place: Place, command: string, ...args: string[]): string {
-    const [first = "", ...rest] = [...this.#enter(place), command, ...args];
+    const [first = "", ...rest] = [...this.enter(place), command, ...args];
     return run(first, ...rest);
   }
 
-  #enter(place: Place): string[] {
+  /** Words before a command that runs it there. */
+  enter(place: Place): string[] {
     if (place === "host") return [];
     const path =
       place === "outside" ? this.#outside.namespacePath(theOutside) : this.kernel.namespacePath(sandboxOf(place));
@@ -138,7 +139,7 @@ export class RealHost implements AsyncDisposable {
 
   /** Answers HTTP with the address of whoever asks, on all addresses of the place. */
   serve(place: Place, port: number): void {
-    this.#inside(place, () => {
+    this.inside(place, () => {
       const server = createServer((request, response) => {
         response.setHeader("connection", "close");
         response.end((request.socket.remoteAddress ?? "").replace(/^::ffff:/, ""));
@@ -159,9 +160,10 @@ export class RealHost implements AsyncDisposable {
     return socket.address().port;
   }
 
-  #inside(place: Place, body: () => void): void {
-    if (place === "outside") this.#outside.inside(theOutside, body);
-    else this.kernel.inside(place === "host" ? "host" : sandboxOf(place), body);
+  /** Runs `body`, which must be synchronous, with this thread in there. */
+  inside<R>(place: Place, body: () => R): R {
+    if (place === "outside") return this.#outside.inside(theOutside, body);
+    return this.kernel.inside(place === "host" ? "host" : sandboxOf(place), body);
   }
 
   /**
@@ -194,9 +196,10 @@ export class RealHost implements AsyncDisposable {
     await this.try(from, process.execPath, "-e", program);
   }
 
-  async pings(from: Place, address: string): Promise<boolean> {
+  /** @param pattern which every byte of it has, hex */
+  async pings(from: Place, address: string, pattern = "00"): Promise<boolean> {
     const family = address.includes(":") ? "ping6" : "ping";
-    return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", address)) !== undefined;
+    return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", "-p", pattern, address)) !== undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
