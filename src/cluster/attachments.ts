@@ -37,7 +37,8 @@ const longest = 255; // characters of a name
 const mostNames = 100;
 
 /**
- * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed.
+ * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
+ * takes the container's names as they are now.
  * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; as `claimAddress`
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
@@ -50,7 +51,9 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
   if (known !== undefined) {
     if (known.nodeId !== nodeId || known.networkId !== network.id)
       throw forbidden(`endpoint ${wish.endpointId} is another one's`);
-    return { network, pools, peer: known };
+    const peer = { ...known, containerName: wish.containerName, names: wish.names };
+    if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
+    return { network, pools, peer };
   }
   const peer: Peer = {
     id: wish.endpointId,

@@ -42,6 +42,8 @@ export class Replica {
   readonly #claiming = new Set<EndpointId>();
   #self: Self | undefined;
   #udpPort = 4789;
+  /** Told of endpoints of this host that the cluster does not know: it was begun again from what it was earlier. */
+  onMissing: (ids: readonly EndpointId[]) => void = () => {};
   #batch: Batch["changes"][number][] = [];
   #isWhole = false;
 
@@ -63,6 +65,10 @@ export class Replica {
     const [all, isWhole] = [this.#batch, this.#isWhole];
     [this.#batch, this.#isWhole] = [[], false];
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
+    if (!isWhole) return;
+    const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
+    const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#claiming.has(id));
+    if (missing.length > 0) this.onMissing(missing);
   }
 
   /** Writes the rows of a network that a container comes onto. */

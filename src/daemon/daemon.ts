@@ -104,6 +104,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   await engine.recover();
   parts.defer(() => membership.stop());
   await membership.start();
+  await engine.settleMembership();
   for (const warning of host.firewallWarnings()) log.warn({}, warning);
   const api = parts.adopt(createApiServer({ engine, log }), (a) => a.close());
   for (const target of config.hosts)
