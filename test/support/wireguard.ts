@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
+import { promisify } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { wireguardAddress, wireguardPort, wireguardRange } from "../../src/cluster/encryption.ts";
 import { calls } from "../../src/kernel/libc.ts";
@@ -84,6 +85,21 @@ export class FarWireguard implements AsyncDisposable {
   }
 }
 
+const newNet = 0x40000000; // CLONE_NEWNET
+
+/** As `tapHere`, in the network namespace that a file pins. */
+export async function tapOf(pin: string, link: string): Promise<Tap> {
+  const { stdout } = await promisify(execFile)("nsenter", [`--net=${pin}`, "ip", "-o", "link", "show", link]);
+  const [own, there] = ["/proc/thread-self/ns/net", pin].map((path) => openSync(path, "r"));
+  try {
+    assert.equal(calls.setns(there, newNet), 0, "needs root");
+    return tapHere(Number.parseInt(stdout, 10));
+  } finally {
+    if (calls.setns(own, newNet) !== 0) process.abort();
+    for (const fd of [own, there]) closeSync(fd ?? -1);
+  }
+}
+
 /** What passes on the links of a namespace: how many frames, and how many of them in which a canary can be read. */
 export interface Tap {
   readonly frames: number;
@@ -102,6 +118,7 @@ export function tapHere(index: number): Tap {
   const socket = wrapSocket(fd);
   const sign = Buffer.alloc(24, canary);
   const seen = { frames: 0, canaries: 0 };
+  socket.on("error", () => {}); // the link is gone
   socket.on("data", (frame: Buffer) => {
     seen.frames += 1;
     if (frame.includes(sign)) seen.canaries += 1;

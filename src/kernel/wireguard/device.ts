@@ -18,6 +18,12 @@ export interface WireguardState {
   readonly peers: readonly WireguardPeer[];
 }
 
+/**
+ * Seconds between words to a peer that nothing else is said to. So a host that has begun anew is known to the others at once,
+ * who would go on for 15 s with what it has forgotten; and a NAT between them keeps the way open (wg(8)).
+ */
+export const keepalive = 25;
+
 /** The place of a peer that has none. */
 export const nowhere: WireguardPeer["endpoint"] = { address: "", udpPort: 0 };
 

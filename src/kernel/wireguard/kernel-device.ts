@@ -3,14 +3,14 @@ import { KernelError } from "../kernel.ts";
 import { type Attribute, decodeAttributes, decodeList, text, u16, u32, u8 } from "../netlink/attributes.ts";
 import type { Message } from "../netlink/message.ts";
 import type { Realm } from "../realms.ts";
-import { nowhere, type WireguardDevice, type WireguardPeer, type WireguardState } from "./device.ts";
+import { keepalive, nowhere, type WireguardDevice, type WireguardPeer, type WireguardState } from "./device.ts";
 
 /** include/uapi/linux/genetlink.h: the family that knows the numbers of the others. */
 const control = { family: 16, getFamily: 3, id: 1, name: 2 } as const;
 /** include/uapi/linux/wireguard.h */
 const command = { get: 0, set: 1 } as const;
 const device = { index: 1, privateKey: 3, port: 6, peers: 8 } as const; // WGDEVICE_A_*
-const peer = { publicKey: 1, flags: 3, endpoint: 4, addresses: 9 } as const; // WGPEER_A_*
+const peer = { publicKey: 1, flags: 3, endpoint: 4, keepalive: 5, addresses: 9 } as const; // WGPEER_A_*
 const peerFlags = { remove: 1, replaceAddresses: 2 } as const; // WGPEER_F_*
 const allowed = { family: 1, address: 2, prefix: 3 } as const; // WGALLOWEDIP_A_*
 const headLength = 4; // struct genlmsghdr
@@ -60,6 +60,7 @@ function peerWords({ publicKey, endpoint, address }: WireguardPeer): Attribute[]
     [peer.publicKey, Buffer.from(publicKey, "base64")],
     [peer.flags, u32(peerFlags.replaceAddresses)],
     [peer.endpoint, socketAddress(endpoint)],
+    [peer.keepalive, u16(keepalive)],
     [
       peer.addresses,
       [

@@ -1,6 +1,6 @@
 import { KernelError } from "../kernel.ts";
 import { calls, check, errnoName, errnoText } from "../libc.ts";
-import { nowhere, type WireguardDevice, type WireguardPeer, type WireguardState } from "./device.ts";
+import { keepalive, nowhere, type WireguardDevice, type WireguardPeer, type WireguardState } from "./device.ts";
 
 /** Where wireguard-go has the socket of a device (golang.zx2c4.com/wireguard/ipc, socketDirectory). */
 export const programSocket = (device: string): string => `/var/run/wireguard/${device}.sock`;
@@ -70,6 +70,7 @@ export function programDevice(device: string): WireguardDevice {
         `public_key=${toHex(publicKey)}`,
         "replace_allowed_ips=true",
         `endpoint=${placeText(endpoint)}`,
+        `persistent_keepalive_interval=${keepalive}`,
         `allowed_ip=${address}/${address.includes(":") ? 128 : 32}`,
       ),
     removePeer: (publicKey) => set(`public_key=${toHex(publicKey)}`, "remove=true"),
