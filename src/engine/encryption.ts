@@ -1,3 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { notImplemented } from "../lib/errors.ts";
+import type { ContainerId } from "../model/ids.ts";
 import { encryptedUnderlay } from "../model/plan.ts";
 import type { Network } from "../model/network.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -23,6 +26,25 @@ export function encryptionTroubles(parts: Parts, rows: Snapshot, network: Networ
     ...(here !== undefined ? [] : [...new Set(refused)].map((why) => `encrypted: ${why}`)),
     ...(without.length === 0 ? [] : [`encrypted: not reached, for they have no WireGuard: ${without.join(", ")}`]),
   ];
+}
+
+const [patience, look] = [5000, 20]; // milliseconds
+
+/**
+ * Before a container runs on an encrypted network: where wireguard-go has to be started first, that is waited for.
+ * @throws {EngineError} not-implemented where nothing encrypts on this host
+ */
+export async function encryptionReady({ store, dataplane }: Parts, container: ContainerId): Promise<void> {
+  const rows = store.snapshot();
+  const networks = rows.where("endpoints", "sandbox", container).map((one) => rows.get("networks", one.networkId));
+  if (networks.every((network) => network?.tunnel?.encryption === undefined)) return;
+  const missing = () => {
+    const error = dataplane.errorOf(encryptedUnderlay);
+    return error !== undefined && "code" in error && error.code === "EOPNOTSUPP" ? error : undefined;
+  };
+  for (const end = Date.now() + patience; missing() !== undefined && Date.now() < end; ) await sleep(look);
+  const error = missing();
+  if (error !== undefined) throw notImplemented(`encrypted networks are not possible on this host: ${error.message}`);
 }
 
 const slow =

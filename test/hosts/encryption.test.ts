@@ -101,6 +101,10 @@ describe("encrypted networks of the lab's hosts", () => {
     assert.ok(!(await pings(2, "b", "a")));
     assert.ok(!(await pings(1, "a", "b")));
     await until(async () => /wireguard-go does not run/.test(await inspected(2, "net")), 5000, "inspect says why");
+    assert.match(
+      (await host(2).tryDocker("run", "--rm", "--network", "net", "busybox", "true")).stderr,
+      /encrypted networks are not possible on this host: this kernel has no WireGuard/,
+    );
     await host(2).run("umount", program);
     await reaches(1, "a", "b");
     assert.equal(canaries(), 0, "canaries on the wire");

@@ -49,7 +49,7 @@ it("encrypted networks go through the kernel's WireGuard, and nothing of them in
   );
 
   // The device goes on with its key while the daemon is away.
-  await two.sh("pkill -KILL -f bin/tombolod");
+  await two.sh("pkill -KILL -f '[b]in/tombolod'");
   assert.equal(await one.sh("docker exec a ping -c5 -W2 -p c5 b >/dev/null && echo all"), "all");
   await two.host.spawn([join(clone, "bin/tombolod")]).sees(/tombolod is ready/, patience);
   assert.ok(await reaches(two, "b", "a"));
