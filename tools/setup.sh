@@ -28,6 +28,7 @@ for_run() {
   need busybox-static /bin/busybox
   need tini /usr/bin/tini-static
   have etcd || need etcd-server /usr/bin/etcd
+  have wireguard-go || need wireguard-go /usr/bin/wireguard-go
   have ip || need iproute2 /sbin/ip
   have brctl || need bridge-utils /usr/sbin/brctl
 }

@@ -13,6 +13,7 @@ import { containerNamed } from "./lookup.ts";
 import { publish } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles } from "./sandbox-files.ts";
+import { encryptionReady } from "./encryption.ts";
 import { ownersOn, portChoices, removalSettled, withClaim } from "./sandboxes.ts";
 
 const withoutNetwork =
@@ -78,6 +79,7 @@ async function connectClaimed(
   failpoint("network.connect.after-store");
   try {
     await settledHere(parts, id, revision);
+    await encryptionReady(parts, id);
     parts.addresses.announce(id);
   } catch (error) {
     await takeOff(parts, container, container.attachments, network);

@@ -9,6 +9,7 @@ import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { wayOutNetwork } from "./attachments.ts";
+import { encryptionTroubles } from "./encryption.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import {
@@ -90,7 +91,7 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
-      ...(tunnelTrouble(parts, network) ?? []),
+      ...encryptionTroubles(parts, rows, network),
       ...routeTrouble(parts, network, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
@@ -107,13 +108,6 @@ function routeTrouble({ host }: Parts, network: Network, pools: readonly Address
       ? [`the host's route ${to} on ${link} overlaps with ${hit.subnet}: make the network anew with another --subnet`]
       : [];
   });
-}
-
-/** Why containers of other hosts are not reached. */
-function tunnelTrouble({ drivers }: Parts, network: Network): string[] | undefined {
-  const driver = drivers.get(network.spec.driver);
-  const trouble = driver?.overHosts?.notCarried(driver.readOptions(network.spec));
-  return trouble === undefined ? undefined : [trouble];
 }
 
 const isUsed = (rows: Snapshot, { id }: Network): boolean =>

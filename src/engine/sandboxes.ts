@@ -8,6 +8,7 @@ import type { Peer } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, newSandbox, removeEndpoint } from "./attachments.ts";
+import { encryptionReady } from "./encryption.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Prepared } from "./lan-addresses.ts";
 import type { Parts } from "./parts.ts";
@@ -66,6 +67,7 @@ export async function openSandbox(parts: Parts, container: Container): Promise<v
     const rows = parts.store.snapshot();
     const owners: Owner[] = [`sandbox:${container.id}`, ...ownersOn(rows, container.id)];
     await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
+    await encryptionReady(parts, container.id);
     if (rows.get("sandboxes", container.id)?.resolver) await parts.resolver.open(container.id);
     parts.addresses.announce(container.id);
     failpoint("sandbox.open.after-kernel");

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
 import {
   type Found,
@@ -104,6 +105,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return openSocket(options);
     },
+    wireguardKey: (link) => createHash("sha256").update(link).digest("base64"),
     frames: (link) => openFrames(world, sent, link),
     foreignDrops: () => [...foreignChains],
     events(onEvent) {
