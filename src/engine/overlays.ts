@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
-import { rowsNamed } from "../store/named.ts";
+import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
@@ -22,6 +22,8 @@ export interface Verbs {
   disconnect(network: Network, container: ContainerId): Promise<void>;
 }
 
+/** Characters of an id as Docker prints it; what is shorter may also be the name of a network that this host does not know. */
+const shortId = 12;
 const retry = 1000; // milliseconds
 const patience = 2000; // milliseconds that a caller waits for what is given back
 
@@ -95,12 +97,14 @@ export class Overlays {
 
   async #claimOne(container: Container, attachment: Attachment): Promise<Peer | undefined> {
     const { store, membership, replica } = this.#parts;
-    const [here] = rowsNamed(store.snapshot(), "networks", attachment.network);
+    const [rows, reference] = [store.snapshot(), attachment.network];
+    const [alike] = rowsNamed(rows, "networks", reference);
+    const here = reference.length < shortId ? rowNamed(rows, "networks", reference) : alike;
     if (here === undefined ? !membership.isInSwarm : here.scope === "local") return undefined;
     const { ipv4, ipv6, mac } = attachment;
     try {
       const attached = await membership.attach({
-        network: here?.id ?? attachment.network,
+        network: here?.id ?? reference,
         endpointId: randomBytes(32).toString("hex"),
         containerId: container.id,
         containerName: container.name,
@@ -113,9 +117,9 @@ export class Overlays {
       if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
-      if (error instanceof EngineError && error.class === "not-found")
-        throw notFound(`network ${attachment.network} not found`);
-      throw error;
+      if (!(error instanceof EngineError && error.class === "not-found")) throw error;
+      if (here === undefined && alike?.scope === "local") return undefined;
+      throw notFound(`network ${reference} not found`);
     }
   }
 
