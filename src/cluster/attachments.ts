@@ -62,7 +62,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     containerName: wish.containerName,
     nodeId,
     ...placeOf(tx, node),
-    mac: wish.mac ?? localMac(wish.endpointId),
+    mac: wish.mac ?? localMac(`${network.id} ${wish.containerId}`),
     addresses: addressesOf(tx, pools, wish),
     names: wish.names,
   };

@@ -205,7 +205,7 @@ export class LocalNode {
     });
   }
 
-  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: it is tried again by `Releases` */
+  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again */
   async detach(endpointIds: readonly EndpointId[]): Promise<void> {
     const late = AbortSignal.timeout(patience.detach);
     await this.#connected(late);

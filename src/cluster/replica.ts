@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
-import type { Encryption, Network } from "../model/network.ts";
+import type { Encryption, Network, Tunnel } from "../model/network.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
@@ -77,6 +77,23 @@ export class Replica {
     for (const pool of pools) put(tx, "pools", pool);
   }
 
+  /** A link may carry more or less than before. */
+  async measure(): Promise<void> {
+    const { store } = this.#parts;
+    const isSame = (network: Network) => isDeepStrictEqual(network.tunnel, this.#tunnelOf(network));
+    if (this.#self === undefined || networksIn(store.snapshot()).every(isSame)) return;
+    await store.update((tx) => {
+      for (const network of networksIn(tx)) put(tx, "networks", { ...network, tunnel: this.#tunnelOf(network) });
+    });
+  }
+
+  #tunnelOf(network: Network): Tunnel {
+    const local = this.#self?.dataPath ?? "";
+    const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
+    const encryption = this.#parts.wireguard.isFor(network) ? this.#encryption(tunnel.mtu) : undefined;
+    return { ...tunnel, ...(encryption !== undefined && { encryption }) };
+  }
+
   /** Runs while an endpoint is being asked for: it counts as there. */
   async claiming<R>(id: EndpointId, ask: () => Promise<R>): Promise<R> {
     this.#claiming.add(id);
@@ -137,10 +154,7 @@ export class Replica {
   }
 
   #putNetwork(tx: Transaction, network: Network): void {
-    const local = this.#self?.dataPath ?? "";
-    const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
-    const encryption = this.#parts.wireguard.isFor(network) ? this.#encryption(tunnel.mtu) : undefined;
-    put(tx, "networks", { ...network, tunnel: { ...tunnel, ...(encryption !== undefined && { encryption }) } });
+    put(tx, "networks", { ...network, tunnel: this.#tunnelOf(network) });
     const name = `network|${network.spec.name}`;
     // A network of this host that has the name keeps it: the other one is found by its id.
     if (tx.get("names", name) === undefined)

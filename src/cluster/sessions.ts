@@ -159,7 +159,8 @@ export class Sessions {
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
-      checkDataPath(tx, node, description.addresses.dataPath, address);
+      // Not of the transaction: it would be at odds with every other write of a node.
+      checkDataPath(store.snapshot(), node, description.addresses.dataPath, address);
       checkKey(tx, node, description.wireguardKey);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       const { wireguardKey: _, ...rest } = row;

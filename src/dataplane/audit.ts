@@ -1,6 +1,6 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { keyOf, type Plan, type PlanObject, type SysctlObject } from "../model/plan.ts";
-import { neighbourLimits } from "./base.ts";
+import { hostLimits } from "./base.ts";
 import { Believed } from "./believed.ts";
 import type { Difference } from "./dataplane.ts";
 import { isMarked, matches } from "./diff.ts";
@@ -47,5 +47,5 @@ export function readSysctl(kernel: Kernel, object: SysctlObject): SysctlObject |
 /** Several numbers are printed with tabs between them, however they were written; a limit may be higher. */
 function isEnough({ key, value }: SysctlObject, found: string): boolean {
   const words = (text: string) => text.trim().split(/\s+/).join(" ");
-  return words(found) === words(value) || (Object.hasOwn(neighbourLimits, key) && Number(found) >= Number(value));
+  return words(found) === words(value) || (Object.hasOwn(hostLimits, key) && Number(found) >= Number(value));
 }

@@ -34,7 +34,8 @@ const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
  * The part of the table `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
  *
- *   guard       first of all: drops what pretends to come from this host or from a container
+ *   guard       first of all: drops what pretends to come from this host or from a container, and what comes up on a leaf
+ *               bridge: a network's containers reach the host by its root bridge, on which the other rules are
  *   tunnels_in  VXLAN comes from hosts whose containers are on networks of ours, or not at all
  *   tunnels_out VXLAN is sent by the kernel alone
  *   prerouting  from outside and from containers: host port → container (`published`)
@@ -53,6 +54,7 @@ function base(family: Family): string {
   set tunnel_ports { type inet_service; }
   set tunnel_ends { type ${address}; }
   set bridges { type ifname; }
+  set leaves { type ifname; }
   set subnets { type ${address}; flags interval; }
   map from { type ifname : verdict; }
   map to { type ifname : verdict; }
@@ -64,6 +66,7 @@ function base(family: Family): string {
   }
   chain guard {
     type filter hook prerouting priority raw; policy accept;
+    iifname @leaves drop
 ${guard[family]}
 ${arriving}
     iifname != "lo" iifname != @bridges ${family} saddr @subnets drop
@@ -103,12 +106,20 @@ export function planHost(wish: {
   readonly ipv6: boolean;
   /** UDP ports of this host's tunnels: closed to strangers before the first tunnel is there. */
   readonly tunnelPorts: readonly number[];
+  /** What `fittingSysctls` found. */
   readonly fitting: Readonly<Record<string, string>>;
+  /** By how much limits among them are raised. */
+  readonly factor: number;
 }): PlanObject[] {
   const values: Record<string, string> = {
     "net.ipv4.ip_forward": "1",
     ...(wish.ipv6 && { "net.ipv6.conf.all.forwarding": "1", "net.ipv6.conf.default.forwarding": "1" }),
-    ...wish.fitting,
+    ...Object.fromEntries(
+      Object.entries(wish.fitting).map(([key, value]) => [
+        key,
+        Object.hasOwn(hostLimits, key) ? String(Number(value) * wish.factor) : value,
+      ]),
+    ),
   };
   return [
     ...Object.entries(values).map(([key, value]): PlanObject => ({ kind: "sysctl", namespace: "host", key, value })),
@@ -131,17 +142,24 @@ const hostElement = (family: Family, set: string, key: string): PlanObject => ({
 });
 
 /**
- * The kernel's neighbour table counts the entries of all namespaces together and forgets what is above `gc_thresh3`
- * (1,024 by default): 512 pairs of containers that talk. Only the host's first namespace has these.
+ * Limits of the whole kernel, which only the host's first namespace has, as they are for up to 1,000 containers. The
+ * neighbour table counts the entries of all namespaces together and forgets what is above `gc_thresh3` (1,024 by default):
+ * 512 pairs of containers that talk. A broadcast is copied once for each port and queued on one CPU: what is above
+ * `netdev_max_backlog` (1,000 by default) is dropped.
  */
-export const neighbourLimits: Readonly<Record<string, number>> = {
+export const hostLimits: Readonly<Record<string, number>> = {
   "net.ipv4.neigh.default.gc_thresh1": 16_384,
   "net.ipv4.neigh.default.gc_thresh2": 32_768,
   "net.ipv4.neigh.default.gc_thresh3": 65_536,
   "net.ipv6.neigh.default.gc_thresh1": 16_384,
   "net.ipv6.neigh.default.gc_thresh2": 32_768,
   "net.ipv6.neigh.default.gc_thresh3": 65_536,
+  "net.core.netdev_max_backlog": 8192,
 };
+
+/** By how much `hostLimits` are raised for so many endpoints: 1 up to 1,000, 2 up to 2,000, 4 up to 4,000 … 32 at most. */
+export const limitFactor = (endpoints: number): number =>
+  Math.min(2 ** Math.ceil(Math.log2(Math.max(endpoints, 1000) / 1000)), 32);
 
 /**
  * Only kernels with br_netfilter have these. Switched on, as they are by default, a bridge translates published ports
@@ -150,8 +168,8 @@ export const neighbourLimits: Readonly<Record<string, number>> = {
 const bridgeFilters = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
 
 /**
- * Sysctls that not every kernel and namespace has: limits of this host's first namespace that are below ours (they are
- * only ever raised), and what bridges must not do.
+ * Sysctls that not every kernel and namespace has: limits, which are only ever raised (dataplane/audit.ts, isEnough), and
+ * what bridges must not do.
  * @param read gives a sysctl's value, and throws when the kernel does not know it
  * @param alone false where dockerd works on the same bridges' kernel: its isolation needs the filters
  */
@@ -163,7 +181,7 @@ export function fittingSysctls(read: (key: string) => string, alone: boolean): R
       return undefined;
     }
   };
-  const low = Object.entries(neighbourLimits).filter(([key, limit]) => Number(known(key) ?? limit) < limit);
+  const limits = Object.entries(hostLimits).filter(([key]) => known(key) !== undefined);
   const there = alone ? bridgeFilters.filter((key) => known(key) !== undefined) : [];
-  return Object.fromEntries([...low.map(([key, limit]) => [key, String(limit)]), ...there.map((key) => [key, "0"])]);
+  return Object.fromEntries([...limits.map(([key, limit]) => [key, String(limit)]), ...there.map((key) => [key, "0"])]);
 }

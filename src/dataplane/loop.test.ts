@@ -254,6 +254,24 @@ it("switches IPv6 forwarding on with the first network that has IPv6", async () 
   assert.equal(kernel.sysctl("host", key), "1");
 });
 
+it("raises limits of the kernel as containers come, and lowers none", async () => {
+  const [low, high] = ["net.ipv4.neigh.default.gc_thresh3", "net.core.netdev_max_backlog"];
+  const limits = () => [low, high].map((key) => Number(kernel.sysctl("host", key)));
+  assert.deepEqual(limits(), [65_536, 8192]);
+  kernel.sysctl("host", high, "1000000");
+  const crowd = (from: number, to: number) => (tx: Transaction) => {
+    for (let member = from; member <= to; member += 1) tx.put("endpoints", endpointRow(one, { member }));
+  };
+  await commit(crowd(2, 1001), "host");
+  assert.deepEqual(limits(), [65_536, 1_000_000]);
+  await commit(crowd(1002, 1002), "host");
+  assert.deepEqual(limits(), [131_072, 1_000_000]);
+  await assertClean();
+  await commit((tx) => tx.delete("endpoints", endpointRow(one, { member: 2 }).id), "host");
+  assert.deepEqual(limits(), [131_072, 1_000_000], "what was raised stays");
+  await assertClean();
+});
+
 it("sets a sandbox's sysctls before it has an interface", async () => {
   await commit((tx) => {
     twoContainers(tx);

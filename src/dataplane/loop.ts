@@ -82,6 +82,8 @@ export class Loop implements Dataplane {
       for (const link of this.#parents.wantedUp(this.#rows, snapshot, changed)) owners.add(this.#believeDown(link));
       this.#rows = snapshot;
       if (changed.some(({ table }) => table === "networks")) this.#parents.follow(snapshot);
+      // A limit that is higher already is not to be lowered: what it is must be known before it is planned anew.
+      if (owners.has("host")) this.#readSysctls(["host"]);
       this.#round(owners);
       this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     }
@@ -294,4 +296,4 @@ export class Loop implements Dataplane {
 }
 
 /** Whose sysctls are in the host's namespace. */
-const isOfHost = (owner: Owner) => owner === "host" || owner.startsWith("network:");
+const isOfHost = (owner: Owner) => /^(?:host$|network:|leaf:)/.test(owner);

@@ -5,7 +5,7 @@ import type { Owner, PlanKind, PlanObject, SysctlObject } from "../model/plan.ts
 export const applyOrder = [
   "namespace", // the far ends of cables go into it
   "sandbox sysctl", // `--sysctl net.*`, forwarding and defaults are for every interface to come
-  "host element", // a tunnel's port is closed to strangers before there is one
+  "host element", // a tunnel's port is closed to strangers before there is one, a leaf bridge to all
   "bridge", // cables and tunnels become its ports
   "veth", // has everything that follows on it
   "wireguard", // nothing passes before its routes and peers are there
@@ -69,7 +69,7 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   tunnel: () => "tunnel",
   wireguard: () => "wireguard peer",
   chain: () => "chain",
-  element: (_, owner) => (owner === "host" ? "host element" : "element"),
+  element: (_, owner) => (owner === "host" || owner.startsWith("leaf:") ? "host element" : "element"),
 };
 
 /** The host's, a sandbox's, and what no link of a network's namespace has for itself. */

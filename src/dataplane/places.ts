@@ -7,7 +7,10 @@ export const onLink = (namespace: NamespaceName, link: string) => `${namespace}|
 export function placesOf(object: PlanObject): string[] {
   const { kind, namespace } = object;
   const places = [namespace, `${namespace}|${kind}`, `${namespace}|${kind}|${eventName(object)}`];
-  if (object.kind === "link" && object.type === "veth") places.push(object.peer.namespace);
+  if (object.kind === "link" && object.type === "veth") {
+    places.push(object.peer.namespace);
+    if (object.peer.namespace === namespace) places.push(`${namespace}|link|${object.peer.name}`);
+  }
   if (object.kind === "link" && object.type === "vxlan" && object.underlay !== undefined) places.push(object.underlay);
   if (object.kind === "link" && "parent" in object) places.push(onLink("host", object.parent));
   // The source of a route comes and goes with the addresses of a link.

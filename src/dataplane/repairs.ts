@@ -85,6 +85,8 @@ export class Echo {
       if (namespace.startsWith("sandbox:")) continue;
       const names = [eventName(object)];
       if (object.kind === "link" && "port" in object && object.port !== undefined) names.push(object.port.bridge);
+      if (object.kind === "link" && object.type === "veth" && object.peer.port !== undefined)
+        names.push(object.peer.name, object.peer.port.bridge);
       for (const name of names) this.#hold(namespace, name, now);
     }
   }

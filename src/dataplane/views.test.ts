@@ -118,3 +118,47 @@ describe("plans over hosts", () => {
     for (const id of [own.id, strange.id, idOf("e", 99)]) assert.deepEqual(textOf(rows, `peer:${id}`), []);
   });
 });
+
+describe("leaf bridges", () => {
+  const rows = networkRows({ number: 3 });
+  const { id } = rows.network;
+  const crowd = (tx: Transaction) => {
+    putNetwork(tx, rows);
+    putContainer(tx, rows, { member: 2 });
+    putContainer(tx, rows, { member: 3, leaf: 1 });
+    putContainer(tx, rows, { member: 4, leaf: 2 });
+  };
+  const kinds = (some: Snapshot, leaf: number) =>
+    new Set(planOf(some, `leaf:${id}|${leaf}`, driverFor, {}).map(({ kind }) => kind));
+
+  it("are owners while endpoints are on them, and planned with the first and the last", async () => {
+    const before = await rowsOf(crowd);
+    const found = allOwners(before, driverFor).filter((owner) => owner.startsWith("leaf:"));
+    assert.deepEqual(found, [`leaf:${id}|1`, `leaf:${id}|2`]);
+    const { id: last } = endpointRow(rows, { member: 4 });
+    const after = await rowsOf(crowd, (tx) => tx.delete("endpoints", last));
+    const owners = [`endpoint:${last}`, `leaf:${id}|2`];
+    assert.deepEqual(ownersOf(before, after, changed("endpoints", last), driverFor), owners);
+    assert.deepEqual(ownersOf(after, before, changed("endpoints", last), driverFor), owners);
+    assert.deepEqual(kinds(after, 1), new Set(["element", "link", "sysctl"]));
+    assert.deepEqual(kinds(after, 2), new Set());
+  });
+
+  it("are none of a driver that has no bridges", async () => {
+    const lan = networkRows({ number: 3, driver: "macvlan", options: { parent: "eth0" } });
+    const some = await rowsOf((tx) => {
+      putNetwork(tx, lan);
+      putContainer(tx, lan, { member: 2, leaf: 1 });
+    });
+    assert.deepEqual(kinds(some, 1), new Set());
+  });
+
+  it("cost an endpoint one forwarding entry more, however many there are", async () => {
+    const some = await rowsOf(crowd);
+    const entries = (member: number) =>
+      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, driverFor, {}).filter(
+        ({ kind }) => kind === "forwarding" || kind === "neighbour",
+      ).length;
+    assert.deepEqual([2, 3, 4].map(entries), [2, 3, 3]);
+  });
+});

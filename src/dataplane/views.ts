@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
 import { type ParentUse, planParent } from "../drivers/parent.ts";
+import type { Endpoint } from "../model/endpoint.ts";
 import { planUnderlay, planUnderlayPeer } from "../drivers/underlay.ts";
 import type { Network } from "../model/network.ts";
 import { encryptedUnderlay, type Owner, type PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
-import { planHost, planTunnelEnd } from "./base.ts";
+import { leafOf } from "../store/tables.ts";
+import { limitFactor, planHost, planTunnelEnd } from "./base.ts";
 
 export type DriverFor = (name: string) => NetworkDriver | undefined;
 
@@ -27,7 +29,11 @@ export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly Row
           ...(isTunnelOther(before.get(table, key), rows.get(table, key)) ? membersOf(rows, key) : []),
         ];
       case "endpoints":
-        return [`endpoint:${key}`];
+        return [
+          `endpoint:${key}`,
+          ...leavesOf([before.get(table, key), rows.get(table, key)]),
+          ...(factorOf(before) === factorOf(rows) ? [] : ["host" as const]),
+        ];
       case "peers":
         return [before, rows].flatMap((some) => peerOwners(some, key));
       case "sandboxes":
@@ -49,6 +55,7 @@ export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
     ...networks.map((n) => `network:${n.id}` as const),
     ...rows.list("sandboxes").map((s) => `sandbox:${s.id}` as const),
     ...rows.list("endpoints").map((e) => `endpoint:${e.id}` as const),
+    ...leavesOf(rows.list("endpoints")),
     ...new Set(networks.filter((n) => n.tunnel !== undefined).flatMap((n) => othersOf(rows, n.id))),
   ];
 }
@@ -59,9 +66,16 @@ const encryptionOf = (network: Network | undefined) => network?.tunnel?.encrypti
 const isTunnelOther = (before: Network | undefined, after: Network | undefined): boolean =>
   before?.vni !== after?.vni || !isDeepStrictEqual(before?.tunnel, after?.tunnel);
 
-const membersOf = (rows: Snapshot, network: string): Owner[] => [
-  ...rows.where("endpoints", "network", network).map((e) => `endpoint:${e.id}` as const),
-  ...othersOf(rows, network),
+function membersOf(rows: Snapshot, network: string): Owner[] {
+  const endpoints = rows.where("endpoints", "network", network);
+  return [...endpoints.map((e) => `endpoint:${e.id}` as const), ...leavesOf(endpoints), ...othersOf(rows, network)];
+}
+
+const factorOf = (rows: Snapshot) => limitFactor(rows.list("endpoints").length);
+
+/** The leaf bridges that some endpoints are on. */
+const leavesOf = (endpoints: readonly (Endpoint | undefined)[]): Owner[] => [
+  ...new Set(endpoints.flatMap((e) => (e?.leaf === undefined ? [] : (`leaf:${leafOf(e)}` as const)))),
 ];
 
 /** Peers of a network, and the hosts where they are. */
@@ -124,6 +138,8 @@ export function planOf(
       return planNetwork(rows, id, driverFor);
     case "endpoint":
       return planEndpoint(rows, id, driverFor);
+    case "leaf":
+      return planLeaf(rows, id, driverFor);
     case "peer":
       return planPeer(rows, id, driverFor);
     case "tunnel":
@@ -139,6 +155,7 @@ function hostWish(rows: Snapshot, fitting: Readonly<Record<string, string>>): Pa
     ipv6: networks.some((n) => n.spec.ipv6),
     tunnelPorts: [...new Set(networks.flatMap((n) => n.tunnel?.udpPort ?? []))],
     fitting,
+    factor: factorOf(rows),
   };
 }
 
@@ -183,6 +200,14 @@ function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonl
   const driven = endpoint && drivenNetwork(rows, endpoint.networkId, driverFor);
   if (endpoint === undefined || sandbox === undefined || driven === undefined) return [];
   return driven.driver.planEndpoint({ ...driven.view, endpoint, sandbox }, driven.options);
+}
+
+/** A leaf bridge is there while somebody is on it. @param key `<network>|<number>` */
+function planLeaf(rows: Snapshot, key: string, driverFor: DriverFor): readonly PlanObject[] {
+  const [network = "", leaf] = key.split("|");
+  const driven = drivenNetwork(rows, network, driverFor);
+  if (driven === undefined || rows.where("endpoints", "leaf", key).length === 0) return [];
+  return driven.driver.planLeaf?.({ ...driven.view, leaf: Number(leaf) }, driven.options) ?? [];
 }
 
 function planPeer(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {

@@ -5,7 +5,7 @@ import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Sandbox } from "../model/sandbox.ts";
-import type { Announcements } from "../model/lan.ts";
+import type { Announcements, Segment } from "../model/lan.ts";
 import type { ParentUse } from "./parent.ts";
 
 /** What a driver sees of one network: rows only. */
@@ -16,6 +16,12 @@ export interface NetworkView {
 export interface EndpointView extends NetworkView {
   readonly endpoint: Endpoint;
   readonly sandbox: Sandbox;
+}
+
+/** One leaf bridge, which is there while an endpoint is on it. */
+export interface LeafView extends NetworkView {
+  /** 1 or more. */
+  readonly leaf: number;
 }
 
 /** An endpoint of another host. */
@@ -72,6 +78,8 @@ export interface NetworkDriver<Options = unknown> {
   readonly severalSubnets: boolean;
   /** Absent: the network is the host's own, and the way out leads through the host. */
   readonly lan?: OnLan<Options>;
+  /** The bridge on which the containers of a network ask each other for addresses, if it is one of ours. */
+  segmentOf?(network: Network, options: Options): Segment;
   /** Absent: the driver's networks end with the host. */
   readonly overHosts?: OverHosts<Options>;
   /** Reads and checks `-o key=value`. @throws {EngineError} with Docker's text; an unknown key names the nearest known one. */
@@ -80,6 +88,8 @@ export interface NetworkDriver<Options = unknown> {
   planNetwork(view: NetworkView, options: Options): readonly PlanObject[];
   /** What one endpoint adds; so the cost of a connect does not grow with the network. */
   planEndpoint(view: EndpointView, options: Options): readonly PlanObject[];
+  /** A leaf bridge and what joins it to the root. Absent: endpoints are on no bridge, whatever their rows say of leaves. */
+  planLeaf?(view: LeafView, options: Options): readonly PlanObject[];
   /** What an endpoint of another host adds here. */
   planPeer?(view: PeerView, options: Options): readonly PlanObject[];
   /** What another host adds here by having endpoints of the network, however many. */

@@ -77,6 +77,7 @@ function printLink(o: LinkObject): string[] {
     `${ip(o.namespace)} link add ${o.name}${extra} up type veth ${peer}`,
     `${ip(o.peer.namespace)} link set ${o.peer.name} up`,
     ...(o.port === undefined ? [] : printPort(o, o.port)),
+    ...(o.peer.port === undefined ? [] : printPort(o.peer, o.peer.port)),
   ];
 }
 
@@ -116,11 +117,12 @@ function printMade(o: MadeOnHost, extra: string, unless: string): string[] {
   return [...there, `${ip(o.namespace)} link set ${o.name} up`, ...port];
 }
 
-function printPort(o: LinkObject, port: BridgePort): string[] {
+function printPort(o: { readonly namespace: NamespaceName; readonly name: string }, port: BridgePort): string[] {
   const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
-  const suppress = port.suppressesNeighbours === true ? " neigh_suppress on" : "";
+  const suppress = `${port.suppressesNeighbours === true ? " neigh_suppress on" : ""}${port.locked === true ? " locked on" : ""}`;
+  const spared = port.isSpared === true ? " flood off bcast_flood off" : "";
   return [
     `${ip(o.namespace)} link set ${o.name} master ${port.bridge}`,
-    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp_wifi ${onOff(port.proxyArp)}${suppress}`,
+    `${ip(o.namespace)} link set ${o.name} type bridge_slave ${flags} proxy_arp_wifi ${onOff(port.proxyArp)}${suppress}${spared}`,
   ];
 }

@@ -11,6 +11,7 @@ import type { Sandbox } from "../model/sandbox.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import type { Prepared } from "./lan-addresses.ts";
 import { addressOf, putLease } from "./leases.ts";
+import { leafFor } from "./leaves.ts";
 import { networkNamed } from "./lookup.ts";
 import { placePorts, type PortChoice } from "./ports.ts";
 
@@ -76,6 +77,7 @@ export function addEndpoint(
   const addresses = given ?? poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id));
   if (lease !== undefined) putLease(tx, { ...lease, endpointId: id });
   const interfaceName = nameInterface(network, attachment, others);
+  const leaf = leafFor(tx, network);
   const endpoint: Endpoint = {
     id,
     networkId: network.id,
@@ -90,6 +92,7 @@ export function addEndpoint(
     ports: [],
     sysctls: readEndpointSysctls(attachment.driverOptions, interfaceName),
     gatewayPriority: attachment.gatewayPriority,
+    ...(leaf !== undefined && { leaf }),
   };
   tx.insert("endpoints", endpoint);
   return endpoint;
@@ -154,6 +157,7 @@ function settleWayOut(tx: Transaction, container: Container): void {
 }
 
 function addWayOut(tx: Transaction, container: Container, network: Network, others: readonly Endpoint[]): void {
+  const leaf = leafFor(tx, network);
   const id = createHash("sha256").update(`way out ${container.id}`).digest("hex");
   const wish = { network: network.id, driverOptions: {}, aliases: [], links: [], linkLocal: [], gatewayPriority: 0 };
   tx.insert("endpoints", {
@@ -171,6 +175,7 @@ function addWayOut(tx: Transaction, container: Container, network: Network, othe
     sysctls: {},
     gatewayPriority: Number.MIN_SAFE_INTEGER,
     isWayOut: true,
+    ...(leaf !== undefined && { leaf }),
   });
 }
 

@@ -7,6 +7,7 @@ import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
 import { createNodes } from "./nodes.ts";
+import { MovedAddresses } from "./moved-addresses.ts";
 import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
@@ -42,6 +43,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
   });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
   const networks = createNetworks(parts);
+  const moved = new MovedAddresses(parts);
   const leases = new Leases(parts);
   const execs = createExecs(parts);
   const containers = createContainers(parts, (id) => execs.idsOf(id));
@@ -62,6 +64,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
       parts.overlays.start();
+      moved.start();
     },
     async settleMembership() {
       if (!parts.membership.isInSwarm) await parts.overlays.leave();
@@ -73,6 +76,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     },
     async stop() {
       parts.overlays.stop();
+      moved.stop();
       containers.stopAll();
       await leases.stop();
     },

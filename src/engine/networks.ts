@@ -3,6 +3,8 @@ import type { NetworkDriver } from "../drivers/driver.ts";
 import { closePools, openPools } from "../ipam/pools.ts";
 import { conflict, EngineError, forbidden, invalid, notFound, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
+import { overlaps, parseCidr } from "../lib/net.ts";
+import type { AddressPool } from "../model/address-pool.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
@@ -90,9 +92,22 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
       ...encryptionTroubles(parts, rows, network),
+      ...routeTrouble(parts, network, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
+}
+
+/** Routes that have come since: the host, or the containers, do not find what is behind them. */
+function routeTrouble({ host }: Parts, network: Network, pools: readonly AddressPool[]): string[] {
+  if (network.spec.driver !== "bridge") return [];
+  return host.routes().flatMap(({ to, link }) => {
+    const block = parseCidr(to);
+    const hit = block && block.prefix > 1 && pools.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
+    return hit
+      ? [`the host's route ${to} on ${link} overlaps with ${hit.subnet}: make the network anew with another --subnet`]
+      : [];
+  });
 }
 
 const isUsed = (rows: Snapshot, { id }: Network): boolean =>

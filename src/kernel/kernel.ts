@@ -113,8 +113,8 @@ export interface Kernel {
    * @returns the public key, base64
    */
   wireguardKey(link: string): string;
-  /** Hears and sends frames on a link of the host. @throws {KernelError} ENODEV, EPERM … */
-  frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void): FrameSocket;
+  /** Hears and sends frames on a link, of the host if not told. @throws {KernelError} ENODEV, EPERM … */
+  frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void, namespace?: NamespaceName): FrameSocket;
   /** Chains of others that drop what they are not told to forward. */
   foreignDrops(): { readonly family: string; readonly table: string; readonly chain: string }[];
   /** Kernel events of the host's namespace and of networks', from now on. @returns a function that ends them. */

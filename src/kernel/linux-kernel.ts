@@ -64,8 +64,8 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     namespacePath: (namespace) => namespaces.path(namespace),
     socket: (namespace, options) => namespaces.inside(namespace, () => openSocket(options)),
     wireguardKey: (link) => chosen.getOrInsertComputed(link, () => keyOf(realms, engine, keys, link)),
-    frames: (link, filter, onFrame) =>
-      namespaces.inside("host", () => openFrames(host().indexOf(link), filter, onFrame)),
+    frames: (link, filter, onFrame, namespace = "host") =>
+      namespaces.inside(namespace, () => openFrames(realms.get(namespace).indexOf(link), filter, onFrame)),
     foreignDrops: () => foreignDrops(host().nft()),
     events: (onEvent) => listeners.add(onEvent),
     close() {

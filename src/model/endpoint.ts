@@ -39,4 +39,6 @@ export interface Endpoint {
   readonly gatewayPriority: number;
   /** Set on an endpoint that nobody asked for: the way out of a container whose networks have none. */
   readonly isWayOut?: true;
+  /** The leaf bridge of its network that it is on, 1 or more; absent: the root bridge. Linux gives a bridge 1,023 ports. */
+  readonly leaf?: number;
 }

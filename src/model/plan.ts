@@ -11,6 +11,8 @@ export type Owner =
   | `parent:${string}`
   | `network:${string}`
   | `endpoint:${string}`
+  /** A leaf bridge of a network: `leaf:<network>|<number>`. */
+  | `leaf:${string}`
   /** An endpoint of another host. */
   | `peer:${string}`
   /** Another host, by the address where its tunnels end. */
@@ -48,7 +50,13 @@ export interface BridgeLink extends LinkBase {
 }
 export interface VethLink extends LinkBase {
   readonly type: "veth";
-  readonly peer: { readonly namespace: NamespaceName; readonly name: string; readonly mac: MacAddress };
+  readonly peer: {
+    readonly namespace: NamespaceName;
+    readonly name: string;
+    readonly mac: MacAddress;
+    /** Only of a far end in the same namespace: of another one's it is nobody's business here. */
+    readonly port?: BridgePort;
+  };
   readonly port?: BridgePort;
 }
 /** A link as a port of a bridge (include/uapi/linux/if_link.h, IFLA_BRPORT_*). */
@@ -68,6 +76,13 @@ export interface BridgePort {
    * table, and what it answered is not copied here (IFLA_BRPORT_NEIGH_SUPPRESS). Absent: it does not.
    */
   readonly suppressesNeighbours?: true;
+  /** Only frames from MACs that a `forwarding` entry has here are taken in (IFLA_BRPORT_LOCKED, since Linux 5.18). */
+  readonly locked?: true;
+  /**
+   * Neither broadcast nor a frame for a MAC that the bridge does not know is copied here (IFLA_BRPORT_BCAST_FLOOD and
+   * IFLA_BRPORT_UNICAST_FLOOD off); multicast is. Absent: all are.
+   */
+  readonly isSpared?: true;
 }
 /** An 802.1Q interface: the frames of one VLAN of `parent`, without their tags. */
 export interface VlanLink extends LinkBase {

@@ -55,11 +55,19 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   nodes: (r) => r.id,
 };
 
+/** `<network>|<leaf>`, 0 for its root bridge: who is on the same bridge. */
+export const leafOf = ({ networkId, leaf = 0 }: Pick<Endpoint, "networkId" | "leaf">) => `${networkId}|${leaf}`;
+
 /** Fields by which rows are looked up, besides their key. */
 export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row: Tables[T]) => string>> } = {
   pools: { network: (r) => r.networkId },
   claims: { owner: (r) => r.owner, pool: (r) => r.pool },
-  endpoints: { network: (r) => r.networkId, sandbox: (r) => r.sandboxId, container: (r) => r.containerId },
+  endpoints: {
+    network: (r) => r.networkId,
+    sandbox: (r) => r.sandboxId,
+    container: (r) => r.containerId,
+    leaf: leafOf,
+  },
   peers: {
     network: (r) => r.networkId,
     node: (r) => r.nodeId,

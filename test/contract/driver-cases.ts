@@ -69,10 +69,14 @@ export function plansOf(driver: NetworkDriver, one: DriverCase, number = 1): Map
   const parent = driver.lan?.parentOf(options);
   const ends = new Map(peers.map(({ peer }) => [peer.dataPath, peer.wireguard]));
   const encryption = network.network.tunnel?.encryption;
+  const leaves = new Set(endpoints.flatMap(({ endpoint }) => endpoint.leaf ?? []));
   return new Map<Owner, readonly PlanObject[]>([
     ...(parent === undefined ? [] : [[`parent:${parent.link}`, planParent(parent.link, [parent])] as const]),
     ...(encryption === undefined ? [] : [[encryptedUnderlay, planUnderlay(encryption)] as const]),
     [`network:${network.network.id}`, driver.planNetwork(network, options)],
+    ...[...leaves].map(
+      (leaf) => [`leaf:${network.network.id}|${leaf}`, driver.planLeaf?.({ ...network, leaf }, options) ?? []] as const,
+    ),
     ...endpoints.map((view) => [`endpoint:${view.endpoint.id}`, driver.planEndpoint(view, options)] as const),
     ...peers.map((view) => [`peer:${view.peer.id}`, driver.planPeer?.(view, options) ?? []] as const),
     ...[...ends].map(([address, wireguard]) => {

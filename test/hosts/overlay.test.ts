@@ -142,6 +142,35 @@ describe("overlay networks of the lab's hosts", () => {
     );
     await docker(2, "rename b bee");
     assert.ok(await pings(1, "a", "bee"), "the new name");
+    await docker(2, "restart -t 0 bee");
+    assert.ok(await pings(1, "a", "bee"), "by the MAC that a remembers");
+    await host(3).docker(
+      "run",
+      "-d",
+      "--name",
+      "web",
+      "--network",
+      "net",
+      "-p",
+      "8080:80",
+      "busybox",
+      "sh",
+      "-c",
+      "echo by the way out > /tmp/index.html; httpd -f -h /tmp",
+    );
+    assert.equal(await docker(3, "port web"), "80/tcp -> 0.0.0.0:8080");
+    const published = () => host(1).try("busybox", "wget", "-qO-", `http://${host(3).address}:8080/`);
+    await until(async () => (await published()).stdout === "by the way out\n", 5000, "a published port");
+  });
+
+  it("are told at once of an address that goes to another container", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await run(2, "b", "net");
+    for (const number of [1, 3, 2, 1]) {
+      await run(number, "a", "net", "--ip", "10.20.0.9");
+      assert.ok(await pings(2, "b", "10.20.0.9"), `on h${number}`);
+      await docker(number, "rm -f a");
+    }
   });
 
   it("are left and joined by running containers; internal ones have no way out; those of one host do not meet by it", async () => {
@@ -203,6 +232,26 @@ describe("overlay networks of the lab's hosts", () => {
     await docker(1, "run --rm --network net --ip 10.20.0.3 busybox true");
     await host(3).start();
     assert.ok(await isReady("h1"));
+  });
+
+  it("hear nothing from another MAC than a container's own, and follow the MTU of the link between the hosts", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await run(1, "a", "net");
+    await run(2, "b", "net");
+    assert.match(await docker(1, "exec a ip link show eth0"), /mtu 1450/);
+    await host(1).run("ip", "link", "set", "eth0", "mtu", "1400");
+    await until(async () => /mtu 1350/.test(await docker(1, "exec a ip link show eth0")), 5000, "1350");
+    await host(1).run("ip", "link", "set", "eth0", "mtu", "1500");
+    await until(async () => /mtu 1450/.test(await docker(1, "exec a ip link show eth0")), 5000, "1450");
+    const as = (mac: string) =>
+      inside(
+        2,
+        "b",
+        `ip link set eth0 down; ip link set eth0 address ${mac}; ip link set eth0 up; ping -c1 -W1 10.20.0.2 || true`,
+      );
+    const own = /ether (\S+)/.exec(await inside(2, "b", "ip link show eth0"))?.[1] ?? "";
+    assert.match(await as("02:11:22:33:44:55"), /100% packet loss/);
+    assert.match(await as(own), / 0% packet loss/);
   });
 
   it("are dual stack when they have both families", async () => {

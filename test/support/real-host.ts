@@ -15,6 +15,7 @@ import { calls } from "../../src/kernel/libc.ts";
 import { createKernel } from "../../src/kernel/linux-kernel.ts";
 import type { NamespaceName, PlanObject } from "../../src/model/plan.ts";
 import { createMemoryStore } from "../../src/store/memory-store.ts";
+import { leafOf } from "../../src/store/tables.ts";
 import type { Store, Transaction } from "../../src/store/store.ts";
 import { idOf } from "./rows.ts";
 
@@ -88,6 +89,8 @@ export class RealHost implements AsyncDisposable {
     const { revision } = await this.store.update(change);
     const rows = this.store.snapshot();
     await this.dataplane.settled("host", revision);
+    for (const e of rows.list("endpoints"))
+      if (e.leaf !== undefined) await this.dataplane.settled(`leaf:${leafOf(e)}`, revision);
     for (const { id } of rows.list("networks")) await this.dataplane.settled(`network:${id}`, revision);
     for (const { id } of rows.list("endpoints")) await this.dataplane.settled(`endpoint:${id}`, revision);
     for (const { id } of rows.list("peers")) await this.dataplane.settled(`peer:${id}`, revision);

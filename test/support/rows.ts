@@ -84,6 +84,8 @@ export interface EndpointWish {
   readonly linkLocal?: readonly string[];
   readonly sysctls?: Readonly<Record<string, string>>;
   readonly interfaceName?: string;
+  /** The leaf bridge that it is on; absent: the root. */
+  readonly leaf?: number;
   /** A container of another number has the interface. */
   readonly container?: number;
 }
@@ -112,6 +114,7 @@ export function endpointRow({ network, pools }: NetworkRows, wish: EndpointWish)
     ports: wish.ports ?? [],
     sysctls: wish.sysctls ?? {},
     gatewayPriority: 0,
+    ...(wish.leaf !== undefined && { leaf: wish.leaf }),
   };
 }
 

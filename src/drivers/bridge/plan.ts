@@ -8,7 +8,8 @@
  *
  * To container B of the same network: A asks ARP for B, and the bridge itself answers for B's port (`proxyArp`), because
  * B's address and MAC are written as neighbour and forwarding entry. The frame goes from port to port; no rule sees it.
- * With enable_icc=false the ports are isolated and the bridge drops it.
+ * With enable_icc=false the ports are isolated and the bridge drops it. Past 1,000 containers there are leaf bridges
+ * (drivers/leaf.ts).
  *
  * From the world to a published port: the map `published` turns host-port into B's address and port; the host routes it
  * to the bridge; `to_<id>` lets it through since it was translated. Without translation `to_<id>` drops it.
@@ -16,11 +17,12 @@
 import type { AddressPool } from "../../model/address-pool.ts";
 import type { PortBinding } from "../../model/endpoint.ts";
 import type { IpAddress, NetworkId } from "../../model/ids.ts";
-import type { BridgePort, Family, NamespaceName, PlanObject } from "../../model/plan.ts";
-import type { EndpointView, NetworkView } from "../driver.ts";
-import { cable, portName } from "../cable.ts";
+import type { Family, NamespaceName, PlanObject } from "../../model/plan.ts";
+import type { EndpointView, LeafView, NetworkView } from "../driver.ts";
+import { cable } from "../cable.ts";
 import { defaultRoutes, familyOf, interfaceObjects, sysctlName } from "../interface.ts";
-import { bridgeMac, bridgeName } from "./names.ts";
+import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
+import { bridgeMac, bridgeName, leafNames } from "./names.ts";
 import type { BridgeOptions } from "./options.ts";
 import { networkRules } from "./rules.ts";
 
@@ -88,17 +90,45 @@ const gatewayAddress = (pool: AddressPool, link: string): PlanObject => ({
 /** The cable into the sandbox, what the container sees at its end, and the ports it publishes. */
 export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanObject[] {
   const { network, endpoint } = view;
-  const bridge = bridgeName(network.id, options);
-  const port: BridgePort = { bridge, isolated: !options.icc, hairpin: false, learning: false, proxyArp: true };
+  const tree = treeOf(network.id, options);
   return [
-    cable(view, host, port, options.mtu),
+    cable(view, host, endpointPort(endpoint, tree), options.mtu),
     ...interfaceObjects(view),
     ...defaultRoutes(view),
-    { kind: "forwarding", namespace: host, link: portName(endpoint.id), mac: endpoint.mac },
+    ...endpointForwarding(endpoint, tree),
     ...endpoint.addresses.map(
-      (a): PlanObject => ({ kind: "neighbour", namespace: host, link: bridge, address: a.address, mac: endpoint.mac }),
+      ({ address }): PlanObject => ({
+        kind: "neighbour",
+        namespace: host,
+        link: tree.root,
+        address,
+        mac: endpoint.mac,
+      }),
     ),
     ...publishedPorts(view, options),
+  ];
+}
+
+const treeOf = (id: NetworkId, options: BridgeOptions): Tree => ({
+  namespace: host,
+  root: bridgeName(id, options),
+  leafNames: leafNames(id),
+  isolated: !options.icc,
+  ...(options.mtu !== undefined && { mtu: options.mtu }),
+});
+
+/** A leaf bridge carries frames only: the host has no say there, and answers nothing that comes up on it. */
+export function planLeaf({ network: { id }, leaf }: LeafView, options: BridgeOptions): PlanObject[] {
+  const { bridge, up, down } = leafNames(id)(leaf);
+  const set = (key: string, value: string): PlanObject => ({ kind: "sysctl", namespace: host, key, value });
+  return [
+    ...(["ip", "ip6"] as const).map(
+      (family): PlanObject => ({ kind: "element", namespace: host, family, set: "leaves", key: `"${bridge}"` }),
+    ),
+    ...planLeafBridge(id, leaf, treeOf(id, options)),
+    ...[bridge, up, down].map((link) => set(`net.ipv6.conf.${link}.disable_ipv6`, "1")),
+    // 8: for no address of the host (Documentation/networking/ip-sysctl.rst); the gateway's is on the root.
+    set(`net.ipv4.conf.${bridge}.arp_ignore`, "8"),
   ];
 }
 

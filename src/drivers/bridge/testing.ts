@@ -10,6 +10,12 @@ const onLoopback: PortBinding = { protocol: "udp", containerPort: 53, hostIp: "1
 const first: EndpointWish = { member: 2, ports: [...everywhere, onLoopback] };
 const second: EndpointWish = { member: 3 };
 const endpoints = [first, second];
+const onLeaves: readonly EndpointWish[] = [
+  first,
+  { ...second, leaf: 1 },
+  { member: 4, leaf: 1 },
+  { member: 5, leaf: 2 },
+];
 const both = (mode: string) => ({ [optionKeys.mode4]: mode, [optionKeys.mode6]: mode });
 
 /** A case that differs from the first one by options and what else is given. */
@@ -89,6 +95,12 @@ export const fixture: DriverFixture = {
       "with another name inside",
       { [optionKeys.prefix]: "net", [optionKeys.enableIpv4]: "true", [optionKeys.enableIpv6]: "true" },
       { endpoints: [first, { ...second, interfaceName: "net0" }] },
+    ),
+    dual("with containers on the root and on two leaf bridges", {}, { endpoints: onLeaves }),
+    dual(
+      "with containers on leaf bridges, without traffic between them, of a bridge that is there already",
+      { [optionKeys.bridgeName]: "br0.9", [optionKeys.icc]: "false", [optionKeys.mtu]: "1400" },
+      { endpoints: onLeaves, there: [{ kind: "link", type: "bridge", namespace: "host", name: "br0.9" }] },
     ),
   ],
   refused: [

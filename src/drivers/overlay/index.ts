@@ -1,6 +1,6 @@
 import type { NetworkDriver } from "../driver.ts";
 import { type OverlayOptions, readOptions } from "./options.ts";
-import { planEndpoint, planNetwork, planPeer, planTunnelEnd } from "./plan.ts";
+import { planEndpoint, planLeaf, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
 
 /** Containers of many hosts on one segment: a bridge on each host, and VXLAN between them. */
 export const overlay: NetworkDriver<OverlayOptions> = {
@@ -9,9 +9,11 @@ export const overlay: NetworkDriver<OverlayOptions> = {
   hasPools: true,
   severalSubnets: false,
   overHosts: { vni: ({ vni }) => vni, isEncrypted: ({ encrypted }) => encrypted },
+  segmentOf,
   readOptions,
   planNetwork,
   planEndpoint,
+  planLeaf,
   planPeer,
   planTunnelEnd,
 };

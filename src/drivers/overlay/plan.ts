@@ -16,25 +16,29 @@
  * and a container's default route leads through another network.
  */
 import type { IpAddress, MacAddress } from "../../model/ids.ts";
+import type { Segment } from "../../model/lan.ts";
 import type { Network, Tunnel } from "../../model/network.ts";
 import {
-  type BridgePort,
   encryptedUnderlay,
   everyMac,
   type NamespaceName,
+  type NeighbourObject,
   type PlanObject,
   type VxlanLink,
 } from "../../model/plan.ts";
-import { cable, portName } from "../cable.ts";
-import type { EndpointView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
+import { cable } from "../cable.ts";
+import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
 import { familyOf, interfaceObjects } from "../interface.ts";
+import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { macFrom } from "../segment.ts";
 import { encryptionOverhead, overhead, type OverlayOptions } from "./options.ts";
 
 const bridge = "br0";
 const vxlan = "vxlan0";
 const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
-const port = { bridge, isolated: false, hairpin: false, learning: false } as const satisfies Partial<BridgePort>;
+const leafNames = (leaf: number) => ({ bridge: `br${leaf}`, up: `up${leaf}`, down: `down${leaf}` });
+
+export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
 
 /** Where the network's tunnel has its socket, and between which addresses it goes. */
 type Way = Pick<VxlanLink, "local" | "underlay">;
@@ -94,19 +98,41 @@ function tunnelLink(network: Network, tunnel: Tunnel, options: OverlayOptions): 
       vni,
       udpPort,
       ...way,
-      port: { ...port, proxyArp: false, suppressesNeighbours: true },
+      port: {
+        bridge,
+        isolated: false,
+        hairpin: false,
+        learning: false,
+        proxyArp: false,
+        suppressesNeighbours: true,
+      },
     },
   ];
+}
+
+const treeOf = (network: Network, tunnel: Tunnel, options: OverlayOptions): Tree => ({
+  namespace: namespaceOf(network),
+  root: bridge,
+  leafNames,
+  isolated: false,
+  mtu: mtuOf(tunnel, options),
+});
+
+export function planLeaf({ network, leaf }: LeafView, options: OverlayOptions): PlanObject[] {
+  const { id, tunnel } = network;
+  return tunnel === undefined ? [] : planLeafBridge(id, leaf, treeOf(network, tunnel, options));
 }
 
 /** The cable between the sandbox and the segment, and what the segment knows of the container. */
 export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanObject[] {
   const { network, endpoint } = view;
   if (network.tunnel === undefined) return [];
+  const tree = treeOf(network, network.tunnel, options);
   return [
-    cable(view, namespaceOf(network), { ...port, proxyArp: true }, mtuOf(network.tunnel, options)),
+    cable(view, tree.namespace, { ...endpointPort(endpoint, tree), locked: true }, tree.mtu),
     ...interfaceObjects(view),
-    ...whereabouts(network, endpoint, portName(endpoint.id)),
+    ...endpointForwarding(endpoint, tree),
+    ...neighbours(network, endpoint).filter(({ address }) => familyOf(address) === "ip"),
   ];
 }
 
@@ -116,7 +142,8 @@ export function planPeer({ network, peer }: PeerView, options: OverlayOptions): 
   if (destination === undefined) return [];
   const { mac } = peer;
   return [
-    ...whereabouts(network, peer, vxlan),
+    { kind: "forwarding", namespace: namespaceOf(network), link: vxlan, mac },
+    ...neighbours(network, peer),
     { kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac, destination },
   ];
 }
@@ -144,10 +171,16 @@ interface Member {
   readonly addresses: readonly { readonly address: string }[];
 }
 
-function whereabouts(network: Network, { mac, addresses }: Member, link: string): PlanObject[] {
-  const namespace = namespaceOf(network);
-  return [
-    { kind: "forwarding", namespace, link, mac },
-    ...addresses.map(({ address }): PlanObject => ({ kind: "neighbour", namespace, link: bridge, address, mac })),
-  ];
-}
+/**
+ * For whom `br0` answers. A neighbour solicitation it answers only for who is behind `vxlan0` (`suppressesNeighbours`): one for
+ * a container of this host that it knew it would not hand to that container either (net/bridge/br_arp_nd_proxy.c,
+ * br_do_suppress_nd), so of those it knows the IPv4 address alone.
+ */
+const neighbours = (network: Network, { mac, addresses }: Member): NeighbourObject[] =>
+  addresses.map(({ address }) => ({
+    kind: "neighbour",
+    namespace: namespaceOf(network),
+    link: bridge,
+    address,
+    mac,
+  }));

@@ -89,6 +89,11 @@ export const fixture: DriverFixture = {
       {},
       { peers: [...endpoints.map((wish) => ({ ...wish, dataPath: "192.0.2.1" })), ...peers] },
     ),
+    dual(
+      "with containers on the root and on two leaf bridges",
+      {},
+      { endpoints: [{ member: 2 }, { member: 3, leaf: 1 }, { member: 7, leaf: 1 }, { member: 8, leaf: 2 }] },
+    ),
     {
       title: "on a manager that takes no part",
       network: { vni: 4097, ipv6: true },

@@ -26,8 +26,12 @@ const isIn = (namespace: NamespaceName, object: PlanObject) =>
   (object.kind === "link" && object.type === "vxlan" && object.underlay === namespace);
 
 function leftWithoutBridge(gone: LinkObject, object: PlanObject): PlanObject {
-  if (object.kind !== "link" || !("port" in object) || object.namespace !== gone.namespace) return object;
-  if (object.port?.bridge !== gone.name) return object;
+  if (object.kind !== "link" || object.namespace !== gone.namespace) return object;
+  if (object.type === "veth" && object.peer.port?.bridge === gone.name) {
+    const { port: _, ...alone } = object.peer;
+    return { ...object, peer: alone };
+  }
+  if (!("port" in object) || object.port?.bridge !== gone.name) return object;
   const { port: _, ...alone } = object;
   return alone;
 }

@@ -48,7 +48,8 @@ function refuseLink(world: World, object: LinkObject): void {
 }
 
 function refuseVeth(world: World, object: VethLink): void {
-  const { namespace, name } = object.peer;
+  const { namespace, name, port } = object.peer;
+  if (port !== undefined) refusePort(world, namespace, port.bridge);
   if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
   const holder = world.linkAt(namespace, name);
   if (holder !== undefined && keyOf(holder) !== keyOf(object)) throw new KernelError("EEXIST", "File exists");

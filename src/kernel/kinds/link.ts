@@ -111,7 +111,7 @@ export class LinkHandler implements Handler<LinkObject> {
   /** Linux takes no alias with a new link: the mark follows in the same system call. */
   #createVeth(realm: Realm, object: VethLink, owner: string): void {
     const by = { name: object.name };
-    const { namespace, ...peer } = object.peer;
+    const { namespace, port: _, ...peer } = object.peer;
     const master = object.port === undefined ? {} : { master: this.#bridgeOf(realm, object, object.port.bridge) };
     withNamespace(this.#realms, namespace, (namespaceFd) => {
       const there = namespace === object.namespace ? {} : { namespaceFd };
@@ -121,7 +121,15 @@ export class LinkHandler implements Handler<LinkObject> {
         ...(object.port === undefined ? [] : [setPort(by, object.port)]),
       );
     });
-    this.#realms.get(namespace).route.exchange(this.#markPeer(peer.name, owner));
+    const there = this.#realms.get(namespace);
+    there.route.exchange(this.#markPeer(peer.name, owner), ...this.#plug(there, object.peer));
+  }
+
+  /** What makes a far end the port that it shall be; in another namespace it stays what it is. */
+  #plug(realm: Realm, { namespace, name, port }: VethLink["peer"]): Message[] {
+    if (port === undefined) return [];
+    const by = { name };
+    return [setLink(by, { master: this.#bridgeOf(realm, { namespace }, port.bridge) }), setPort(by, port)];
   }
 
   #createVxlan(realm: Realm, object: VxlanLink, owner: string): void {
@@ -139,7 +147,7 @@ export class LinkHandler implements Handler<LinkObject> {
   }
 
   /** Index of a bridge that is ours, or that a plan of ours uses. @throws {KernelError} EEXIST for somebody else's */
-  #bridgeOf(realm: Realm, { namespace }: LinkObject, name: string): number {
+  #bridgeOf(realm: Realm, { namespace }: Pick<LinkObject, "namespace">, name: string): number {
     const link = realm.link({ name });
     if (link === undefined) throw new KernelError("ENODEV", `no link ${name} in ${namespace}`);
     const used = this.#wishes.get(`link|${namespace}|${name}`)?.object.adopt === true;
@@ -168,7 +176,12 @@ export class LinkHandler implements Handler<LinkObject> {
     else realm.route.exchange(...messages);
     if (object.type !== "veth") return;
     const { namespace, name, mac: peerMac } = object.peer;
-    this.#realms.get(namespace).route.exchange(setLink({ name }, { mac: peerMac, mtu }), this.#markPeer(name, owner));
+    const there = this.#realms.get(namespace);
+    there.route.exchange(
+      setLink({ name }, { mac: peerMac, mtu }),
+      this.#markPeer(name, owner),
+      ...this.#plug(there, object.peer),
+    );
   }
 }
 

@@ -38,7 +38,7 @@ export function peerReader(realms: Realms, namespace: NamespaceName, realm: Real
     numberOf(realms, realm, wished) === number;
   return ({ peer }, wished) => {
     if (peer === undefined) return nowhere;
-    if (peer.namespaceId === undefined) return readPeer(realm, namespace, peer.index);
+    if (peer.namespaceId === undefined) return withPort(realm, readPeer(realm, namespace, peer.index));
     if (wished !== undefined && isThere(wished, peer.namespaceId))
       return readPeer(realm, wished, peer.index, peer.namespaceId);
     byNumber ??= numberedNamespaces(realms, realm);
@@ -58,6 +58,13 @@ function readPeer(realm: Realm, namespace: NamespaceName, index: number, namespa
     if (error instanceof KernelError && (error.code === "ENODEV" || error.code === "EINVAL")) return nowhere;
     throw error;
   }
+}
+
+/** A far end in the same namespace may be a port of ours, too. */
+function withPort(realm: Realm, peer: Peer): Peer {
+  const { master, port } = realm.link({ name: peer.name }) ?? {};
+  const bridge = master === undefined ? undefined : realm.link({ index: master })?.name;
+  return bridge === undefined || port === undefined ? peer : { ...peer, port: { bridge, ...port } };
 }
 
 /** The numbers by which links of this namespace name the others. */

@@ -20,7 +20,16 @@ import { readVxlan, type VxlanInfo } from "./vxlan.ts";
 const peerInfo = 1; // VETH_INFO_PEER
 const stpState = 5; // IFLA_BR_STP_STATE
 /** IFLA_BRPORT_*, proxyArp: PROXYARP_WIFI, suppressesNeighbours: NEIGH_SUPPRESS. */
-const portFlags = { hairpin: 4, learning: 8, proxyArp: 12, suppressesNeighbours: 32, isolated: 33 } as const;
+const portFlags = {
+  hairpin: 4,
+  learning: 8,
+  proxyArp: 12,
+  suppressesNeighbours: 32,
+  isolated: 33,
+  locked: 39,
+} as const;
+/** Of a port that is spared both are off: IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD. */
+const floods = [9, 30] as const;
 const withoutStatistics = 8; // RTEXT_FILTER_SKIP_STATS
 const up = 1; // IFF_UP
 const promiscuous = 0x100; // IFF_PROMISC
@@ -199,11 +208,12 @@ export function setPort(by: { readonly name: string } | { readonly index: number
   const data = Object.entries(portFlags).map(
     ([name, type]) => [type, u8(Number(port[name as keyof typeof portFlags] ?? false))] as const,
   );
+  const flooded = floods.map((type) => [type, u8(Number(port.isSpared !== true))] as const);
   const linkInfo: Attribute = [
     attribute.info,
     [
       [info.slaveKind, text("bridge")],
-      [info.slaveData, data],
+      [info.slaveData, [...data, ...flooded]],
     ],
   ];
   const message = setLink(by, {});
@@ -262,5 +272,7 @@ function readPort(bytes: Buffer): Omit<BridgePort, "bridge"> {
     learning: flag(portFlags.learning),
     proxyArp: flag(portFlags.proxyArp),
     ...(flag(portFlags.suppressesNeighbours) && { suppressesNeighbours: true }),
+    ...(flag(portFlags.locked) && { locked: true }),
+    ...(floods.every((type) => a.has(type) && !flag(type)) && { isSpared: true }),
   };
 }
