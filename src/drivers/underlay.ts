@@ -12,6 +12,8 @@ export function planUnderlay({ link, publicKey, udpPort, address, range, mtu }: 
   return [
     { kind: "namespace", namespace },
     { kind: "link", type: "wireguard", namespace, name: link, mtu, publicKey, udpPort },
+    // Whatever the host has for its own links: the addresses in there are IPv6.
+    { kind: "sysctl", namespace, key: `net.ipv6.conf.${link}.disable_ipv6`, value: "0" },
     { kind: "address", namespace, link, address: `${address}/128` },
     { kind: "route", namespace, to: range, link },
   ];

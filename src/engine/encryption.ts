@@ -50,12 +50,17 @@ export async function encryptionReady({ store, dataplane }: Parts, container: Co
 const slow =
   "WARNING: encrypted networks go through wireguard-go, which is many times slower than a kernel's WireGuard: this kernel has none (module wireguard)";
 
-/** @returns a line for `docker info` where encryption is not the kernel's */
-export function encryptionWarnings({ host, store }: Pick<Parts, "host" | "store">): string[] {
+/** @returns lines for `docker info` where nothing encrypts, or it is not the kernel that does */
+export function encryptionWarnings({ host, store, dataplane }: Pick<Parts, "host" | "store" | "dataplane">): string[] {
   const link = store
     .snapshot()
     .list("networks")
     .map(({ tunnel }) => tunnel?.encryption?.link)
     .find((one) => one !== undefined);
-  return link !== undefined && host.encryptedBy(link) === "wireguard-go" ? [slow] : [];
+  if (link === undefined) return [];
+  const error = dataplane.errorOf(encryptedUnderlay);
+  return [
+    ...(error === undefined ? [] : [`WARNING: encrypted networks end with this host: ${error.message}`]),
+    ...(host.encryptedBy(link) === "wireguard-go" ? [slow] : []),
+  ];
 }

@@ -59,7 +59,8 @@ class WireguardGo {
     try {
       await dataplane.settled(encryptedUnderlay, revision, this.#stopped.signal);
     } catch (error) {
-      if (error instanceof KernelError && /^E(?:OP)?NOTSUPP$/.test(error.code)) return true;
+      const isMissing = error instanceof KernelError && /^E(?:OP)?NOTSUPP$/.test(error.code);
+      if (isMissing && kernel.link(encryptedUnderlay, link) === undefined) return true;
     }
     return kernel.link(encryptedUnderlay, link)?.type === "tun";
   }

@@ -105,6 +105,10 @@ describe("encrypted networks of the lab's hosts", () => {
       (await host(2).tryDocker("run", "--rm", "--network", "net", "busybox", "true")).stderr,
       /encrypted networks are not possible on this host: this kernel has no WireGuard/,
     );
+    assert.match(
+      await host(2).docker("info", "--format", "{{json .Warnings}}"),
+      /encrypted networks end with this host/,
+    );
     await host(2).run("umount", program);
     await reaches(1, "a", "b");
     assert.equal(canaries(), 0, "canaries on the wire");

@@ -32,8 +32,14 @@ it("encrypted networks go through the kernel's WireGuard, and nothing of them in
   await one.docker("network create -d overlay --attachable --opt encrypted net");
   const wire = lane.segment.spawn(["tcpdump", "-nlXs0", "-i", "lan0", "udp"]);
   await wire.sees(/listening on/);
-  await one.sleeper("a", "--network net");
-  await two.sleeper("b", "--network net");
+  for (const [host, name] of [
+    [one, "a"],
+    [two, "b"],
+  ] as const) {
+    await host.docker(`create --name ${name} --network net busybox sleep 1d`);
+    // On an emulated processor a manager may take longer than a node waits.
+    await until(async () => (await host.try(`start ${name}`)).status === 0, `${name} starts`);
+  }
   const reaches = async (from: TomboloHost, name: string, to: string) =>
     (await from.try(`exec ${name} ping -c1 -W2 -p c5 ${to}`)).status === 0;
   await until(() => reaches(one, "a", "b"), "a reaches b");

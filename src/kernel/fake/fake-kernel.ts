@@ -27,6 +27,8 @@ export interface FakeKernel extends Kernel {
   readonly sent: { readonly link: string; readonly frame: Buffer }[];
   /** Texts that `nft` ran, in order. */
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
+  /** Types of links that it cannot make. */
+  readonly lacking: Set<LinkObject["type"]>;
   /** The next step of this verb and kind is refused with this errno's name. */
   failNext(verb: Step["verb"], kind: PlanKind, code: string): void;
   /** Somebody makes or changes an object past the engine; what is ours keeps its owner. */
@@ -59,6 +61,7 @@ export function createFakeKernel(): FakeKernel {
     foreignChains,
     texts,
     sent,
+    lacking: world.lacking,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
     disturb(object) {

@@ -32,6 +32,7 @@ export function refuse(world: World, object: PlanObject): void {
 }
 
 function refuseLink(world: World, object: LinkObject): void {
+  if (world.lacking.has(object.type)) throw new KernelError("EOPNOTSUPP", `no ${object.type} in this kernel`);
   const before = world.state.get(keyOf(object));
   if (
     before !== undefined &&

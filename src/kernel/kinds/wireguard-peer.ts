@@ -1,4 +1,4 @@
-import { keyOf, type WireguardPeerObject } from "../../model/plan.ts";
+import { encryptedUnderlay, keyOf, type WireguardPeerObject } from "../../model/plan.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import { type Realms, tolerate } from "../realms.ts";
 import { deviceOf, isWireguard } from "../wireguard/device.ts";
@@ -7,7 +7,7 @@ import type { Handler } from "./handler.ts";
 import { holders } from "./of-link.ts";
 
 /**
- * Other hosts on WireGuard links of ours. They carry no mark: all that such a link has is ours. One that has moved is as it
+ * Other hosts on WireGuard links of ours, in the one namespace that has any. They carry no mark: all that such a link has is ours. One that has moved is as it
  * was wished, for WireGuard follows it by itself.
  */
 export function wireguardPeerHandler(realms: Realms, engine: string): Handler<WireguardPeerObject> {
@@ -27,7 +27,7 @@ export function wireguardPeerHandler(realms: Realms, engine: string): Handler<Wi
     },
     list(namespace) {
       const realm = realms.find(namespace);
-      if (realm === undefined || namespace === "host") return [];
+      if (realm === undefined || namespace !== encryptedUnderlay) return [];
       const links = realm.links().filter(isWireguard);
       const owners = holders(links, engine);
       return links.flatMap((link): Found[] => {
