@@ -1,7 +1,7 @@
 import { closeNetwork, openNetwork } from "../cluster/networks.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { EngineError, forbidden } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid } from "../lib/errors.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -42,6 +42,7 @@ export function rowsWith(parts: Parts, reference: string): { readonly rows: Snap
 /** @throws {EngineError} forbidden where no networks of the cluster can be made, with Docker's texts; as `openNetwork` */
 export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driver: NetworkDriver): Promise<string> {
   checkManager(parts);
+  checkClusterSpec(parts, spec);
   const here = parts.store.snapshot();
   const vni = driver.overHosts?.vni(driver.readOptions(spec));
   const others = here.list("pools").flatMap(({ networkId, subnet }) => {
@@ -67,6 +68,23 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
 /** @throws {EngineError} unavailable on a worker, forbidden while containers are on it, with Docker's texts */
 export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
   await parts.membership.update((tx) => closeNetwork(tx, network.id));
+}
+
+/** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
+function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
+  const wrong = (text: string) => invalid(`rpc error: code = InvalidArgument desc = ${text}`);
+  if (!/^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/.test(name)) throw wrong("name must be valid as a DNS name component");
+  if (name.length > 63) throw wrong("name must be 63 characters or fewer");
+  if (!ipv4) throw invalid("IPv4 cannot be disabled in a Swarm scoped network");
+  if (ipam.driver !== "default")
+    throw invalid(`ipam driver ${ipam.driver}: networks of a swarm have their addresses from it`);
+  const [key] = Object.keys(ipam.options);
+  if (key !== undefined) throw invalid(`unknown IPAM option "${key}": there is none for networks of a swarm`);
+  if (ingress && attachable) throw invalid("ingress network cannot be attachable");
+  const present = clusterRows(parts)
+    ?.list("networks")
+    .find(({ spec }) => ingress && spec.ingress);
+  if (present !== undefined) throw new EngineError("conflict", `ingress network (${present.id}) is already present`);
 }
 
 function checkManager({ membership }: Parts): void {
