@@ -159,9 +159,9 @@ export class Sessions {
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
-      // Not of the transaction: it would be at odds with every other write of a node.
+      // Not of the transaction: they would be at odds with every other write of a node.
       checkDataPath(store.snapshot(), node, description.addresses.dataPath, address);
-      checkKey(tx, node, description.wireguardKey);
+      checkKey(store.snapshot(), node, description.wireguardKey);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       const { wireguardKey: _, ...rest } = row;
       const registered = observed<ClusterNode>(rest, { ...description, status }, now());
