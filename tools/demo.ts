@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import type { LabHost } from "../src/lab/host.ts";
-import { type Lab, listLabs, openLab } from "../src/lab/lab.ts";
+import { type Lab, openLab } from "../src/lab/lab.ts";
+import { names } from "../src/lab/registry.ts";
 import { buildBusybox } from "./busybox-image.ts";
 import { type Place, root, show } from "./show.ts";
 
@@ -68,11 +69,7 @@ function follow(steps: readonly Step[], lab: Lab): void {
   }
 }
 
-const end = async () => {
-  for (const lab of listLabs()) if (lab.name === name) await lab.down();
-};
-
-await end();
+if (names().includes(name)) await openLab(name).down();
 if (process.argv[2] !== "stop") {
   await buildBusybox(join(root, "build/images"));
   show(`bin/tombolo lab up --name ${name} --hosts 3 --image build/images/busybox.tar`, here);

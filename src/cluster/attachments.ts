@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
-import { EngineError, forbidden, invalid, notFound } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid, notFound, unavailable } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
@@ -44,6 +44,7 @@ const mostNames = 100;
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
   const node = tx.get("nodes", nodeId);
   if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
+  if (node.status.session === undefined) throw unavailable(`node ${nodeId} has no stream`);
   checkWish(wish);
   const network = attachable(tx, wish.network);
   const pools = tx.where("pools", "network", network.id);
@@ -55,6 +56,10 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
     return { network, pools, peer };
   }
+  const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);
+  const [holder] = tx.where("peers", "mac", `${network.id}|${mac}`);
+  if (holder !== undefined)
+    throw forbidden(`MAC address ${mac} is container ${holder.containerName}'s on node ${holder.hostname}`);
   const peer: Peer = {
     id: wish.endpointId,
     networkId: network.id,
@@ -62,7 +67,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     containerName: wish.containerName,
     nodeId,
     ...placeOf(tx, node),
-    mac: wish.mac ?? localMac(`${network.id} ${wish.containerId}`),
+    mac,
     addresses: addressesOf(tx, pools, wish),
     names: wish.names,
   };
@@ -126,7 +131,8 @@ function checkWish({ endpointId, containerId, containerName, names, mac }: Attac
   const texts = [containerName, ...names];
   if (texts.length > mostNames || texts.some((text) => text.length > longest || /\p{Cc}/u.test(text)))
     throw invalid("an endpoint's names are malformed");
-  if (mac !== undefined && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) throw invalid(`invalid MAC address ${mac}`);
+  const isOfOne = mac === undefined || (/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && !/^00(:00){5}$/.test(mac));
+  if (!isOfOne) throw invalid(`invalid MAC address ${mac}`);
 }
 
 /** One address of each family that the network has. */

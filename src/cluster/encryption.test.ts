@@ -27,7 +27,10 @@ it("nodes have addresses of their own in a range of their cluster's own", () => 
 
 it("a node's public key goes with its endpoints, and leaves them with it", async () => {
   const store = createMemoryStore();
-  const node = newNode({ wireguardKey: newKey() });
+  const node = newNode({
+    status: { state: "ready", message: "", address: "192.0.2.2", session: "s" },
+    wireguardKey: newKey(),
+  });
   const { network, pools } = networkRows({ number: 1, driver: "overlay" });
   const endpointId = idOf("e", 1);
   const names = { containerId: idOf("5", 1), containerName: "c", names: [] };

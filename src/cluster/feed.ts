@@ -7,7 +7,7 @@ import { managersIn } from "./certificates.ts";
 import type { Peer } from "../model/peer.ts";
 import { Members } from "./members.ts";
 import { Outbox } from "./outbox.ts";
-import { shownChange, shownOf, shownTo } from "./views.ts";
+import { goneOf, shownChange, shownOf, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
@@ -37,6 +37,11 @@ export class Feed {
   close(node: NodeId, outbox: Outbox): void {
     outbox.end();
     if (this.#outboxes.get(node) === outbox) this.#outboxes.delete(node);
+  }
+
+  /** The first commit of a watch has every row that is there; what went before it is added. */
+  sinceThen({ snapshot, changed }: Commit): Commit {
+    return { snapshot, changed: [...changed, ...goneOf(this.#rows, snapshot)] };
   }
 
   /** The commits of the store, in order. */

@@ -35,10 +35,12 @@ export function joinService(parts: SigningParts): ServiceImpl<typeof Join> {
       const write = (tx: Transaction, { pem, facts }: Certified, joiner: NonNullable<ReturnType<typeof holder>>) => {
         const { nodeId: id, role, description } = joiner;
         const known = tx.get("nodes", id);
+        // What a node says of itself counts when it comes with its certificate.
+        const { wireguardKey: _, ...described } = description;
         const row =
           known === undefined
-            ? newRow({ ...description, id, role }, availabilityFromWire(request.availability), facts, now())
-            : observed(known, { ...description, certificate: facts }, now());
+            ? newRow({ ...described, id, role }, availabilityFromWire(request.availability), facts, now())
+            : observed(known, { certificate: facts }, now());
         tx.put("nodes", row);
         const cluster = clusterIn(tx);
         const managers = managersIn(tx).map(({ address }) => address);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { unavailable } from "../lib/errors.ts";
+import { system, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
@@ -198,11 +198,13 @@ export class LocalNode {
     const late = AbortSignal.timeout(patience.attach);
     const { ipv4 = "", ipv6 = "", mac = "", names, ...others } = wish;
     const request = { ...others, names: [...names], ipv4, ipv6, mac };
-    return this.#parts.replica.claiming(wish.endpointId, async () => {
+    try {
       // What is asked for before the stream has begun could be taken for left over.
       await this.#connected(late);
       return attachedFromWire(await this.#client.use(({ node }) => node.attach(request, { signal: late }), late));
-    });
+    } catch (error) {
+      throw late.aborted && this.#isConnected ? system(texts.attachTimeout) : error;
+    }
   }
 
   /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again */

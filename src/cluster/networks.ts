@@ -74,7 +74,7 @@ export function closeNetwork(tx: Transaction, id: NetworkId): void {
     .where("peers", "network", id)
     .map((p) => `name:"${p.containerName}" id:"${p.id.slice(0, 12)}" on ${p.hostname}`);
   if (used.length > 0)
-    throw forbidden(
+    throw invalid(
       `error while removing network: network ${network.spec.name} has active endpoints (${used.join(", ")})`,
     );
   closePools(tx, id);

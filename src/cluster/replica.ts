@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { unavailable } from "../lib/errors.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import type { Encryption, Network, Tunnel } from "../model/network.ts";
@@ -6,6 +7,7 @@ import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
 import type { Attached } from "./attachments.ts";
+import { texts } from "./texts.ts";
 import { wireguardAddress, wireguardPort, wireguardRange } from "./encryption.ts";
 
 /** The node that this host is. */
@@ -39,7 +41,8 @@ const isKept = (table: string): table is Kept => ["networks", "pools", "peers"].
  */
 export class Replica {
   readonly #parts: ReplicaParts;
-  readonly #claiming = new Set<EndpointId>();
+  /** Endpoints that are being asked for, and the networks that they are for, once that is known. */
+  readonly #held = new Map<EndpointId, NetworkId | undefined>();
   #self: Self | undefined;
   #udpPort = 4789;
   /** Told of endpoints of this host that the cluster does not know: it was begun again from what it was earlier. */
@@ -64,15 +67,18 @@ export class Replica {
     if (more) return;
     const [all, isWhole] = [this.#batch, this.#isWhole];
     [this.#batch, this.#isWhole] = [[], false];
+    for (const { table, row } of all)
+      if (table === "clusters" && row !== undefined) this.#udpPort = parsed<PublicCluster>(row).dataPathPort;
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
     if (!isWhole) return;
     const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
-    const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#claiming.has(id));
+    const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#held.has(id));
     if (missing.length > 0) this.onMissing(missing);
   }
 
-  /** Writes the rows of a network that a container comes onto. */
+  /** Writes the rows of a network that a container comes onto. @throws {EngineError} unavailable when the swarm was left meanwhile */
   keep(tx: Transaction, { network, pools }: Omit<Attached, "peer">): void {
+    if (this.#self === undefined) throw unavailable(texts.notPart);
     this.#putNetwork(tx, network);
     for (const pool of pools) put(tx, "pools", pool);
   }
@@ -80,12 +86,18 @@ export class Replica {
   /** A link may carry more or less than before. */
   async measure(): Promise<void> {
     const { store } = this.#parts;
-    const isSame = (network: Network) => isDeepStrictEqual(network.tunnel, this.#tunnelOf(network));
+    const isSame = (network: Network) => isDeepStrictEqual(network.tunnel, this.#measured(network));
     if (this.#self === undefined || networksIn(store.snapshot()).every(isSame)) return;
     await store.update((tx) => {
-      for (const network of networksIn(tx)) put(tx, "networks", { ...network, tunnel: this.#tunnelOf(network) });
+      for (const network of networksIn(tx)) put(tx, "networks", { ...network, tunnel: this.#measured(network) });
     });
   }
+
+  /** The port stays as it is: no manager may have said another yet. */
+  #measured = (network: Network): Tunnel => ({
+    ...this.#tunnelOf(network),
+    udpPort: network.tunnel?.udpPort ?? this.#udpPort,
+  });
 
   #tunnelOf(network: Network): Tunnel {
     const local = this.#self?.dataPath ?? "";
@@ -94,41 +106,48 @@ export class Replica {
     return { ...tunnel, ...(encryption !== undefined && { encryption }) };
   }
 
-  /** Runs while an endpoint is being asked for: it counts as there. */
-  async claiming<R>(id: EndpointId, ask: () => Promise<R>): Promise<R> {
-    this.#claiming.add(id);
-    try {
-      return await ask();
-    } finally {
-      this.#claiming.delete(id);
-    }
+  /** An endpoint that is being asked for counts as there, and its network stays, until it is let go: its row is there, or not to come. */
+  hold(id: EndpointId, network?: NetworkId): void {
+    this.#held.set(id, network);
+  }
+  letGo(id: EndpointId): void {
+    this.#held.delete(id);
   }
 
   /** All endpoints of this host on networks of the cluster. */
   endpoints(): Set<EndpointId> {
-    return new Set([...endpointsIn(this.#parts.store.snapshot()), ...this.#claiming]);
+    return new Set([...endpointsIn(this.#parts.store.snapshot()), ...this.#held.keys()]);
   }
 
   /** Forgets all networks of the cluster that no container is on. */
   async clear(): Promise<void> {
     this.#self = undefined;
     await this.#parts.store.update((tx) => {
-      for (const { id } of networksIn(tx)) drop(tx, id);
+      for (const { id } of networksIn(tx)) this.#drop(tx, id);
     });
   }
 
   #apply(tx: Transaction, changes: Batch["changes"], isWhole: boolean): void {
     const seen = new Set<string>();
     for (const { table, key, row } of changes) {
-      if (table === "clusters" && row !== undefined) this.#udpPort = parsed<PublicCluster>(row).dataPathPort;
       if (!isKept(table)) continue;
       seen.add(`${table}|${key}`);
-      if (row === undefined) remove(tx, table, key);
+      if (row === undefined) this.#remove(tx, table, key);
       else this.#put(tx, table, row);
     }
     if (!isWhole) return;
     for (const { id } of tx.list("peers")) if (!seen.has(`peers|${id}`)) tx.delete("peers", id);
-    for (const { id } of networksIn(tx)) if (!seen.has(`networks|${id}`)) drop(tx, id);
+    for (const { id } of networksIn(tx)) if (!seen.has(`networks|${id}`)) this.#drop(tx, id);
+  }
+
+  #remove(tx: Transaction, table: Kept, key: string): void {
+    if (table === "networks") this.#drop(tx, key);
+    else if (table === "peers") tx.delete(table, key);
+  }
+
+  /** A network that this host needs no more; while containers are on it, or come, it stays, whatever a manager says. */
+  #drop(tx: Transaction, id: NetworkId): void {
+    if (![...this.#held.values()].includes(id)) drop(tx, id);
   }
 
   #put(tx: Transaction, table: Kept, row: Uint8Array): void {
@@ -175,12 +194,6 @@ export const endpointsIn = (rows: Snapshot): EndpointId[] =>
 function put<T extends Kept>(tx: Transaction, table: T, row: Tables[T]): void {
   if (!isDeepStrictEqual(tx.get(table, row.id), row)) tx.put(table, row);
 }
-function remove(tx: Transaction, table: Kept, key: string): void {
-  if (table === "networks") drop(tx, key);
-  else if (table === "peers") tx.delete(table, key);
-}
-
-/** A network that this host needs no more; while containers are on it, whatever a manager says, it stays. */
 function drop(tx: Transaction, id: NetworkId): void {
   const network = tx.get("networks", id);
   if (network === undefined || tx.where("endpoints", "network", id).length > 0) return;

@@ -37,6 +37,8 @@ type Status = ClusterNode["status"];
  */
 function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: IpAddress): void {
   if (dataPath === from) return;
+  if (isLoopback(dataPath) && !isLoopback(from))
+    throw forbidden(`data path address ${dataPath} is no other node's way`);
   const other = rows
     .list("nodes")
     .find(
@@ -51,13 +53,26 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
     );
 }
 
-/** With a key that another node has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
+/** With a key that another node at work has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
 function checkKey(rows: Snapshot, node: NodeId, key: string | undefined): void {
   const other = rows
     .list("nodes")
-    .find(({ id, wireguardKey }) => id !== node && key !== undefined && wireguardKey === key);
+    .find(
+      ({ id, wireguardKey, status }) =>
+        id !== node && key !== undefined && wireguardKey === key && status.state === "ready",
+    );
   if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
 }
+
+const isLoopback = (address: IpAddress) => address === "::1" || address.startsWith("127.");
+
+/** What a node was before it came as another one, at the same address: nobody is at work there. */
+const formerSelves = (rows: Snapshot, node: NodeId, { addresses }: NodeDescription): NodeId[] =>
+  rows
+    .list("nodes")
+    .flatMap(({ id, status, addresses: { dataPath } }) =>
+      id !== node && dataPath === addresses.dataPath && status.state !== "ready" ? id : [],
+    );
 
 /** A stream of a node, and the time after it until the node is down. */
 interface Session {
@@ -88,7 +103,11 @@ export class Sessions {
   async run(signal: AbortSignal): Promise<void> {
     this.inherit((holder) => holder === this.#parts.self);
     try {
-      for await (const commit of this.#parts.store.watch(signal)) this.#feed.pass(commit);
+      let isFirst = true;
+      for await (const commit of this.#parts.store.watch(signal)) {
+        this.#feed.pass(isFirst ? this.#feed.sinceThen(commit) : commit);
+        isFirst = false;
+      }
     } finally {
       this.#hasEnded = signal.aborted;
       for (const { cancel } of this.#sessions.values()) cancel();
@@ -137,7 +156,8 @@ export class Sessions {
       const row = tx.get("nodes", node);
       if (row === undefined) return;
       const status: Status = { state: "down", message: hasLeft, address: row.status.address };
-      tx.put("nodes", observed(row, { status, role: "worker" }, now()));
+      const { wireguardKey: _, ...rest } = row;
+      tx.put("nodes", observed<ClusterNode>(rest, { status, role: "worker" }, now()));
       keepOnly(tx, node, new Set());
     });
   }
@@ -159,9 +179,11 @@ export class Sessions {
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
-      // Not of the transaction: they would be at odds with every other write of a node.
-      checkDataPath(store.snapshot(), node, description.addresses.dataPath, address);
-      checkKey(store.snapshot(), node, description.wireguardKey);
+      // Not of the transaction: it would be at odds with every other write of a node.
+      const others = store.snapshot();
+      checkDataPath(others, node, description.addresses.dataPath, address);
+      checkKey(others, node, description.wireguardKey);
+      for (const former of formerSelves(others, node, description)) keepOnly(tx, former, new Set());
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       const { wireguardKey: _, ...rest } = row;
       const registered = observed<ClusterNode>(rest, { ...description, status }, now());

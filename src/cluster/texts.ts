@@ -4,6 +4,8 @@ export const texts = {
   notInSwarm: `${notManager} Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.`,
   worker: `${notManager} Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.`,
   preparing: `${notManager} Manager is being prepared or has trouble connecting to the cluster.`,
+  attachTimeout:
+    "attaching to network failed, make sure your network options are correct and check manager logs: context deadline exceeded",
   noManager: "no manager of the swarm answers",
   noLeader:
     "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.",

@@ -76,6 +76,15 @@ const shown = (table: TableName, row: Tables[TableName]): Shown => ({
   row: write(table, row),
 });
 
+/** The rows of which nodes have some that were there before and are not any more. */
+export const goneOf = (before: Snapshot, after: Snapshot): RowKey[] =>
+  viewed.flatMap((table) =>
+    before.list(table).flatMap((row) => {
+      const key = keyOf(table, row);
+      return after.get(table, key) === undefined ? [{ table, key }] : [];
+    }),
+  );
+
 /** All that a node needs, keyed as in the store. */
 export function* shownTo(node: NodeId, rows: Snapshot): Iterable<Shown> {
   for (const table of viewed) for (const row of viewOf(table)?.rowsOf(node, rows) ?? []) yield shown(table, row);

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { isIP } from "node:net";
 import { invalid } from "../lib/errors.ts";
+import { addressText, parseAddress } from "../lib/net.ts";
 import type { ClusterNode, EngineDriver, NodeDescription, NodeRole } from "../model/cluster.ts";
 import { Availability, type Description, type DescriptionSchema, Role } from "./gen/control_pb.ts";
 
@@ -51,6 +51,13 @@ function driverType(text: string): EngineDriver["type"] {
 const isWireguardKey = (text: string) =>
   /^[A-Za-z0-9+/]{43}=$/.test(text) && Buffer.from(text, "base64").toString("base64") === text;
 
+/** True for an address of one host, in canonical text and without a zone. */
+function isUnicast(text: string): boolean {
+  const address = parseAddress(text);
+  if (address === undefined || addressText(address) !== text) return false;
+  return !/^(0\.|22[4-9]\.|2[3-5]\d\.|::$|ff)/.test(text);
+}
+
 /**
  * A description from another host: it goes into a row that every manager reads, so it is bounded.
  * @throws {EngineError} invalid
@@ -63,7 +70,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
   if (d.hostname === "" || /\s/.test(d.hostname))
     throw invalid(`a node's hostname must be a name without spaces: ${JSON.stringify(d.hostname)}`);
   for (const address of [d.advertiseAddress, d.dataPathAddress])
-    if (isIP(address) === 0) throw invalid("a node must say its addresses");
+    if (!isUnicast(address)) throw invalid("a node must say its addresses");
   if (d.wireguardKey !== "" && !isWireguardKey(d.wireguardKey)) throw invalid("a node's WireGuard key is malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");

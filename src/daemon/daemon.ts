@@ -162,7 +162,11 @@ function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<strin
   const link = `twg${engineMark(engine)}`;
   const isFor = ({ spec }: Network) => {
     const driver = registry.get(spec.driver);
-    return driver?.overHosts?.isEncrypted(driver.readOptions(spec)) ?? false;
+    try {
+      return driver?.overHosts?.isEncrypted(driver.readOptions(spec)) ?? false;
+    } catch {
+      return false; // an option of a newer manager: the network has no plan here
+    }
   };
   return { link, isFor, key: () => kernel.wireguardKey(link) };
 }

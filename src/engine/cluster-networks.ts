@@ -1,9 +1,9 @@
 import { closeNetwork, openNetwork } from "../cluster/networks.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { EngineError, forbidden } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid } from "../lib/errors.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
-import { rowsNamed } from "../store/named.ts";
+import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
@@ -24,22 +24,25 @@ export function networksElsewhere(parts: Parts): readonly Network[] {
   return all.filter(({ id }) => here.get("networks", id) === undefined);
 }
 
-/** The rows that know a network: this host's own, or a manager's. @throws {EngineError} not-found; invalid when ambiguous */
+/**
+ * The rows that know a network: this host's own, or a manager's. A whole name anywhere goes before the beginning of an id.
+ * @throws {EngineError} not-found; invalid when ambiguous
+ */
 export function rowsWith(parts: Parts, reference: string): { readonly rows: Snapshot; readonly network: Network } {
   const here = parts.store.snapshot();
   const there = clusterRows(parts);
+  const all = there === undefined ? [here] : [here, there];
   const rows =
-    there !== undefined &&
-    rowsNamed(here, "networks", reference).length === 0 &&
-    rowsNamed(there, "networks", reference).length > 0
-      ? there
-      : here;
+    all.find((some) => rowNamed(some, "networks", reference) !== undefined) ??
+    all.find((some) => rowsNamed(some, "networks", reference).length > 0) ??
+    here;
   return { rows, network: networkNamed(rows, reference) };
 }
 
 /** @throws {EngineError} forbidden where no networks of the cluster can be made, with Docker's texts; as `openNetwork` */
 export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driver: NetworkDriver): Promise<string> {
   checkManager(parts);
+  checkClusterSpec(parts, spec);
   const here = parts.store.snapshot();
   const vni = driver.overHosts?.vni(driver.readOptions(spec));
   const others = here.list("pools").flatMap(({ networkId, subnet }) => {
@@ -48,7 +51,7 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
       ? [{ to: subnet, name: `network ${network.spec.name} of this host (${subnet})` }]
       : [];
   });
-  if (rowsNamed(here, "networks", spec.name).some((network) => network.spec.name === spec.name))
+  if (rowNamed(here, "networks", spec.name)?.spec.name === spec.name)
     throw new EngineError("conflict", `network with name ${spec.name} already exists`);
   const wish = {
     spec,
@@ -65,6 +68,23 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
 /** @throws {EngineError} unavailable on a worker, forbidden while containers are on it, with Docker's texts */
 export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
   await parts.membership.update((tx) => closeNetwork(tx, network.id));
+}
+
+/** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
+function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
+  const wrong = (text: string) => invalid(`rpc error: code = InvalidArgument desc = ${text}`);
+  if (!/^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/.test(name)) throw wrong("name must be valid as a DNS name component");
+  if (name.length > 63) throw wrong("name must be 63 characters or fewer");
+  if (!ipv4) throw invalid("IPv4 cannot be disabled in a Swarm scoped network");
+  if (ipam.driver !== "default")
+    throw invalid(`ipam driver ${ipam.driver}: networks of a swarm have their addresses from it`);
+  const [key] = Object.keys(ipam.options);
+  if (key !== undefined) throw invalid(`unknown IPAM option "${key}": there is none for networks of a swarm`);
+  if (ingress && attachable) throw invalid("ingress network cannot be attachable");
+  const present = clusterRows(parts)
+    ?.list("networks")
+    .find(({ spec }) => ingress && spec.ingress);
+  if (present !== undefined) throw new EngineError("conflict", `ingress network (${present.id}) is already present`);
 }
 
 function checkManager({ membership }: Parts): void {

@@ -1,4 +1,5 @@
 import type { NetworkId } from "../model/ids.ts";
+import type { Segment } from "../model/lan.ts";
 import type { Owner } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
@@ -76,8 +77,9 @@ export class MovedAddresses {
     const network = rows.get("networks", networkId);
     const driver = network && drivers.get(network.spec.driver);
     if (network === undefined || driver?.segmentOf === undefined) return;
-    const segment = driver.segmentOf(network, driver.readOptions(network.spec));
+    let segment: Segment;
     try {
+      segment = driver.segmentOf(network, driver.readOptions(network.spec));
       await dataplane.settled(owner, rows.revision);
     } catch {
       return; // the caller of the verb was told

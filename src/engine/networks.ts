@@ -157,7 +157,7 @@ export async function createNetwork(
   if (!predefined && !driver.hasPools) throw forbidden(`only one instance of "${asked.driver}" network is allowed`);
   if (!["default", "null", "dhcp"].includes(asked.ipam.driver))
     throw notFound(`plugin "${asked.ipam.driver}" not found`);
-  if (asked.ingress) throw forbidden("Ingress network can only be global scope network");
+  if (asked.ingress && driver.scope === "local") throw forbidden("Ingress network can only be global scope network");
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
   checkOptions(parts, driver, asked);
   if (driver.scope === "cluster" && !asked.configOnly) {
@@ -172,6 +172,8 @@ export async function createNetwork(
   const spec = place !== undefined && place.use === undefined ? { ...asked, internal: true } : asked;
   const id = options.id ?? randomBytes(32).toString("hex");
   checkBridgeName(parts, id, spec);
+  if (!predefined && clusterRows(parts)?.get("names", `network|${spec.name}`) !== undefined)
+    throw conflict(`network with name ${spec.name} already exists`);
   const hostAddresses = parts.addresses.newHostAddresses(spec);
   const createdAt = new Date().toISOString();
   failpoint("network.create.before-store");

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
-import { rowsNamed } from "../store/named.ts";
+import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
@@ -22,6 +22,8 @@ export interface Verbs {
   disconnect(network: Network, container: ContainerId): Promise<void>;
 }
 
+/** Characters of an id as Docker prints it; what is shorter may also be the name of a network that this host does not know. */
+const shortId = 12;
 const retry = 1000; // milliseconds
 const patience = 2000; // milliseconds that a caller waits for what is given back
 
@@ -32,15 +34,18 @@ const patience = 2000; // milliseconds that a caller waits for what is given bac
 export class Overlays {
   readonly #parts: OverlayParts;
   readonly #stopped = new AbortController();
+  /** What is to be given back, and what is to be asked for again: its names, or all of it. */
   readonly #gone = new Set<EndpointId>();
+  readonly #again = new Set<EndpointId>();
   readonly #verbs: Verbs;
-  #returned = Promise.withResolvers<void>();
+  /** Resolves when something of that was done. */
+  #turn = Promise.withResolvers<void>();
   #wake = () => {};
 
   constructor(parts: OverlayParts, verbs: Verbs) {
     this.#parts = parts;
     this.#verbs = verbs;
-    parts.replica.onMissing = (ids) => void this.#claimAgain(ids);
+    parts.replica.onMissing = (ids) => this.#askAgain(ids);
   }
 
   /**
@@ -59,16 +64,24 @@ export class Overlays {
 
   /** Gives claims back that no endpoint came of. */
   release(claims: readonly (Peer | undefined)[]): void {
-    for (const claim of claims) if (claim !== undefined) this.#gone.add(claim.id);
+    for (const claim of claims) if (claim !== undefined) this.#giveUp(claim.id);
+  }
+
+  #giveUp(id: EndpointId): void {
+    this.#parts.replica.letGo(id);
+    this.#gone.add(id);
     this.#wake();
   }
 
-  /** Tells the cluster of a container's names. */
+  /** Tells the cluster of a container's names, within two seconds if a manager answers, else when one does. */
   async renew(id: ContainerId): Promise<void> {
     const rows = this.#parts.store.snapshot();
     const own = new Set(endpointsIn(rows));
-    for (const endpoint of rows.where("endpoints", "container", id))
-      if (own.has(endpoint.id)) await this.#parts.membership.attach(wishOf(endpoint));
+    const ids = rows
+      .where("endpoints", "container", id)
+      .flatMap((endpoint) => (own.has(endpoint.id) ? endpoint.id : []));
+    this.#askAgain(ids);
+    await this.#done(ids);
   }
 
   /** This host is in no swarm any more: its containers leave networks that were the cluster's. */
@@ -78,14 +91,20 @@ export class Overlays {
     await replica.clear();
   }
 
-  /** Resolves when the cluster has back what is gone, or after two seconds. */
-  async released(): Promise<void> {
-    if (this.#gone.size > 0) await Promise.race([this.#returned.promise, sleep(patience, undefined, { ref: false })]);
+  /** Resolves when the cluster has these endpoints back, or after two seconds. */
+  released(ids: readonly EndpointId[]): Promise<void> {
+    return this.#done(ids);
+  }
+
+  async #done(ids: readonly EndpointId[]): Promise<void> {
+    const late = sleep(patience, true, { ref: false });
+    const isOpen = () => ids.some((id) => this.#gone.has(id) || this.#again.has(id));
+    while (isOpen()) if (await Promise.race([this.#turn.promise.then(() => false), late])) return;
   }
 
   start(): void {
     void this.#watch(this.#stopped.signal);
-    void this.#giveBack(this.#stopped.signal);
+    void this.#work(this.#stopped.signal);
   }
 
   stop(): void {
@@ -95,13 +114,17 @@ export class Overlays {
 
   async #claimOne(container: Container, attachment: Attachment): Promise<Peer | undefined> {
     const { store, membership, replica } = this.#parts;
-    const [here] = rowsNamed(store.snapshot(), "networks", attachment.network);
+    const [rows, reference] = [store.snapshot(), attachment.network];
+    const [alike] = rowsNamed(rows, "networks", reference);
+    const here = reference.length < shortId ? rowNamed(rows, "networks", reference) : alike;
     if (here === undefined ? !membership.isInSwarm : here.scope === "local") return undefined;
     const { ipv4, ipv6, mac } = attachment;
+    const endpointId = randomBytes(32).toString("hex");
+    replica.hold(endpointId);
     try {
       const attached = await membership.attach({
         network: here?.id ?? attachment.network,
-        endpointId: randomBytes(32).toString("hex"),
+        endpointId,
         containerId: container.id,
         containerName: container.name,
         names: namesOf(container, attachment),
@@ -109,10 +132,12 @@ export class Overlays {
         ...(ipv6 !== undefined && { ipv6 }),
         ...(mac !== undefined && { mac }),
       });
+      replica.hold(endpointId, attached.network.id);
       await store.update((tx) => replica.keep(tx, attached));
       if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
+      this.#giveUp(endpointId); // the manager may have done what it could not say any more
       if (error instanceof EngineError && error.class === "not-found")
         throw notFound(`network ${attachment.network} not found`);
       throw error;
@@ -120,19 +145,19 @@ export class Overlays {
   }
 
   /** What the cluster has given to others meanwhile, or has no network for, is taken off. */
-  async #claimAgain(ids: readonly EndpointId[]): Promise<void> {
+  async #claimAgain(id: EndpointId): Promise<void> {
     const { store, membership, log } = this.#parts;
-    for (const id of ids) {
-      const endpoint = store.snapshot().get("endpoints", id);
-      if (endpoint === undefined) continue;
-      try {
-        await membership.attach(wishOf(endpoint));
-      } catch (err) {
-        const isRefused = err instanceof EngineError && !["unavailable", "system"].includes(err.class);
-        log.warn({ err, container: endpoint.containerName }, "an address could not be claimed again");
-        if (isRefused) await this.#disconnect([id]);
-      }
+    const endpoint = store.snapshot().get("endpoints", id);
+    if (endpoint === undefined) return;
+    try {
+      await membership.attach(wishOf(endpoint));
+    } catch (err) {
+      if (!(err instanceof EngineError) || ["unavailable", "system"].includes(err.class)) throw err;
+      log.warn({ err, container: endpoint.containerName }, "an address could not be claimed again");
+      await this.#disconnect([id]);
     }
+    // It ended meanwhile: what was given back before is there again.
+    if (store.snapshot().get("endpoints", id) === undefined) this.#giveUp(id);
   }
 
   async #disconnect(ids: readonly EndpointId[]): Promise<void> {
@@ -155,7 +180,9 @@ export class Overlays {
     let before: Snapshot | undefined;
     for await (const { snapshot, changed } of this.#parts.store.watch(signal)) {
       for (const { table, key } of changed) {
-        const old = table === "endpoints" ? before?.get(table, key) : undefined;
+        if (table !== "endpoints") continue;
+        if (snapshot.get(table, key) !== undefined) this.#parts.replica.letGo(key);
+        const old = before?.get(table, key);
         if (old === undefined || snapshot.get("endpoints", key) !== undefined) continue;
         if (isOfCluster(before?.get("networks", old.networkId) ?? snapshot.get("networks", old.networkId)))
           this.#gone.add(key);
@@ -165,29 +192,37 @@ export class Overlays {
     }
   }
 
-  async #giveBack(signal: AbortSignal): Promise<void> {
+  #askAgain(ids: readonly EndpointId[]): void {
+    for (const id of ids) this.#again.add(id);
+    this.#wake();
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
-      const ids = [...this.#gone];
-      if (ids.length === 0) await woken;
-      else await this.#giveBackThese(ids, signal);
+      if (this.#gone.size + this.#again.size === 0) await woken;
+      else await this.#workOff(signal);
+      this.#turn.resolve();
+      this.#turn = Promise.withResolvers();
     }
   }
 
-  async #giveBackThese(ids: readonly EndpointId[], signal: AbortSignal): Promise<void> {
+  async #workOff(signal: AbortSignal): Promise<void> {
+    const ids = [...this.#gone];
     try {
-      await this.#parts.membership.detach(ids);
+      if (ids.length > 0) await this.#parts.membership.detach(ids);
+      for (const id of ids) this.#gone.delete(id);
+      for (const id of [...this.#again]) {
+        await this.#claimAgain(id);
+        this.#again.delete(id);
+      }
     } catch (err) {
-      this.#parts.log.warn({ err, endpoints: ids.length }, "addresses could not be given back to the cluster yet");
+      const waiting = this.#gone.size + this.#again.size;
+      this.#parts.log.warn({ err, waiting }, "endpoints could not be told to the cluster yet");
       await sleep(retry, undefined, { signal }).catch(() => {});
-      return;
     }
-    for (const id of ids) this.#gone.delete(id);
-    if (this.#gone.size > 0) return;
-    this.#returned.resolve();
-    this.#returned = Promise.withResolvers();
   }
 }
 

@@ -154,5 +154,6 @@ export async function closeSandbox(parts: Parts, id: ContainerId): Promise<void>
 export async function removalSettled(parts: Parts, owners: readonly Owner[], revision: number): Promise<void> {
   for (const result of await Promise.allSettled(owners.map((owner) => parts.dataplane.settled(owner, revision))))
     if (result.status === "rejected") parts.log.warn({ err: result.reason }, "the kernel kept an object for now");
-  await parts.overlays.released();
+  const ids = owners.flatMap((owner) => (owner.startsWith("endpoint:") ? owner.slice("endpoint:".length) : []));
+  await parts.overlays.released(ids);
 }

@@ -175,7 +175,7 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
 });
 
 /** A node that is down until it is heard of, and no manager until it is promoted again. */
-export function dismissed({ manager: _, ...node }: ClusterNode, message: string): ClusterNode {
+export function dismissed({ manager: _, wireguardKey: _key, ...node }: ClusterNode, message: string): ClusterNode {
   const status = { state: "down", message, address: node.status.address } as const;
   return { ...node, role: "worker", status };
 }

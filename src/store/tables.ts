@@ -73,6 +73,7 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     node: (r) => r.nodeId,
     member: (r) => `${r.nodeId}|${r.networkId}`,
     dataPath: (r) => r.dataPath,
+    mac: (r) => `${r.networkId}|${r.mac}`,
   },
   sandboxes: { container: (r) => r.containerId },
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },

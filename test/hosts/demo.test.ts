@@ -24,7 +24,8 @@ ${node} tools/demo.ts stop`);
     demo,
     /192\.0\.2\.1\.\d+ > 192\.0\.2\.2\.4789: VXLAN, .* vni 4097\n.*ICMP.*\n +10\.20\.0\.2 > 10\.20\.0\.3: ICMP echo request/,
   );
+  assert.match(demo, /vault-b ping statistics ---\n2 packets transmitted, 2 packets received/m);
   assert.match(demo, /^ {2}export DOCKER_HOST=unix:\/\/\/var\/lib\/tombolo-lab\/demo\/h1\/docker\.sock$/m);
-  assert.equal(on, "shop-a\n0 differences\n0 differences\n0 differences\n");
+  assert.equal(on, "vault-a\nshop-a\n0 differences\n0 differences\n0 differences\n");
   assert.equal(stopped, "");
 });

@@ -21,6 +21,15 @@ describe("overlay networks of the lab's hosts", () => {
   };
   const echo = `const s = require("dgram").createSocket("udp4"); s.on("message", (m, r) => s.send(m, r.port, r.address)); s.bind(9999)`;
   const ask = `const s = require("dgram").createSocket("udp4"); s.on("message", (m) => { console.log(String(m)); s.close(); }); s.send("over", 9999, process.argv[1]); setTimeout(() => process.exit(), 500)`;
+  /** A whole name goes before the beginning of an id, also where nobody knows the network yet. */
+  async function namedLikeAnId(number: number): Promise<void> {
+    const name = (await docker(number, "network inspect -f {{.Id}} docker_gwbridge")).slice(0, 3);
+    const id = await docker(1, `network create -d overlay --attachable --subnet 10.30.0.0/24 ${name}`);
+    assert.equal(await docker(1, `network inspect -f {{.Id}} ${name}`), id);
+    assert.match(await docker(number, `run --rm --network ${name} busybox ip addr show eth0`), /inet 10\.30\.0\.2\//);
+    await docker(1, `network rm ${name}`);
+    assert.match(await docker(number, `run --rm --network ${name} busybox ip addr show eth0`), /inet 172\./);
+  }
   /** A swarm with one manager, and a network. */
   async function swarm(...flags: string[]): Promise<void> {
     await docker(1, "swarm init");
@@ -73,6 +82,8 @@ describe("overlay networks of the lab's hosts", () => {
     assert.match(await refused(1, "network create -d overlay overlay"), /network with name overlay already exists/);
     assert.deepEqual(await overlays(1), ["ingress", "overlay"]);
     assert.deepEqual(await overlays(2), ["ingress"]);
+    await namedLikeAnId(1);
+    await namedLikeAnId(2);
     await run(2, "a", "overlay");
     assert.deepEqual(await overlays(2), ["ingress", "overlay"]);
     assert.match(
