@@ -22,6 +22,13 @@ describe("encrypted networks of the lab's hosts", () => {
     until(() => pings(number, from, to), 15_000, `${from} reaches ${to}`);
   const programs = (number: number) =>
     processesIn([host(number).pin]).filter(({ command }) => command.startsWith("wireguard-go "));
+  /** As the device has it, hex. */
+  async function privateKey(number: number): Promise<string> {
+    const name = link.exec(programs(number)[0]?.command ?? "")?.[0] ?? "";
+    const ask = `const s = require("net").connect("/run/wireguard/${name}.sock", () => s.write("get=1\\n\\n")); s.on("data", (text) => { process.stdout.write(text); s.end(); })`;
+    const said = await host(number).run(process.execPath, "-e", ask);
+    return /private_key=([0-9a-f]{64})/.exec(said)?.[1] ?? "";
+  }
   const inspected = (number: number, network: string) => host(number).docker("network", "inspect", network);
   const canaries = () => taps.reduce((sum, tap) => sum + tap.canaries, 0);
 
@@ -78,10 +85,7 @@ describe("encrypted networks of the lab's hosts", () => {
     assert.deepEqual(programs(2), before, "the same program");
     assert.ok(await pings(2, "b", "a"));
     assert.equal(canaries(), 0, "canaries on the wire");
-    const name = link.exec(before[0]?.command ?? "")?.[0] ?? "";
-    const ask = `const s = require("net").connect("/run/wireguard/${name}.sock", () => s.write("get=1\\n\\n")); s.on("data", (text) => { process.stdout.write(text); s.end(); })`;
-    const said = await host(2).run(process.execPath, "-e", ask);
-    const secret = Buffer.from(/private_key=([0-9a-f]{64})/.exec(said)?.[1] ?? "", "hex");
+    const secret = Buffer.from(await privateKey(2), "hex");
     assert.equal(secret.length, 32);
     const { directory, logFile } = host(2);
     const files = [logFile, ...globSync(join(directory, "{data,run}/**"), { withFileTypes: false })];
@@ -111,6 +115,42 @@ describe("encrypted networks of the lab's hosts", () => {
     );
     await host(2).run("umount", program);
     await reaches(1, "a", "b");
+    assert.equal(canaries(), 0, "canaries on the wire");
+  });
+
+  it("have a new pair of keys after a restart of the machine, which the others hear of", async () => {
+    await swarm("--opt", "encrypted");
+    await run(1, "a", "net");
+    await run(2, "b", "net");
+    await reaches(1, "a", "b");
+    const before = await privateKey(2);
+    await host(2).kill();
+    for (const { pid } of programs(2)) process.kill(pid, "SIGKILL");
+    await host(2).start();
+    await reaches(2, "b", "a");
+    await reaches(1, "a", "b");
+    assert.notEqual(await privateKey(2), before);
+    assert.equal(canaries(), 0, "canaries on the wire");
+  });
+
+  it("do not hold up the daemon while wireguard-go stands still", async () => {
+    await swarm("--opt", "encrypted");
+    await run(1, "a", "net");
+    await run(2, "b", "net");
+    await reaches(1, "a", "b");
+    const all = programs(2);
+    for (const { pid } of all) process.kill(pid, "SIGSTOP");
+    try {
+      await docker(1, "rm -f a");
+      await run(1, "a", "net");
+      const began = Date.now();
+      await docker(2, "ps");
+      assert.ok(Date.now() - began < 2000, `${Date.now() - began} ms`);
+      assert.ok(!(await pings(2, "b", "a")));
+    } finally {
+      for (const { pid } of all) process.kill(pid, "SIGCONT");
+    }
+    await reaches(2, "b", "a");
     assert.equal(canaries(), 0, "canaries on the wire");
   });
 

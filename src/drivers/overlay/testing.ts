@@ -11,6 +11,8 @@ const encryption = {
   range: "fdee:1:1::/48",
   mtu: 1440,
 };
+/** Not on Linux: nobody has the private key. There test/kernel/encryption.test.ts is for them. */
+const needs = "the fixture's key";
 /** The encrypted network's tunnel, and where the others are in there. */
 const sealed4: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "192.0.2.1", mtu: 1450, encryption } };
 const sealedPeers = (of: readonly PeerWish[]) =>
@@ -55,6 +57,7 @@ export const fixture: DriverFixture = {
       {
         network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
         peers: sealedPeers(peers),
+        needs,
       },
     ),
     dual(
@@ -67,6 +70,7 @@ export const fixture: DriverFixture = {
           options: { [optionKeys.encrypted]: "true", [optionKeys.multicast]: "true", [optionKeys.mtu]: "1440" },
         },
         peers: sealedPeers(peers),
+        needs,
       },
     ),
     dual(
@@ -74,6 +78,7 @@ export const fixture: DriverFixture = {
       {},
       {
         network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
+        needs,
       },
     ),
     dual("--opt encrypted before this host has a key: nothing leaves it", { [optionKeys.encrypted]: "" }),

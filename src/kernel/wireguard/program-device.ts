@@ -1,5 +1,5 @@
 import { KernelError } from "../kernel.ts";
-import { calls, check, errnoName, errnoText } from "../libc.ts";
+import { calls, check, errnoName, errnoText, lastErrno } from "../libc.ts";
 import { keepalive, nowhere, type WireguardDevice, type WireguardPeer, type WireguardState } from "./device.ts";
 
 /** Where wireguard-go has the socket of a device (golang.zx2c4.com/wireguard/ipc, socketDirectory). */
@@ -9,15 +9,33 @@ const family = 1; // AF_UNIX
 const stream = 1 | 0o2000000; // SOCK_STREAM | SOCK_CLOEXEC
 const solSocket = 1;
 const timeouts = [20, 21] as const; // SO_RCVTIMEO, SO_SNDTIMEO
-/** It answers in microseconds; one that was stopped must not stop the daemon. */
-const patience = 500; // milliseconds
+/** It answers in microseconds; one that stands still must not hold up the daemon: it is asked again after the rest. */
+const [patience, rest] = [500, 5000]; // milliseconds
+/** Until when a device is not asked, in milliseconds of `performance.now`. */
+const silent = new Map<string, number>();
+const interrupted = 4; // EINTR
 const mostPath = 107; // bytes of sockaddr_un's path without its zero
+
+/** As `exchange`, of a device that has answered lately. @throws {KernelError} EAGAIN for another */
+function ask(device: string, request: string): string[] {
+  const late = `wireguard-go does not answer for ${device}`;
+  if ((silent.get(device) ?? 0) > performance.now()) throw new KernelError("EAGAIN", late);
+  silent.delete(device);
+  try {
+    return exchange(device, request);
+  } catch (error) {
+    // The two are one number on Linux.
+    if (!(error instanceof KernelError) || !["EAGAIN", "EWOULDBLOCK"].includes(error.code)) throw error;
+    silent.set(device, performance.now() + rest);
+    throw new KernelError("EAGAIN", late);
+  }
+}
 
 /**
  * One question in the text protocol of WireGuard's userspace implementations (https://www.wireguard.com/xplatform/), the
  * answer's lines without `errno=0`. @throws {KernelError} what it answered; ENOENT, ECONNREFUSED when nobody does
  */
-function ask(device: string, request: string): string[] {
+function exchange(device: string, request: string): string[] {
   const fd = check("wireguard-go: socket", calls.socket(family, stream, 0));
   try {
     const time = Buffer.alloc(16);
@@ -40,7 +58,9 @@ function receive(fd: number): string[] {
   const part = Buffer.alloc(1 << 16);
   let text = "";
   while (!text.endsWith("\n\n")) {
-    const length = check("wireguard-go: receive", calls.recv(fd, part, part.length, 0));
+    const received = Number(calls.recv(fd, part, part.length, 0));
+    if (received < 0 && lastErrno() === interrupted) continue;
+    const length = check("wireguard-go: receive", received);
     if (length === 0) throw new KernelError("EPIPE", "wireguard-go broke off");
     text += part.toString("utf8", 0, length);
   }
