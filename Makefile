@@ -4,7 +4,7 @@ NODE := node_modules/.bin/node
 export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/build/debian-docker/usr/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
-.PHONY: run stop test check setup bench format
+.PHONY: run stop demo demo-stop test check setup bench format
 
 run: ## start tombolod on this host and take the tour
 	@tools/setup.sh run
@@ -13,6 +13,14 @@ run: ## start tombolod on this host and take the tour
 stop: ## remove the tour's containers, then stop tombolod and its containerd
 	@tools/setup.sh run
 	@$(SUDO) $(NODE) tools/stop.ts
+
+demo: ## three hosts on this machine, a swarm of them and a network over them, step by step
+	@tools/setup.sh demo
+	@$(SUDO) $(NODE) tools/demo.ts
+
+demo-stop: ## end the demo's hosts and all that is on them
+	@tools/setup.sh npm
+	@$(SUDO) $(NODE) tools/demo.ts stop
 
 test: ## every tier of tests, one summary
 	@tools/setup.sh test

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: the figures, against Debian's dockerd in the same run, as ratios of medians. Needs root, dockerd and some
- * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale swarm nodes` takes only the parts that are named.
+ * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale swarm overlay nodes` takes only the parts that are named.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,9 @@ import { buildBusybox } from "../tools/busybox-image.ts";
 import { cleanAll, dockerd, Engine, tombolod } from "./engine.ts";
 import { median, print, report } from "./figures.ts";
 import { nodes } from "./nodes.ts";
+import { overlay } from "./overlay.ts";
 import { swarm } from "./swarm.ts";
+import { type Ends, load } from "./traffic.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tombolo-bench-"));
 const ours = new Engine("tombolo", directory, tombolod);
@@ -55,41 +57,6 @@ function run(): void {
   report("docker run --rm busybox true", a / b, 0.7, "low", `${a.toFixed(0)} ms against ${b.toFixed(0)} ms`);
 }
 
-interface Pair {
-  readonly server: string;
-  readonly client: string;
-  readonly address: string;
-}
-interface Speed {
-  readonly stream: number;
-  readonly turns: number;
-}
-const turnsOfLoad = 9;
-
-/** Throughput and turns of several pairs, each measured in turn, so that a busy moment of the machine meets all of them. */
-async function load<N extends string>(pairs: Readonly<Record<N, Pair>>): Promise<Record<N, Speed>> {
-  const script = join(import.meta.dirname, "load.ts");
-  const names = Object.keys(pairs) as N[];
-  const servers = names.map((name) =>
-    spawn("nsenter", [`--net=${pairs[name].server}`, process.execPath, script, "serve"], {
-      stdio: ["ignore", "pipe", "inherit"],
-    }),
-  );
-  await Promise.all(servers.map(({ stdout }) => once(stdout, "data")));
-  const one = ({ client, address }: Pair, mode: string) =>
-    Number(execFileSync("nsenter", [`--net=${client}`, process.execPath, script, mode, address], { encoding: "utf8" }));
-  const found = new Map(names.map((name) => [name, { stream: [] as number[], turns: [] as number[] }]));
-  for (let round = 0; round < turnsOfLoad; round += 1)
-    for (const name of names)
-      for (const mode of ["stream", "turns"] as const) found.get(name)?.[mode].push(one(pairs[name], mode));
-  for (const server of servers) server.kill("SIGKILL");
-  const speeds = [...found].map(([name, { stream, turns }]) => [
-    name,
-    { stream: median(stream), turns: median(turns) },
-  ]);
-  return Object.fromEntries(speeds) as Record<N, Speed>;
-}
-
 const namespaces: string[] = [];
 function makeNamespace(file: string): void {
   writeFileSync(file, "");
@@ -107,7 +74,7 @@ function barePair(
   name: string,
   prepare: (hub: string) => void,
   attach: (hub: string, number: number, pid: string) => void,
-): Pair {
+): Ends {
   const [hub, server, client] = ["hub", "server", "client"].map((part) => join(directory, `${name}-${part}`)) as [
     string,
     string,
@@ -140,7 +107,7 @@ const bareBridgePair = () =>
     },
   );
 
-function containerPair(engine: Engine, create: readonly string[] = ["network", "create"]): Pair {
+function containerPair(engine: Engine, create: readonly string[] = ["network", "create"]): Ends {
   engine.docker(...create, "load");
   const start = (name: string) => {
     engine.docker("run", "-d", "--name", name, "--network", "load", "busybox", "sleep", "1d");
@@ -265,7 +232,7 @@ async function macvlan(): Promise<void> {
 
 const parts = { api, run, macvlan, packets, scale } as const;
 /** Those that make hosts of their own. */
-const ownParts = { swarm, nodes } as const;
+const ownParts = { swarm, overlay, nodes } as const;
 const named = process.argv.slice(2);
 const chosen = <P>(from: Readonly<Record<string, P>>): P[] =>
   Object.entries(from).flatMap(([name, part]) => (named.length === 0 || named.includes(name) ? [part] : []));

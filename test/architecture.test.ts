@@ -16,6 +16,10 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
     reason: "it makes the kernel match and decides nothing else",
   },
   dns: { imports: ["store", "kernel", "model", "lib"], reason: "it answers from rows, inside a namespace" },
+  wireguard: {
+    imports: ["dataplane/dataplane.ts", "kernel", "runtime/supervisor.ts", "store", "model", "lib"],
+    reason: "it looks after a program; what that encrypts is the plans' business",
+  },
   lan: { imports: ["kernel", "model", "lib"], reason: "it speaks on the wire and keeps no rows" },
   runtime: { imports: ["kernel/files.ts", "model", "lib"], reason: "containerd's part knows nothing of networks" },
   cluster: {

@@ -4,14 +4,14 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buildBusybox } from "./busybox-image.ts";
 import { ownEngine, paths, tourLabel } from "./daemon-paths.ts";
+import { root, show } from "./show.ts";
 
-const root = resolve(import.meta.dirname, "..");
-const env = { ...process.env, DOCKER_HOST: `unix://${paths.socket}` };
-const docker = (...args: string[]) => spawnSync("docker", args, { env, encoding: "utf8" });
+const env = { DOCKER_HOST: `unix://${paths.socket}` };
+const docker = (...args: string[]) => spawnSync("docker", args, { env: { ...process.env, ...env }, encoding: "utf8" });
 const runs = () => docker("version", "--format", "{{.Server.Version}}").status === 0;
 
 /** A docker0 of somebody else is left alone: the default bridge gets another name and another subnet. */
@@ -35,17 +35,6 @@ async function start(): Promise<void> {
   console.error(`tombolod did not start; the end of ${paths.log}:`);
   console.error(readFileSync(paths.log, "utf8").split("\n").slice(-8).join("\n"));
   process.exit(1);
-}
-
-/** Prints a command as it would be typed, and what it prints. @throws when it fails and may not */
-function show(line: string, options: { readonly mayFail?: boolean } = {}): void {
-  console.log(`$ ${line}`);
-  const { status, stdout, stderr } = spawnSync("sh", ["-c", line], { env, encoding: "utf8", cwd: root });
-  console.log(`${stdout}${stderr}`);
-  if (status !== 0 && options.mayFail !== true) {
-    console.error(`this step of the tour failed with status ${status}`);
-    process.exit(1);
-  }
 }
 
 function removeOld(): void {
@@ -80,7 +69,7 @@ const tour = [
 if (!existsSync(paths.socket) || !runs()) await start();
 await buildBusybox(join(root, "build/images"));
 removeOld();
-for (const line of tour) show(line);
+for (const line of tour) show(line, { prompt: "$", shell: ["sh", "-c"], env });
 console.log(`That was the tour. Its containers go on; to look around:
 
   export DOCKER_HOST=unix://${paths.socket}

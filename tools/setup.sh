@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for one purpose: npm, run, test, vm or bench. Quick and silent when everything is there.
+# Installs what is missing for one purpose: npm, run, demo, test, vm or bench. Quick and silent when everything is there.
 # Things are looked for as files, so a containerd or docker that came from elsewhere is used as it is.
 set -eu
 cd "$(dirname "$0")/.."
@@ -28,8 +28,13 @@ for_run() {
   need busybox-static /bin/busybox
   need tini /usr/bin/tini-static
   have etcd || need etcd-server /usr/bin/etcd
+  have wireguard-go || need wireguard-go /usr/bin/wireguard-go
   have ip || need iproute2 /sbin/ip
   have brctl || need bridge-utils /usr/sbin/brctl
+}
+for_demo() {
+  have tcpdump || need tcpdump /usr/bin/tcpdump /usr/sbin/tcpdump
+  have nsenter || need util-linux /usr/bin/nsenter
 }
 for_test() {
   have nft || need nftables /usr/sbin/nft
@@ -39,7 +44,6 @@ for_test() {
   have fping || need fping /usr/bin/fping
   have dnsmasq || need dnsmasq-base /usr/sbin/dnsmasq
   need openssl /usr/bin/openssl
-  have nsenter || need util-linux /usr/bin/nsenter
 }
 # Hosts of their own kernel (test/vm): QEMU emulates x86-64, on x86-64 only, where the guests can use this machine's programs.
 for_vm() {
@@ -51,7 +55,6 @@ for_vm() {
   need qemu-system-common /usr/lib/qemu/virtiofsd
   need kmod /usr/sbin/modprobe /sbin/modprobe
   need lz4 /usr/bin/lz4
-  need tcpdump /usr/bin/tcpdump /usr/sbin/tcpdump
   need iputils-ping /usr/bin/ping /bin/ping
 }
 for_bench() {
@@ -121,14 +124,15 @@ install_npm() {
 case $purpose in
   npm) ;;
   run) for_run ;;
-  test) for_run; for_test; for_vm ;;
-  vm) for_run; for_vm ;;
+  demo) for_run; for_demo ;;
+  test) for_run; for_demo; for_test; for_vm ;;
+  vm) for_run; for_demo; for_vm ;;
   bench) for_run; for_bench ;;
-  *) echo "usage: tools/setup.sh npm|run|test|vm|bench" >&2; exit 2 ;;
+  *) echo "usage: tools/setup.sh npm|run|demo|test|vm|bench" >&2; exit 2 ;;
 esac
 [ -z "$wanted" ] || install_packages
 case $purpose in
-  run | vm) have docker || unpack_docker ;;
+  run | demo | vm) have docker || unpack_docker ;;
   # The tests also drive Debian's own client, which is two years of API older than today's.
   test) [ -x /usr/bin/docker ] || unpack_docker ;;
   bench) { [ -x /usr/sbin/dockerd ] && have docker; } || unpack_docker ;;

@@ -1,13 +1,15 @@
+import { isDeepStrictEqual } from "node:util";
 import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid, notFound } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
-import type { NodeId } from "../model/cluster.ts";
+import type { ClusterNode, NodeId } from "../model/cluster.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
+import { wireguardEnd } from "./encryption.ts";
 import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 
@@ -35,7 +37,8 @@ const longest = 255; // characters of a name
 const mostNames = 100;
 
 /**
- * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed.
+ * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
+ * takes the container's names as they are now.
  * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; as `claimAddress`
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
@@ -48,7 +51,9 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
   if (known !== undefined) {
     if (known.nodeId !== nodeId || known.networkId !== network.id)
       throw forbidden(`endpoint ${wish.endpointId} is another one's`);
-    return { network, pools, peer: known };
+    const peer = { ...known, containerName: wish.containerName, names: wish.names };
+    if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
+    return { network, pools, peer };
   }
   const peer: Peer = {
     id: wish.endpointId,
@@ -56,9 +61,8 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     containerId: wish.containerId,
     containerName: wish.containerName,
     nodeId,
-    hostname: node.hostname,
-    dataPath: node.addresses.dataPath,
-    mac: wish.mac ?? localMac(wish.endpointId),
+    ...placeOf(tx, node),
+    mac: wish.mac ?? localMac(`${network.id} ${wish.containerId}`),
     addresses: addressesOf(tx, pools, wish),
     names: wish.names,
   };
@@ -85,10 +89,23 @@ export function keepOnly(tx: Transaction, nodeId: NodeId, ids: ReadonlySet<Endpo
   );
 }
 
+type PlaceOfPeer = Pick<Peer, "hostname" | "dataPath" | "wireguard">;
+
+/** What the others must know of a node to reach its endpoints. */
+function placeOf(rows: Snapshot, node: ClusterNode): PlaceOfPeer {
+  const wireguard = wireguardEnd(rows, node);
+  const { hostname, addresses } = node;
+  return { hostname, dataPath: addresses.dataPath, ...(wireguard !== undefined && { wireguard }) };
+}
+
 /** A node's endpoints are where the node is. */
-export function movePeers(tx: Transaction, nodeId: NodeId, at: Pick<Peer, "hostname" | "dataPath">): void {
-  for (const peer of tx.where("peers", "node", nodeId))
-    if (peer.dataPath !== at.dataPath || peer.hostname !== at.hostname) tx.put("peers", { ...peer, ...at });
+export function movePeers(tx: Transaction, node: ClusterNode): void {
+  const place = placeOf(tx, node);
+  for (const peer of tx.where("peers", "node", node.id)) {
+    const { wireguard: _, ...others } = peer;
+    const moved = { ...others, ...place };
+    if (!isDeepStrictEqual(moved, peer)) tx.put("peers", moved);
+  }
 }
 
 function attachable(rows: Snapshot, reference: string): Network {

@@ -122,7 +122,8 @@ export class LocalNode {
       files.state.managers.map((one) => this.#wayTo(one)),
       this.credentials,
     );
-    parts.replica.begin({ nodeId: files.state.nodeId, dataPath: files.state.dataPathAddress });
+    const { nodeId, clusterId, dataPathAddress } = files.state;
+    parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
     const facts = { describe: () => this.#description(), endpoints: () => parts.replica.endpoints() };
     this.#agent = new Agent(this.#client, facts, {
       rows: (batch) => parts.replica.receive(batch),
@@ -204,7 +205,7 @@ export class LocalNode {
     });
   }
 
-  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: it is tried again by `Releases` */
+  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again */
   async detach(endpointIds: readonly EndpointId[]): Promise<void> {
     const late = AbortSignal.timeout(patience.detach);
     await this.#connected(late);

@@ -1,15 +1,17 @@
 import { isDeepStrictEqual } from "node:util";
-import type { NodeId, PublicCluster } from "../model/cluster.ts";
+import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
-import type { Network } from "../model/network.ts";
+import type { Encryption, Network, Tunnel } from "../model/network.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
 import type { Attached } from "./attachments.ts";
+import { wireguardAddress, wireguardPort, wireguardRange } from "./encryption.ts";
 
 /** The node that this host is. */
 interface Self {
   readonly nodeId: NodeId;
+  readonly clusterId: ClusterId;
   readonly dataPath: IpAddress;
 }
 
@@ -18,6 +20,13 @@ export interface ReplicaParts {
   readonly store: Store;
   /** Bytes that a frame's payload may have in a tunnel that begins at an address of this host. */
   readonly tunnelMtu: (local: IpAddress) => number;
+  /** This host's WireGuard. */
+  readonly wireguard: {
+    readonly link: string;
+    /** The public key. */
+    readonly key: () => string;
+    readonly isFor: (network: Network) => boolean;
+  };
 }
 
 /** Tables of which nodes have rows. */
@@ -33,6 +42,8 @@ export class Replica {
   readonly #claiming = new Set<EndpointId>();
   #self: Self | undefined;
   #udpPort = 4789;
+  /** Told of endpoints of this host that the cluster does not know: it was begun again from what it was earlier. */
+  onMissing: (ids: readonly EndpointId[]) => void = () => {};
   #batch: Batch["changes"][number][] = [];
   #isWhole = false;
 
@@ -54,12 +65,33 @@ export class Replica {
     const [all, isWhole] = [this.#batch, this.#isWhole];
     [this.#batch, this.#isWhole] = [[], false];
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
+    if (!isWhole) return;
+    const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
+    const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#claiming.has(id));
+    if (missing.length > 0) this.onMissing(missing);
   }
 
   /** Writes the rows of a network that a container comes onto. */
   keep(tx: Transaction, { network, pools }: Omit<Attached, "peer">): void {
     this.#putNetwork(tx, network);
     for (const pool of pools) put(tx, "pools", pool);
+  }
+
+  /** A link may carry more or less than before. */
+  async measure(): Promise<void> {
+    const { store } = this.#parts;
+    const isSame = (network: Network) => isDeepStrictEqual(network.tunnel, this.#tunnelOf(network));
+    if (this.#self === undefined || networksIn(store.snapshot()).every(isSame)) return;
+    await store.update((tx) => {
+      for (const network of networksIn(tx)) put(tx, "networks", { ...network, tunnel: this.#tunnelOf(network) });
+    });
+  }
+
+  #tunnelOf(network: Network): Tunnel {
+    const local = this.#self?.dataPath ?? "";
+    const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
+    const encryption = this.#parts.wireguard.isFor(network) ? this.#encryption(tunnel.mtu) : undefined;
+    return { ...tunnel, ...(encryption !== undefined && { encryption }) };
   }
 
   /** Runs while an endpoint is being asked for: it counts as there. */
@@ -107,16 +139,31 @@ export class Replica {
     if (peer.nodeId !== this.#self?.nodeId) put(tx, table, peer);
   }
 
+  #encryption(tunnelMtu: number): Encryption | undefined {
+    if (this.#self === undefined) return undefined;
+    const { clusterId, nodeId } = this.#self;
+    const { link, key } = this.#parts.wireguard;
+    return {
+      link,
+      publicKey: key(),
+      udpPort: wireguardPort(this.#udpPort),
+      address: wireguardAddress(clusterId, nodeId),
+      range: wireguardRange(clusterId),
+      mtu: Math.max(tunnelMtu - lessForWireguard, leastIpv6),
+    };
+  }
+
   #putNetwork(tx: Transaction, network: Network): void {
-    const local = this.#self?.dataPath ?? "";
-    const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
-    put(tx, "networks", { ...network, tunnel });
+    put(tx, "networks", { ...network, tunnel: this.#tunnelOf(network) });
     const name = `network|${network.spec.name}`;
     // A network of this host that has the name keeps it: the other one is found by its id.
     if (tx.get("names", name) === undefined)
       tx.insert("names", { kind: "network", name: network.spec.name, id: network.id });
   }
 }
+
+const leastIpv6 = 1280; // bytes of a link with IPv6 (RFC 8200 section 5)
+const lessForWireguard = 10; // bytes: WireGuard takes 60 or 80 of a packet where VXLAN takes 50 or 70
 
 const parsed = <T>(bytes: Uint8Array): T => JSON.parse(new TextDecoder().decode(bytes)) as T;
 const networksIn = (rows: Snapshot) => rows.list("networks").filter(({ scope }) => scope === "cluster");

@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, createRouterTransport } from "@connectrpc/connect";
 import { explain } from "./call-errors.ts";
 import { Node, type SessionRequestSchema, type SessionResponse } from "./gen/control_pb.ts";
+import type { NodeDescription } from "../model/cluster.ts";
 import type { Sessions } from "./sessions.ts";
 import { description } from "./testing.ts";
 import { descriptionToWire } from "./wire.ts";
@@ -16,7 +17,8 @@ export class Worker {
   readonly #end = new AbortController();
   #wake = () => {};
 
-  constructor(client: Client<typeof Node>, heard: () => void = () => {}) {
+  /** @param wish what it says of itself besides what all do */
+  constructor(client: Client<typeof Node>, heard: () => void = () => {}, wish: Partial<NodeDescription> = {}) {
     const up = this.#up();
     this.ended = (async () => {
       for await (const { body } of client.session(up, { signal: this.#end.signal })) {
@@ -25,7 +27,7 @@ export class Worker {
       }
     })();
     this.ended.catch(() => {});
-    this.say({ body: { case: "register", value: { description: descriptionToWire(description) } } });
+    this.say({ body: { case: "register", value: { description: descriptionToWire({ ...description, ...wish }) } } });
   }
   say(message: Up): void {
     this.#waiting.push(message);

@@ -51,6 +51,14 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
     );
 }
 
+/** With a key that another node has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
+function checkKey(rows: Snapshot, node: NodeId, key: string | undefined): void {
+  const other = rows
+    .list("nodes")
+    .find(({ id, wireguardKey }) => id !== node && key !== undefined && wireguardKey === key);
+  if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
+}
+
 /** A stream of a node, and the time after it until the node is down. */
 interface Session {
   readonly id: string;
@@ -148,15 +156,18 @@ export class Sessions {
     address: IpAddress,
   ): Promise<void> {
     const { self, now, store } = this.#parts;
-    const { hostname, addresses } = description;
     await store.update((tx) => {
       const row = tx.get("nodes", node);
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
-      checkDataPath(tx, node, addresses.dataPath, address);
+      // Not of the transaction: it would be at odds with every other write of a node.
+      checkDataPath(store.snapshot(), node, description.addresses.dataPath, address);
+      checkKey(tx, node, description.wireguardKey);
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
-      tx.put("nodes", observed(row, { ...description, status }, now()));
+      const { wireguardKey: _, ...rest } = row;
+      const registered = observed<ClusterNode>(rest, { ...description, status }, now());
+      tx.put("nodes", registered);
       keepOnly(tx, node, new Set(endpoints));
-      movePeers(tx, node, { hostname, dataPath: addresses.dataPath });
+      movePeers(tx, registered);
     });
   }
 

@@ -34,6 +34,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   drivers: node.drivers.map(({ type, name }) => ({ type, name })),
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
+  wireguardKey: node.wireguardKey ?? "",
 });
 
 const mostDrivers = 100;
@@ -45,6 +46,10 @@ function driverType(text: string): EngineDriver["type"] {
   if (type === undefined) throw invalid(`unknown type of driver: ${JSON.stringify(text)}`);
   return type;
 }
+
+/** 32 bytes as base64 has them, written in the one way there is. */
+const isWireguardKey = (text: string) =>
+  /^[A-Za-z0-9+/]{43}=$/.test(text) && Buffer.from(text, "base64").toString("base64") === text;
 
 /**
  * A description from another host: it goes into a row that every manager reads, so it is bounded.
@@ -59,6 +64,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     throw invalid(`a node's hostname must be a name without spaces: ${JSON.stringify(d.hostname)}`);
   for (const address of [d.advertiseAddress, d.dataPathAddress])
     if (isIP(address) === 0) throw invalid("a node must say its addresses");
+  if (d.wireguardKey !== "" && !isWireguardKey(d.wireguardKey)) throw invalid("a node's WireGuard key is malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
   return {
@@ -68,5 +74,6 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     engineVersion: d.engineVersion,
     drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
+    ...(d.wireguardKey !== "" && { wireguardKey: d.wireguardKey }),
   };
 }

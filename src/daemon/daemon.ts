@@ -5,6 +5,7 @@ import { Replica } from "../cluster/replica.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
+import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
@@ -20,6 +21,7 @@ import { architecture } from "../lib/machine.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
+import { startWireguardGo } from "../wireguard/wireguard-go.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
 import { createHost } from "./host.ts";
@@ -70,8 +72,12 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
   };
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
-  const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local) });
-  const membership = createMembership(config, host, { version, bus, log, replica });
+  const wireguard = wireguardOf(settings.id, kernel, registry);
+  const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
+  parts.defer(
+    followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
+  );
+  const membership = createMembership(config, host, { version, bus, log, replica, wireguardKey: wireguard.key });
   const engine = createEngine({
     membership,
     replica,
@@ -96,10 +102,12 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   // Before the data plane, which would make the bridge of former settings once more.
   await engine.followSettings();
   await dataplane.start();
+  parts.adopt(startWireguardGo({ store, kernel, dataplane, directory: config.execRoot, log }), (w) => w.stop());
   await engine.ensurePredefined();
   await engine.recover();
   parts.defer(() => membership.stop());
   await membership.start();
+  await engine.settleMembership();
   for (const warning of host.firewallWarnings()) log.warn({}, warning);
   const api = parts.adopt(createApiServer({ engine, log }), (a) => a.close());
   for (const target of config.hosts)
@@ -132,6 +140,33 @@ const engineDrivers: readonly EngineDriver[] = [
   { type: "Volume", name: "local" },
 ];
 
+const settling = 500; // milliseconds: links change in bursts
+/** Calls after links of the host have changed. @returns what ends it */
+function followLinks(kernel: Kernel, call: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  const end = kernel.events((event) => {
+    if (event.kind !== "link" || event.namespace !== "host") return;
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      call();
+    }, settling).unref();
+  });
+  return () => {
+    clearTimeout(timer);
+    end();
+  };
+}
+
+/** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
+function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
+  const link = `twg${engineMark(engine)}`;
+  const isFor = ({ spec }: Network) => {
+    const driver = registry.get(spec.driver);
+    return driver?.overHosts?.isEncrypted(driver.readOptions(spec)) ?? false;
+  };
+  return { link, isFor, key: () => kernel.wireguardKey(link) };
+}
+
 const ethernet = 1500; // bytes, where the link is not known
 /** What VXLAN leaves of a link's frames: over IPv6 its header is 20 bytes longer (RFC 7348 section 5). */
 function tunnelMtu(host: Host, local: string): number {
@@ -143,7 +178,13 @@ function tunnelMtu(host: Host, local: string): number {
 const createMembership = (
   config: Config,
   host: Host,
-  parts: { readonly version: string; readonly bus: EventBus; readonly log: Log; readonly replica: Replica },
+  parts: {
+    readonly version: string;
+    readonly bus: EventBus;
+    readonly log: Log;
+    readonly replica: Replica;
+    readonly wireguardKey: () => string;
+  },
 ) =>
   new Membership({
     dataDirectory: join(config.dataRoot, "swarm"),
@@ -157,6 +198,7 @@ const createMembership = (
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: parts.version,
       drivers: engineDrivers,
+      wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
     changed: (before, commit) => publishNodes(parts.bus, before, commit),

@@ -5,6 +5,7 @@ import { cpus, hostname, networkInterfaces, release, totalmem } from "node:os";
 import { parentState } from "../dataplane/parents.ts";
 import type { Host } from "../engine/parts.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { encryptedUnderlay } from "../model/plan.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 
 /** What the engine wants to know of this machine. */
@@ -42,6 +43,10 @@ export function createHost(kernel: Kernel): Host {
     },
     dns: () => readResolvConf(read("/etc/resolv.conf")),
     namespacePath: (id) => kernel.namespacePath(`sandbox:${id}`),
+    encryptedBy(link) {
+      const type = kernel.link(encryptedUnderlay, link)?.type;
+      return type === undefined ? undefined : type === "wireguard" ? "kernel" : "wireguard-go";
+    },
     firewallWarnings: () =>
       kernel.foreignDrops().map(({ family, table, chain }) => {
         const place = `${family} ${table} ${chain}`;

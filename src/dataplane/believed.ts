@@ -13,6 +13,7 @@ export const readKinds = [
   "neighbour",
   "forwarding",
   "tunnel",
+  "wireguard",
   "chain",
   "element",
 ] as const satisfies PlanKind[];

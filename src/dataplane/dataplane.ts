@@ -24,6 +24,8 @@ export interface Dataplane {
   settled(owner: Owner, revision: number, signal?: AbortSignal): Promise<void>;
   /** Brings a parent up on which networks stand, now: somebody is about to ask there. */
   bringUp(link: string): void;
+  /** Tries once more, at once, what the kernel refused: what was missing has come. */
+  tryAgain(): void;
   /** What an owner could not get, if anything. */
   errorOf(owner: Owner): Error | undefined;
   /** Reads the kernel afresh and compares: empty when all is well. */

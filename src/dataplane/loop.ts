@@ -99,6 +99,10 @@ export class Loop implements Dataplane {
     this.#round([this.#believeDown(link)]);
   }
 
+  tryAgain(): void {
+    this.#round(this.#retries.owners());
+  }
+
   async stop(): Promise<void> {
     this.#end.abort();
     this.#unlisten();

@@ -8,6 +8,7 @@ export const applyOrder = [
   "host element", // a tunnel's port is closed to strangers before there is one, a leaf bridge to all
   "bridge", // cables and tunnels become its ports
   "veth", // has everything that follows on it
+  "wireguard", // nothing passes before its routes and peers are there
   "vxlan",
   "vlan",
   "parent", // up before anything stands on it
@@ -19,6 +20,7 @@ export const applyOrder = [
   "neighbour",
   "forwarding",
   "tunnel",
+  "wireguard peer",
   "chain", // elements jump to it
   "element", // last: packets come when everything else is there
 ] as const;
@@ -36,6 +38,7 @@ export const removeOrder = [
   "macvlan",
   "veth",
   "vxlan",
+  "wireguard", // after the tunnels through it
   "parent",
   "vlan",
   "bridge",
@@ -46,6 +49,7 @@ export const removeOrder = [
   "neighbour",
   "forwarding",
   "tunnel",
+  "wireguard peer", // an address goes from one key to another: before that one is put
   "link sysctl",
   "sandbox sysctl",
 ] as const satisfies readonly Place[];
@@ -63,6 +67,7 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   neighbour: () => "neighbour",
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
+  wireguard: () => "wireguard peer",
   chain: () => "chain",
   element: (_, owner) => (owner === "host" || owner.startsWith("leaf:") ? "host element" : "element"),
 };

@@ -11,6 +11,7 @@ export function placesOf(object: PlanObject): string[] {
     places.push(object.peer.namespace);
     if (object.peer.namespace === namespace) places.push(`${namespace}|link|${object.peer.name}`);
   }
+  if (object.kind === "link" && object.type === "vxlan" && object.underlay !== undefined) places.push(object.underlay);
   if (object.kind === "link" && "parent" in object) places.push(onLink("host", object.parent));
   // The source of a route comes and goes with the addresses of a link.
   if (object.kind === "route" && object.sourceOf !== undefined) places.push(`${namespace}|address|${object.sourceOf}`);

@@ -22,6 +22,10 @@ export class Retries {
     return this.#failures.get(owner)?.error;
   }
 
+  owners(): Owner[] {
+    return [...this.#failures.keys()];
+  }
+
   /** @returns milliseconds until the owner is tried again: 100 at first, then twice as long each time, at most 30,000 */
   fail(owner: Owner, error: Error): number {
     const before = this.#failures.get(owner);

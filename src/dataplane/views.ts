@@ -2,8 +2,9 @@ import { isDeepStrictEqual } from "node:util";
 import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
 import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Endpoint } from "../model/endpoint.ts";
+import { planUnderlay, planUnderlayPeer } from "../drivers/underlay.ts";
 import type { Network } from "../model/network.ts";
-import type { Owner, PlanObject } from "../model/plan.ts";
+import { encryptedUnderlay, type Owner, type PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { leafOf } from "../store/tables.ts";
 import { limitFactor, planHost, planTunnelEnd } from "./base.ts";
@@ -21,6 +22,9 @@ export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly Row
         return [
           `network:${key}`,
           "host",
+          ...([before, rows].some((some) => encryptionOf(some.get(table, key)) !== undefined)
+            ? [encryptedUnderlay]
+            : []),
           ...parentsOf([before.get(table, key), rows.get(table, key)], driverFor),
           ...(isTunnelOther(before.get(table, key), rows.get(table, key)) ? membersOf(rows, key) : []),
         ];
@@ -46,6 +50,7 @@ export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
   const networks = rows.list("networks");
   return [
     "host",
+    ...(networks.some((network) => encryptionOf(network) !== undefined) ? [encryptedUnderlay] : []),
     ...parentsOf(networks, driverFor),
     ...networks.map((n) => `network:${n.id}` as const),
     ...rows.list("sandboxes").map((s) => `sandbox:${s.id}` as const),
@@ -54,6 +59,8 @@ export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
     ...new Set(networks.filter((n) => n.tunnel !== undefined).flatMap((n) => othersOf(rows, n.id))),
   ];
 }
+
+const encryptionOf = (network: Network | undefined) => network?.tunnel?.encryption;
 
 /** A network's endpoints and peers are planned by its own row only as far as its tunnel goes. */
 const isTunnelOther = (before: Network | undefined, after: Network | undefined): boolean =>
@@ -113,6 +120,7 @@ export function planOf(
   driverFor: DriverFor,
   fitting: Readonly<Record<string, string>>,
 ): readonly PlanObject[] {
+  if (owner === encryptedUnderlay) return planEncryption(rows);
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
   switch (at < 0 ? owner : owner.slice(0, at)) {
@@ -149,6 +157,14 @@ function hostWish(rows: Snapshot, fitting: Readonly<Record<string, string>>): Pa
     fitting,
     factor: factorOf(rows),
   };
+}
+
+function planEncryption(rows: Snapshot): readonly PlanObject[] {
+  const encryption = rows
+    .list("networks")
+    .map(encryptionOf)
+    .find((one) => one !== undefined);
+  return encryption === undefined ? [] : planUnderlay(encryption);
 }
 
 /** A network with the driver that plans it. */
@@ -201,18 +217,24 @@ function planPeer(rows: Snapshot, id: string, driverFor: DriverFor): readonly Pl
 }
 
 /**
- * A host is let in while one of its containers is on a network in which this host takes part. What its networks have of it
+ * A host is let in while one of its containers is on a network in which this host takes part: in clear for plain ones alone. What its networks have of it
  * belongs to it, and not to a container that would take it along.
  */
 function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonly PlanObject[] {
-  const networks = new Set(rows.where("peers", "dataPath", address).map((peer) => peer.networkId));
+  const peers = rows.where("peers", "dataPath", address);
+  const networks = new Set(peers.map((peer) => peer.networkId));
   const driven = [...networks]
     .flatMap((id) => drivenNetwork(rows, id, driverFor) ?? [])
     .filter(({ view: { network } }) => network.tunnel !== undefined && network.tunnel.local !== address);
   if (driven.length === 0) return [];
+  const wireguard = peers.find((peer) => peer.wireguard !== undefined)?.wireguard;
+  const end = { address, ...(wireguard !== undefined && { wireguard }) };
+  const isPlain = driven.some(({ driver, options: own }) => driver.overHosts?.isEncrypted(own) === false);
+  const encryption = driven.map(({ view }) => encryptionOf(view.network)).find((one) => one !== undefined);
   return [
-    planTunnelEnd(address),
-    ...driven.flatMap(({ view, driver, options: own }) => driver.planTunnelEnd?.({ ...view, address }, own) ?? []),
+    ...(isPlain ? [planTunnelEnd(address)] : []),
+    ...(encryption === undefined || wireguard === undefined ? [] : [planUnderlayPeer(encryption, wireguard, address)]),
+    ...driven.flatMap(({ view, driver, options: own }) => driver.planTunnelEnd?.({ ...view, ...end }, own) ?? []),
   ];
 }
 

@@ -1,11 +1,11 @@
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Endpoint } from "../model/endpoint.ts";
-import type { Peer } from "../model/peer.ts";
+import type { Peer, WireguardEnd } from "../model/peer.ts";
 import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Sandbox } from "../model/sandbox.ts";
-import type { Announcements } from "../model/lan.ts";
+import type { Announcements, Segment } from "../model/lan.ts";
 import type { ParentUse } from "./parent.ts";
 
 /** What a driver sees of one network: rows only. */
@@ -32,6 +32,8 @@ export interface PeerView extends NetworkView {
 /** Another host, by the address where its tunnels end, that has endpoints of the network. */
 export interface TunnelEndView extends NetworkView {
   readonly address: IpAddress;
+  /** Its end of WireGuard, if it has one. */
+  readonly wireguard?: WireguardEnd;
 }
 
 /** Settings of the daemon that stand behind options the user left out. */
@@ -62,8 +64,8 @@ export interface OnLan<Options> {
 export interface OverHosts<Options> {
   /** The VXLAN network identifier that the user asked for; undefined: a free one. */
   vni(options: Options): number | undefined;
-  /** Why a network with these options ends with the host, for its user to read; undefined: it does not. */
-  notCarried(options: Options): string | undefined;
+  /** True when what goes from host to host is encrypted. */
+  isEncrypted(options: Options): boolean;
 }
 
 /** Three functions without I/O, clock or randomness: the same view gives the same plan. */
@@ -76,6 +78,8 @@ export interface NetworkDriver<Options = unknown> {
   readonly severalSubnets: boolean;
   /** Absent: the network is the host's own, and the way out leads through the host. */
   readonly lan?: OnLan<Options>;
+  /** The bridge on which the containers of a network ask each other for addresses, if it is one of ours. */
+  segmentOf?(network: Network, options: Options): Segment;
   /** Absent: the driver's networks end with the host. */
   readonly overHosts?: OverHosts<Options>;
   /** Reads and checks `-o key=value`. @throws {EngineError} with Docker's text; an unknown key names the nearest known one. */

@@ -8,6 +8,8 @@ import type {
   TunnelObject,
   VlanLink,
   VxlanLink,
+  WireguardLink,
+  WireguardPeerObject,
 } from "../model/plan.ts";
 
 /**
@@ -22,6 +24,8 @@ const netns = (name: NamespaceName) => name.replace(/^(?:sandbox|network):/, "")
 const ip = (namespace: NamespaceName) => (namespace === "host" ? "ip" : `ip -n ${netns(namespace)}`);
 const bridge = (namespace: NamespaceName) => (namespace === "host" ? "bridge" : `bridge -n ${netns(namespace)}`);
 const inside = (namespace: NamespaceName) => (namespace === "host" ? "" : `ip netns exec ${netns(namespace)} `);
+const placeText = ({ address, udpPort }: WireguardPeerObject["endpoint"]) =>
+  address.includes(":") ? `[${address}]:${udpPort}` : `${address}:${udpPort}`;
 const onOff = (on: boolean) => (on ? "on" : "off");
 
 function print(o: PlanObject): string[] {
@@ -44,6 +48,10 @@ function print(o: PlanObject): string[] {
       return [`${bridge(o.namespace)} fdb replace ${o.mac} dev ${o.link} master static`];
     case "tunnel":
       return [printTunnel(o)];
+    case "wireguard":
+      return [
+        `${inside(o.namespace)}wg set ${o.link} peer ${o.publicKey} endpoint ${placeText(o.endpoint)} allowed-ips ${o.address}`,
+      ];
     case "sysctl":
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
     case "chain":
@@ -79,7 +87,7 @@ function printTunnel(o: TunnelObject): string {
   return `${bridge(o.namespace)} fdb ${verb} ${o.mac} dev ${o.link} dst ${o.destination}`;
 }
 
-type MadeOnHost = ChildLink | VlanLink | VxlanLink;
+type MadeOnHost = ChildLink | VlanLink | VxlanLink | WireguardLink;
 
 function typeWords(o: MadeOnHost): string {
   switch (o.type) {
@@ -91,24 +99,27 @@ function typeWords(o: MadeOnHost): string {
       return `ipvlan mode ${o.mode} ${o.flag}`;
     case "vxlan":
       return `vxlan id ${o.vni} local ${o.local} dstport ${o.udpPort} nolearning`;
+    case "wireguard":
+      return `wireguard # private key of ${o.publicKey}, UDP port ${o.udpPort}`;
   }
 }
 
 /** Made beside its parent, or where its socket stays, under a name that nobody has, and then moved. */
 function printMade(o: MadeOnHost, extra: string, unless: string): string[] {
   const parent = "parent" in o ? ` link ${o.parent}` : "";
-  const made = (name: string) => `ip link add ${name}${parent}${extra} type ${typeWords(o)}`;
+  const underlay = o.type === "vxlan" && o.underlay !== undefined ? o.underlay : "host";
+  const made = (name: string) => `${ip(underlay)} link add ${name}${parent}${extra} type ${typeWords(o)}`;
   const there =
     o.namespace === "host"
       ? [`${made(o.name)}${unless}`]
-      : [made("moving0"), `ip link set moving0 netns ${netns(o.namespace)} name ${o.name}`];
+      : [made("moving0"), `${ip(underlay)} link set moving0 netns ${netns(o.namespace)} name ${o.name}`];
   const port = o.type === "vxlan" && o.port !== undefined ? printPort(o, o.port) : [];
   return [...there, `${ip(o.namespace)} link set ${o.name} up`, ...port];
 }
 
 function printPort(o: { readonly namespace: NamespaceName; readonly name: string }, port: BridgePort): string[] {
   const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
-  const suppress = port.suppressesNeighbours === true ? " neigh_suppress on" : "";
+  const suppress = `${port.suppressesNeighbours === true ? " neigh_suppress on" : ""}${port.locked === true ? " locked on" : ""}`;
   const spared = port.isSpared === true ? " flood off bcast_flood off" : "";
   return [
     `${ip(o.namespace)} link set ${o.name} master ${port.bridge}`,

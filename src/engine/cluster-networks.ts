@@ -3,7 +3,7 @@ import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { EngineError, forbidden } from "../lib/errors.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
-import { rowsNamed } from "../store/named.ts";
+import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
@@ -24,16 +24,18 @@ export function networksElsewhere(parts: Parts): readonly Network[] {
   return all.filter(({ id }) => here.get("networks", id) === undefined);
 }
 
-/** The rows that know a network: this host's own, or a manager's. @throws {EngineError} not-found; invalid when ambiguous */
+/**
+ * The rows that know a network: this host's own, or a manager's. A whole name anywhere goes before the beginning of an id.
+ * @throws {EngineError} not-found; invalid when ambiguous
+ */
 export function rowsWith(parts: Parts, reference: string): { readonly rows: Snapshot; readonly network: Network } {
   const here = parts.store.snapshot();
   const there = clusterRows(parts);
+  const all = there === undefined ? [here] : [here, there];
   const rows =
-    there !== undefined &&
-    rowsNamed(here, "networks", reference).length === 0 &&
-    rowsNamed(there, "networks", reference).length > 0
-      ? there
-      : here;
+    all.find((some) => rowNamed(some, "networks", reference) !== undefined) ??
+    all.find((some) => rowsNamed(some, "networks", reference).length > 0) ??
+    here;
   return { rows, network: networkNamed(rows, reference) };
 }
 
@@ -48,7 +50,7 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
       ? [{ to: subnet, name: `network ${network.spec.name} of this host (${subnet})` }]
       : [];
   });
-  if (rowsNamed(here, "networks", spec.name).some((network) => network.spec.name === spec.name))
+  if (rowNamed(here, "networks", spec.name)?.spec.name === spec.name)
     throw new EngineError("conflict", `network with name ${spec.name} already exists`);
   const wish = {
     spec,
@@ -62,9 +64,8 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
   return parts.membership.update((tx) => openNetwork(tx, wish).id);
 }
 
-/** @throws {EngineError} forbidden on a worker, or while containers are on it */
+/** @throws {EngineError} unavailable on a worker, forbidden while containers are on it, with Docker's texts */
 export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
-  checkManager(parts);
   await parts.membership.update((tx) => closeNetwork(tx, network.id));
 }
 

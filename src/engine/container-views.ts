@@ -76,6 +76,7 @@ async function detailOf(
     container,
     ...(image && { image }),
     networks,
+    ports: endpoints.flatMap(({ ports }) => ports),
     execIds,
     paths: pathsOf(parts, container.id),
     mountSources: sources,

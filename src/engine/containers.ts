@@ -122,12 +122,13 @@ async function rename(parts: Parts, container: Container, text: string): Promise
     tx.delete("names", `container|${container.name}`);
     tx.insert("names", { kind: "container", name, id: container.id });
     tx.put("containers", { ...(tx.get("containers", container.id) ?? container), name });
-    for (const endpoint of tx.where("endpoints", "container", container.id))
+    for (const endpoint of tx.where("endpoints", "container", container.id).filter(({ isWayOut }) => !isWayOut))
       tx.put("endpoints", {
         ...endpoint,
         containerName: name,
         names: endpoint.names.map((n) => (n === container.name ? name : n)),
       });
   });
+  await parts.overlays.renew(container.id);
   publishContainer(parts, { ...container, name }, "rename", { oldName: `/${container.name}` });
 }

@@ -7,6 +7,7 @@ import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
 import { createNodes } from "./nodes.ts";
+import { MovedAddresses } from "./moved-addresses.ts";
 import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
@@ -26,6 +27,8 @@ export interface RunningEngine extends Engine {
   ensurePredefined(): Promise<void>;
   /** Puts right what broke off or happened while the daemon was away. Before the first call is served. */
   recover(): Promise<void>;
+  /** Takes containers off networks of a swarm that this host is in no more. Needs the membership, and follows `recover`. */
+  settleMembership(): Promise<void>;
   /** Tells the LANs of these networks once more where their containers are: a parent has come back, maybe at another port. */
   announce(networks: readonly Network[]): void;
   /** No restart is begun any more, and no lease renewed. */
@@ -34,13 +37,18 @@ export interface RunningEngine extends Engine {
 
 /** Docker's verbs over the parts. */
 export function createEngine(given: Omit<Parts, "addresses" | "overlays">): RunningEngine {
-  const overlays = new Overlays(given, () => ensureWayOut(parts));
+  const overlays = new Overlays(given, {
+    ensureWayOut: () => ensureWayOut(parts),
+    disconnect: (network, container) => networks.disconnect(network.id, container, true),
+  });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
+  const networks = createNetworks(parts);
+  const moved = new MovedAddresses(parts);
   const leases = new Leases(parts);
   const execs = createExecs(parts);
   const containers = createContainers(parts, (id) => execs.idsOf(id));
   return {
-    networks: createNetworks(parts),
+    networks,
     containers,
     execs,
     volumes: createVolumes(parts),
@@ -56,6 +64,10 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
       parts.overlays.start();
+      moved.start();
+    },
+    async settleMembership() {
+      if (!parts.membership.isInSwarm) await parts.overlays.leave();
     },
     announce(networks) {
       const rows = parts.store.snapshot();
@@ -64,6 +76,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     },
     async stop() {
       parts.overlays.stop();
+      moved.stop();
       containers.stopAll();
       await leases.stop();
     },

@@ -1,7 +1,7 @@
 import type { ParentState } from "../dataplane/dataplane.ts";
 import type { Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole, TrustedRoot } from "../model/cluster.ts";
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
-import type { Endpoint } from "../model/endpoint.ts";
+import type { Endpoint, PortBinding } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import type { AddressPool } from "../model/address-pool.ts";
@@ -63,6 +63,8 @@ export interface ContainerDetail {
     readonly network?: Network;
     readonly endpoint?: Endpoint;
   }[];
+  /** Of all its endpoints, also of the one on `docker_gwbridge` that nobody asked for. */
+  readonly ports: readonly PortBinding[];
   readonly execIds: readonly string[];
   readonly paths: {
     readonly directory: string;

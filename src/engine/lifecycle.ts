@@ -9,7 +9,7 @@ import { isRunning } from "./containers.ts";
 import { publishContainer } from "./create-container.ts";
 import type { WaitCondition } from "./engine.ts";
 import { containerNamed } from "./lookup.ts";
-import { publishAttachments } from "./networks.ts";
+import { publishAttachments } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 import { pathsOf, refreshFiles, removeFiles } from "./sandbox-files.ts";
 import { closeSandbox, dropSandbox, hasSandbox, openSandbox, removalSettled } from "./sandboxes.ts";

@@ -3,14 +3,13 @@ import type { NetworkDriver } from "../drivers/driver.ts";
 import { closePools, openPools } from "../ipam/pools.ts";
 import { conflict, EngineError, forbidden, invalid, notFound, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
-import type { Attachment, Container } from "../model/container.ts";
+import { overlaps, parseCidr } from "../lib/net.ts";
+import type { AddressPool } from "../model/address-pool.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
-import type { Peer } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
-import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
-import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
-import { isRunning } from "./containers.ts";
+import { wayOutNetwork } from "./attachments.ts";
+import { encryptionTroubles } from "./encryption.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import {
@@ -20,7 +19,8 @@ import {
   removeClusterNetwork,
   rowsWith,
 } from "./cluster-networks.ts";
-import { containerNamed } from "./lookup.ts";
+import { connect, disconnect } from "./connections.ts";
+import { publish } from "./network-events.ts";
 import {
   accessTrouble,
   checkHostRoutes,
@@ -32,8 +32,7 @@ import {
 } from "./lan-networks.ts";
 import { leaseTrouble } from "./leases.ts";
 import type { Parts } from "./parts.ts";
-import { refreshFiles } from "./sandbox-files.ts";
-import { ownersOn, portChoices, removalSettled, withClaim } from "./sandboxes.ts";
+import { removalSettled } from "./sandboxes.ts";
 
 const listFilters = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
 
@@ -92,23 +91,30 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
-      ...(tunnelTrouble(parts, network) ?? []),
+      ...encryptionTroubles(parts, rows, network),
+      ...routeTrouble(parts, network, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
 }
 
-/** Why containers of other hosts are not reached. */
-function tunnelTrouble({ drivers }: Parts, network: Network): string[] | undefined {
-  const driver = drivers.get(network.spec.driver);
-  const trouble = driver?.overHosts?.notCarried(driver.readOptions(network.spec));
-  return trouble === undefined ? undefined : [trouble];
+/** Routes that have come since: the host, or the containers, do not find what is behind them. */
+function routeTrouble({ host }: Parts, network: Network, pools: readonly AddressPool[]): string[] {
+  if (network.spec.driver !== "bridge") return [];
+  return host.routes().flatMap(({ to, link }) => {
+    const block = parseCidr(to);
+    const hit = block && block.prefix > 1 && pools.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
+    return hit
+      ? [`the host's route ${to} on ${link} overlaps with ${hit.subnet}: make the network anew with another --subnet`]
+      : [];
+  });
 }
 
+const isUsed = (rows: Snapshot, { id }: Network): boolean =>
+  rows.where("endpoints", "network", id).length > 0 || rows.where("peers", "network", id).length > 0;
+
 function passes(rows: Snapshot, network: Network, filters: Filters): boolean {
-  const used = ["endpoints", "peers"].some(
-    (table) => rows.where(table as "endpoints" | "peers", "network", network.id).length > 0,
-  );
+  const used = isUsed(rows, network);
   return (
     passesLabels(filters, network.spec.labels) &&
     passesFilters(filters, {
@@ -154,8 +160,11 @@ export async function createNetwork(
   if (asked.ingress) throw forbidden("Ingress network can only be global scope network");
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
   checkOptions(parts, driver, asked);
-  if (driver.scope === "cluster" && !asked.configOnly)
-    return { id: await createClusterNetwork(parts, asked, driver), warning: "" };
+  if (driver.scope === "cluster" && !asked.configOnly) {
+    const id = await createClusterNetwork(parts, asked, driver);
+    publish(parts, "create", id, asked);
+    return { id, warning: "" };
+  }
   const place = lanPlace(driver, asked);
   if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);
   checkPlace(parts, place);
@@ -303,16 +312,19 @@ async function removeNetwork(parts: Parts, reference: string): Promise<void> {
 async function prune(parts: Parts, filters: Filters): Promise<string[]> {
   const until = untilTime(filters);
   const rows = parts.store.snapshot();
-  const idle = rows
-    .list("networks")
-    .filter(
-      (n) =>
-        !n.predefined &&
-        !n.spec.configOnly &&
-        passesLabels(filters, n.spec.labels) &&
-        Date.parse(n.createdAt) <= until &&
-        rows.where("endpoints", "network", n.id).length === 0,
-    );
+  const isIdle = (of: Snapshot, n: Network) =>
+    !n.predefined &&
+    !n.spec.configOnly &&
+    !n.spec.ingress &&
+    !(n.spec.name === wayOutNetwork && parts.membership.isInSwarm) &&
+    passesLabels(filters, n.spec.labels) &&
+    Date.parse(n.createdAt) <= until &&
+    !isUsed(of, n);
+  const cluster = clusterRows(parts);
+  const idle = [
+    ...rows.list("networks").filter((n) => n.scope === "local" && isIdle(rows, n)),
+    ...(cluster?.list("networks").filter((n) => isIdle(cluster, n)) ?? []),
+  ];
   const names: string[] = [];
   for (const network of idle) {
     try {
@@ -323,175 +335,4 @@ async function prune(parts: Parts, filters: Filters): Promise<string[]> {
     }
   }
   return names;
-}
-
-const withoutNetwork =
-  "container sharing network namespace with another container or host cannot be connected to any other network";
-
-async function connect(
-  parts: Parts,
-  reference: string,
-  name: string,
-  wish: Omit<Attachment, "network">,
-): Promise<void> {
-  const { id } = containerNamed(parts.store.snapshot(), name);
-  await parts.locks.run(id, async () => {
-    const container = containerNamed(parts.store.snapshot(), id);
-    const isOn = (network: Network | undefined) =>
-      network !== undefined && container.attachments.some((one) => one.network === network.id);
-    const [here] = rowsNamed(parts.store.snapshot(), "networks", reference);
-    const hasPlace = parts.store.snapshot().get("sandboxes", id) !== undefined;
-    const claims =
-      hasPlace && !isOn(here) ? await parts.overlays.claim(container, [{ ...wish, network: reference }]) : [];
-    try {
-      await connectClaimed(parts, container, rowsWith(parts, claims[0]?.networkId ?? reference), wish, claims[0]);
-    } catch (error) {
-      if (
-        !parts.store
-          .snapshot()
-          .where("endpoints", "sandbox", id)
-          .some((one) => one.id === claims[0]?.id)
-      )
-        parts.overlays.release(claims);
-      throw error;
-    }
-  });
-}
-
-async function connectClaimed(
-  parts: Parts,
-  container: Container,
-  { rows, network }: { readonly rows: Snapshot; readonly network: Network },
-  wish: Omit<Attachment, "network">,
-  claim: Peer | undefined,
-): Promise<void> {
-  const { id, name } = container;
-  if (network.spec.configOnly)
-    throw forbidden(`cannot connect container ${name} to configuration network ${network.spec.name}`);
-  checkConnect(rows, container, network, wish);
-  const attachment: Attachment = { ...wish, network: network.id };
-  const endpointId = claim?.id ?? randomBytes(32).toString("hex");
-  const attachments = [...container.attachments, attachment];
-  const choices = await portChoices(parts, container, [attachment]);
-  const hasSandbox = parts.store.snapshot().get("sandboxes", id) !== undefined;
-  const { revision } = await parts.addresses.prepared(container, hasSandbox ? [attachment] : [], ([prepared]) => {
-    failpoint("network.connect.before-store");
-    return parts.store.update((tx) => {
-      const row = tx.get("containers", id) ?? container;
-      tx.put("containers", { ...row, attachments });
-      if (prepared === undefined) return;
-      addEndpoint(tx, row, attachment, endpointId, withClaim(prepared, claim));
-      assignGateways(tx, row, choices);
-    });
-  });
-  failpoint("network.connect.after-store");
-  try {
-    await settledHere(parts, id, revision);
-    parts.addresses.announce(id);
-  } catch (error) {
-    await takeOff(parts, container, container.attachments, network);
-    throw error;
-  }
-  failpoint("network.connect.after-kernel");
-  publish(parts, "connect", network.id, network.spec, id);
-}
-
-function checkConnect(rows: Snapshot, container: Container, network: Network, wish: Omit<Attachment, "network">): void {
-  const mode = container.spec.networkMode;
-  if (network.spec.driver === "host")
-    throw invalid("cannot connect container to host network - container must be created in host network mode");
-  if (mode === "host" || mode.startsWith("container:")) throw invalid(withoutNetwork);
-  const isNone = (a: Attachment) => a.network === "none" || rows.get("networks", a.network)?.spec.driver === "none";
-  if (network.spec.driver === "none" || container.attachments.some(isNone))
-    throw invalid("container cannot be connected to multiple networks with one of the networks in private (none) mode");
-  const names = [network.id, network.spec.name];
-  if (
-    container.attachments.some(
-      (a) => names.includes(a.network) || (a.network === "default" && network.spec.name === "bridge"),
-    )
-  )
-    throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
-  checkAttachment(rows, network, wish);
-}
-
-/** Waits for a running container's sandbox and all its endpoints, then renews its hosts and resolv.conf. */
-async function settledHere(parts: Parts, id: string, revision: number): Promise<void> {
-  const rows = parts.store.snapshot();
-  const sandbox = rows.get("sandboxes", id);
-  if (sandbox === undefined) return;
-  await Promise.all(ownersOn(rows, id).map((owner) => parts.dataplane.settled(owner, revision)));
-  if (sandbox.resolver) await parts.resolver.open(id);
-  await refreshFiles(parts, id);
-}
-
-async function takeOff(
-  parts: Parts,
-  container: Container,
-  attachments: readonly Attachment[],
-  network: Network,
-): Promise<void> {
-  const gone: string[] = [];
-  const { revision } = await parts.store.update((tx) => {
-    gone.length = 0;
-    const row = tx.get("containers", container.id) ?? container;
-    tx.put("containers", { ...row, attachments });
-    for (const endpoint of tx.where("endpoints", "sandbox", container.id)) {
-      if (endpoint.networkId !== network.id) continue;
-      gone.push(endpoint.id);
-      removeEndpoint(tx, endpoint.id);
-      assignGateways(tx, row, []);
-    }
-  });
-  await removalSettled(
-    parts,
-    gone.map((id) => `endpoint:${id}` as const),
-    revision,
-  );
-  await settledHere(parts, container.id, revision);
-}
-
-async function disconnect(parts: Parts, reference: string, name: string, force: boolean): Promise<void> {
-  const { network } = rowsWith(parts, reference);
-  const container = toDisconnect(parts.store.snapshot(), name, force);
-  if (network.spec.driver === "host")
-    throw invalid("cannot disconnect container from host network - container was created in host network mode");
-  await parts.locks.run(container.id, async () => {
-    const current = containerNamed(parts.store.snapshot(), container.id);
-    const names = [network.id, network.spec.name];
-    const attachments = current.attachments.filter(
-      (a) => !names.includes(a.network) && !(a.network === "default" && network.spec.name === "bridge"),
-    );
-    if (attachments.length === current.attachments.length) {
-      const text = isRunning(current) ? "network" : "the network";
-      throw system(`container ${current.id} is not connected to ${text} ${network.spec.name}`);
-    }
-    failpoint("network.disconnect.before-store");
-    await takeOff(parts, current, attachments, network);
-    publish(parts, "disconnect", network.id, network.spec, current.id);
-  });
-}
-
-/** By force an endpoint without a container could be taken off: here there are none (moby daemon/network.go ForceEndpointDelete). */
-function toDisconnect(rows: Snapshot, name: string, force: boolean): Container {
-  try {
-    return containerNamed(rows, name);
-  } catch (error) {
-    const isGone = error instanceof EngineError && error.class === "not-found";
-    throw force && isGone ? notFound(`endpoint ${name} not found`) : error;
-  }
-}
-
-/** Tells `docker events` that a container came onto its networks, or left them. */
-export function publishAttachments(parts: Parts, container: Container, action: "connect" | "disconnect"): void {
-  const rows = parts.store.snapshot();
-  for (const { network: name } of container.attachments) {
-    const network = rows.list("networks").find((one) => one.id === name || one.spec.name === name);
-    if (network !== undefined) publish(parts, action, network.id, network.spec, container.id);
-  }
-}
-
-function publish(parts: Parts, action: string, id: string, spec: NetworkSpec, container?: string): void {
-  const type = spec.driver === "none" ? "null" : spec.driver;
-  const attributes = { name: spec.name, type, ...(container !== undefined && { container }) };
-  parts.bus.publish({ type: "network", action, id, attributes });
 }

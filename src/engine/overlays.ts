@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { AttachWish } from "../cluster/attachments.ts";
+import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
-import { rowsNamed } from "../store/named.ts";
+import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Attachment, Container } from "../model/container.ts";
-import type { EndpointId } from "../model/ids.ts";
+import type { Endpoint } from "../model/endpoint.ts";
+import type { ContainerId, EndpointId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import { namesOf } from "./attachments.ts";
@@ -12,6 +15,15 @@ import type { Parts } from "./parts.ts";
 
 type OverlayParts = Pick<Parts, "store" | "membership" | "replica" | "log">;
 
+/** What it does by verbs of the engine. */
+export interface Verbs {
+  /** Makes the network by which containers reach the outside, if it is missing. */
+  ensureWayOut(): Promise<void>;
+  disconnect(network: Network, container: ContainerId): Promise<void>;
+}
+
+/** Characters of an id as Docker prints it; what is shorter may also be the name of a network that this host does not know. */
+const shortId = 12;
 const retry = 1000; // milliseconds
 const patience = 2000; // milliseconds that a caller waits for what is given back
 
@@ -23,14 +35,14 @@ export class Overlays {
   readonly #parts: OverlayParts;
   readonly #stopped = new AbortController();
   readonly #gone = new Set<EndpointId>();
-  readonly #ensureWayOut: () => Promise<void>;
+  readonly #verbs: Verbs;
   #returned = Promise.withResolvers<void>();
   #wake = () => {};
 
-  /** @param ensureWayOut makes the network by which containers reach the outside, if it is missing */
-  constructor(parts: OverlayParts, ensureWayOut: () => Promise<void>) {
+  constructor(parts: OverlayParts, verbs: Verbs) {
     this.#parts = parts;
-    this.#ensureWayOut = ensureWayOut;
+    this.#verbs = verbs;
+    parts.replica.onMissing = (ids) => void this.#claimAgain(ids);
   }
 
   /**
@@ -53,6 +65,21 @@ export class Overlays {
     this.#wake();
   }
 
+  /** Tells the cluster of a container's names. */
+  async renew(id: ContainerId): Promise<void> {
+    const rows = this.#parts.store.snapshot();
+    const own = new Set(endpointsIn(rows));
+    for (const endpoint of rows.where("endpoints", "container", id))
+      if (own.has(endpoint.id)) await this.#parts.membership.attach(wishOf(endpoint));
+  }
+
+  /** This host is in no swarm any more: its containers leave networks that were the cluster's. */
+  async leave(): Promise<void> {
+    const { store, replica } = this.#parts;
+    await this.#disconnect(endpointsIn(store.snapshot()));
+    await replica.clear();
+  }
+
   /** Resolves when the cluster has back what is gone, or after two seconds. */
   async released(): Promise<void> {
     if (this.#gone.size > 0) await Promise.race([this.#returned.promise, sleep(patience, undefined, { ref: false })]);
@@ -70,12 +97,14 @@ export class Overlays {
 
   async #claimOne(container: Container, attachment: Attachment): Promise<Peer | undefined> {
     const { store, membership, replica } = this.#parts;
-    const [here] = rowsNamed(store.snapshot(), "networks", attachment.network);
+    const [rows, reference] = [store.snapshot(), attachment.network];
+    const [alike] = rowsNamed(rows, "networks", reference);
+    const here = reference.length < shortId ? rowNamed(rows, "networks", reference) : alike;
     if (here === undefined ? !membership.isInSwarm : here.scope === "local") return undefined;
     const { ipv4, ipv6, mac } = attachment;
     try {
       const attached = await membership.attach({
-        network: here?.id ?? attachment.network,
+        network: here?.id ?? reference,
         endpointId: randomBytes(32).toString("hex"),
         containerId: container.id,
         containerName: container.name,
@@ -85,12 +114,43 @@ export class Overlays {
         ...(mac !== undefined && { mac }),
       });
       await store.update((tx) => replica.keep(tx, attached));
-      if (!attached.network.spec.internal) await this.#ensureWayOut();
+      if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
-      if (error instanceof EngineError && error.class === "not-found")
-        throw notFound(`network ${attachment.network} not found`);
-      throw error;
+      if (!(error instanceof EngineError && error.class === "not-found")) throw error;
+      if (here === undefined && alike?.scope === "local") return undefined;
+      throw notFound(`network ${reference} not found`);
+    }
+  }
+
+  /** What the cluster has given to others meanwhile, or has no network for, is taken off. */
+  async #claimAgain(ids: readonly EndpointId[]): Promise<void> {
+    const { store, membership, log } = this.#parts;
+    for (const id of ids) {
+      const endpoint = store.snapshot().get("endpoints", id);
+      if (endpoint === undefined) continue;
+      try {
+        await membership.attach(wishOf(endpoint));
+      } catch (err) {
+        const isRefused = err instanceof EngineError && !["unavailable", "system"].includes(err.class);
+        log.warn({ err, container: endpoint.containerName }, "an address could not be claimed again");
+        if (isRefused) await this.#disconnect([id]);
+      }
+    }
+  }
+
+  async #disconnect(ids: readonly EndpointId[]): Promise<void> {
+    const { store, log } = this.#parts;
+    for (const id of ids) {
+      const rows = store.snapshot();
+      const endpoint = rows.get("endpoints", id);
+      const network = endpoint && rows.get("networks", endpoint.networkId);
+      if (endpoint === undefined || network === undefined) continue;
+      await this.#verbs
+        .disconnect(network, endpoint.containerId)
+        .catch((err: unknown) =>
+          log.warn({ err, container: endpoint.containerName }, "a container could not be taken off its network"),
+        );
     }
   }
 
@@ -135,4 +195,19 @@ export class Overlays {
   }
 }
 
+const wishOf = ({ networkId, id, containerId, containerName, names, addresses, mac }: Endpoint): AttachWish => {
+  const [ipv4, ipv6] = [false, true].map(
+    (six) => addresses.find(({ address }) => address.includes(":") === six)?.address,
+  );
+  return {
+    network: networkId,
+    endpointId: id,
+    containerId,
+    containerName,
+    names,
+    mac,
+    ...(ipv4 !== undefined && { ipv4 }),
+    ...(ipv6 !== undefined && { ipv6 }),
+  };
+};
 const isOfCluster = (network: Network | undefined) => network?.scope === "cluster";

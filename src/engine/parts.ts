@@ -45,6 +45,8 @@ export interface Host {
   dns(): DnsConfig;
   /** Path of the file that pins a sandbox's namespace. */
   namespacePath(id: SandboxId): string;
+  /** What encrypts: the type of the WireGuard link of that name; undefined when there is none. */
+  encryptedBy(link: string): "kernel" | "wireguard-go" | undefined;
   /** What in the host's firewall keeps containers from the network, with the mend. */
   firewallWarnings(): readonly string[];
 }

@@ -42,7 +42,7 @@ export async function refreshFiles(parts: Parts, id: ContainerId): Promise<void>
   const { hostname, domainname, extraHosts } = container.spec;
   const endpoints = rows.where("endpoints", "sandbox", id);
   const name = domainname === "" ? hostname : `${hostname}.${domainname} ${hostname}`;
-  const own = endpoints.flatMap((e) => e.addresses.map((a) => `${a.address}\t${name}\n`));
+  const own = endpoints.flatMap((e) => (e.isWayOut ? [] : e.addresses.map((a) => `${a.address}\t${name}\n`)));
   const gateway = endpoints.flatMap((e) => e.addresses).find((a) => a.gateway !== undefined)?.gateway ?? "127.0.0.1";
   const extra = extraHosts.map((line) => hostsLine(line, gateway));
   const sandbox = rows.get("sandboxes", id);

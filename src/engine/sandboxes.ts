@@ -8,6 +8,7 @@ import type { Peer } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, newSandbox, removeEndpoint } from "./attachments.ts";
+import { encryptionReady } from "./encryption.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Prepared } from "./lan-addresses.ts";
 import type { Parts } from "./parts.ts";
@@ -59,16 +60,19 @@ function bindAddress(parts: Parts, network: Network, family: 4 | 6): string {
  * @throws {EngineError} with Docker's texts; nothing is left behind
  */
 export async function openSandbox(parts: Parts, container: Container): Promise<void> {
+  const claims = await parts.overlays.claim(container, container.attachments);
   try {
-    const revision = await writeSandbox(parts, container);
+    const revision = await writeSandbox(parts, container, claims);
     failpoint("sandbox.open.after-store");
     const rows = parts.store.snapshot();
     const owners: Owner[] = [`sandbox:${container.id}`, ...ownersOn(rows, container.id)];
     await Promise.all(owners.map((owner) => parts.dataplane.settled(owner, revision)));
+    await encryptionReady(parts, container.id);
     if (rows.get("sandboxes", container.id)?.resolver) await parts.resolver.open(container.id);
     parts.addresses.announce(container.id);
     failpoint("sandbox.open.after-kernel");
   } catch (error) {
+    parts.overlays.release(claims);
     await closeSandbox(parts, container.id);
     if (error instanceof EngineError && error.class === "not-found") throw error;
     throw new EngineError(
@@ -90,17 +94,11 @@ export const ownersOn = (rows: Snapshot, id: ContainerId): Owner[] =>
     );
 
 /** @returns the revision of the rows */
-async function writeSandbox(parts: Parts, container: Container): Promise<number> {
-  const claims = await parts.overlays.claim(container, container.attachments);
-  try {
-    return await writeRows(parts, container, claims);
-  } catch (error) {
-    parts.overlays.release(claims);
-    throw error;
-  }
-}
-
-async function writeRows(parts: Parts, container: Container, claims: readonly (Peer | undefined)[]): Promise<number> {
+async function writeSandbox(
+  parts: Parts,
+  container: Container,
+  claims: readonly (Peer | undefined)[],
+): Promise<number> {
   const choices = await portChoices(parts, container, container.attachments);
   const ids = container.attachments.map((_, index) => claims[index]?.id ?? randomBytes(32).toString("hex"));
   const { revision } = await parts.addresses.prepared(container, container.attachments, (prepared) => {

@@ -42,7 +42,10 @@ export function createSwarm(parts: Parts): Swarm {
     },
     init: (request) => withWayOut(membership.init(request)),
     join: (request) => withWayOut(membership.join(request)),
-    leave: (force) => membership.leave(force),
+    async leave(force) {
+      await membership.leave(force);
+      await parts.overlays.leave();
+    },
     inspect: () => detail(membership.current()),
     async update(request) {
       const before = clusterIn(membership.current());

@@ -1,6 +1,7 @@
 import type { Owner } from "../model/plan.ts";
 import { isRunning } from "./containers.ts";
 import type { AuditLine, System } from "./engine.ts";
+import { encryptionWarnings } from "./encryption.ts";
 import type { Parts } from "./parts.ts";
 import { strayFiles } from "./sandbox-files.ts";
 import { strayVolumes } from "./volumes.ts";
@@ -29,7 +30,7 @@ export function createSystem(parts: Parts, startedAt: string): System {
         labels: settings.labels,
         driverNames: [...parts.drivers.keys()].map((name) => (name === "none" ? "null" : name)).toSorted(),
         addressPools: settings.addressPools,
-        warnings: [...host.firewallWarnings(), ...networkWarnings(parts)],
+        warnings: [...host.firewallWarnings(), ...encryptionWarnings(parts), ...networkWarnings(parts)],
         insecureRegistries: settings.insecureRegistries,
         memory: host.memory,
         cpus: host.cpus,

@@ -107,8 +107,14 @@ export interface Kernel {
     namespace: NamespaceName,
     options: { readonly protocol: "udp" | "tcp"; readonly address: IpAddress; readonly listen?: boolean },
   ): number;
-  /** Hears and sends frames on a link of the host. @throws {KernelError} ENODEV, EPERM … */
-  frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void): FrameSocket;
+  /**
+   * The pair of keys that this host's end of WireGuard has, or is to have: the one of the link of that name that an earlier
+   * process made, or a new one. The private key stays in this process's memory, and in the device.
+   * @returns the public key, base64
+   */
+  wireguardKey(link: string): string;
+  /** Hears and sends frames on a link, of the host if not told. @throws {KernelError} ENODEV, EPERM … */
+  frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void, namespace?: NamespaceName): FrameSocket;
   /** Chains of others that drop what they are not told to forward. */
   foreignDrops(): { readonly family: string; readonly table: string; readonly chain: string }[];
   /** Kernel events of the host's namespace and of networks', from now on. @returns a function that ends them. */

@@ -10,6 +10,7 @@ const socketFilter = koffi.struct("sock_fprog", { len: "uint16", filter: "void*"
 export const calls = {
   socket: libc.func("int socket(int, int, int)"),
   bind: libc.func("int bind(int, void*, uint)"),
+  connect: libc.func("int connect(int, void*, uint)"),
   listen: libc.func("int listen(int, int)"),
   send: libc.func("long send(int, void*, size_t, int)"),
   recv: libc.func("long recv(int, void*, size_t, int)"),

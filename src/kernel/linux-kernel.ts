@@ -1,4 +1,4 @@
-import type { PlanKind, PlanObject } from "../model/plan.ts";
+import { encryptedUnderlay, type PlanKind, type PlanObject } from "../model/plan.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
@@ -7,6 +7,7 @@ import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler, tunnelHandler } from "./kinds/on-link.ts";
 import { parentHandler } from "./kinds/parent.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
+import { wireguardPeerHandler } from "./kinds/wireguard-peer.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
 import { readMark } from "./mark.ts";
 import { createNamespaces } from "./namespaces.ts";
@@ -15,6 +16,8 @@ import { foreignDrops } from "./nft/foreign.ts";
 import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
 import { openFrames } from "./packets.ts";
 import { openSocket } from "./sockets.ts";
+import { deviceOf } from "./wireguard/device.ts";
+import { Keyring } from "./wireguard/keys.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
 /** Kinds that netlink and /proc/sys take one by one; chains and elements are transactions. */
@@ -38,7 +41,9 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const base = createBase(() => host().nft(), engine);
   const rules = createRules(realms, base);
   const listeners = createListeners(realms);
-  const handlers = createHandlers(realms, engine, listeners);
+  const keys = new Keyring();
+  const handlers = createHandlers(realms, engine, { listeners, keys });
+  const chosen = new Map<string, string>();
   return {
     apply: (steps) => applyAll(steps, handlers, rules),
     list(namespace, kind) {
@@ -58,8 +63,9 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
     socket: (namespace, options) => namespaces.inside(namespace, () => openSocket(options)),
-    frames: (link, filter, onFrame) =>
-      namespaces.inside("host", () => openFrames(host().indexOf(link), filter, onFrame)),
+    wireguardKey: (link) => chosen.getOrInsertComputed(link, () => keyOf(realms, engine, keys, link)),
+    frames: (link, filter, onFrame, namespace = "host") =>
+      namespaces.inside(namespace, () => openFrames(realms.get(namespace).indexOf(link), filter, onFrame)),
     foreignDrops: () => foreignDrops(host().nft()),
     events: (onEvent) => listeners.add(onEvent),
     close() {
@@ -70,18 +76,37 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   };
 }
 
-function createHandlers(realms: Realms, engine: string, listeners: Listeners): Handlers {
+function createHandlers(
+  realms: Realms,
+  engine: string,
+  { listeners, keys }: { readonly listeners: Listeners; readonly keys: Keyring },
+): Handlers {
   return {
     namespace: namespaceHandler(realms, listeners),
-    link: new LinkHandler(realms, engine),
+    link: new LinkHandler(realms, engine, keys),
     parent: parentHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
     neighbour: neighbourHandler(realms, engine),
     forwarding: forwardingHandler(realms, engine),
     tunnel: tunnelHandler(realms, engine),
+    wireguard: wireguardPeerHandler(realms, engine),
     sysctl: sysctlHandler(realms.namespaces),
   };
+}
+
+/** That of a device of ours which an earlier process left, if there is one; a device that does not answer gets a new one. */
+function keyOf(realms: Realms, engine: string, keys: Keyring, name: string): string {
+  const realm = realms.find(encryptedUnderlay);
+  const link = realm?.link({ name });
+  if (realm === undefined || link === undefined || readMark(link.alias)?.engine !== engine) return keys.make();
+  try {
+    const { privateKey } = deviceOf(realm, link).read();
+    return privateKey === undefined ? keys.make() : keys.keep(privateKey);
+  } catch (error) {
+    if (error instanceof KernelError) return keys.make();
+    throw error;
+  }
 }
 
 function applyAll(steps: readonly Step[], handlers: Handlers, rules: Rules): void {

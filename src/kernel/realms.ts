@@ -10,6 +10,8 @@ import { contextsLeft, Nft } from "./nft/nft.ts";
 /** What is kept open for one namespace. Open sockets keep the namespace alive, so `forget` closes them before it goes. */
 export interface Realm {
   readonly route: RouteSocket;
+  /** Generic netlink; opened at the first use. */
+  generic(): RouteSocket;
   /** libnftables of this namespace; made at the first use. */
   nft(): Nft;
   /** One link by name or index. */
@@ -77,6 +79,7 @@ function closeOldest(): void {
 
 function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   const route = namespaces.inside(namespace, () => new RouteSocket());
+  let generic: RouteSocket | undefined;
   let nft: Nft | undefined;
   let resting: NodeJS.Timeout | undefined;
   const closeNft = () => {
@@ -101,6 +104,7 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   };
   return {
     route,
+    generic: () => (generic ??= namespaces.inside(namespace, () => new RouteSocket(16))),
     nft() {
       if (nft === undefined && contextsLeft() === 0) closeOldest();
       nft ??= namespaces.inside(namespace, () => new Nft());
@@ -123,6 +127,7 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
     indexOf: (name) => need(name).index,
     close() {
       route.close();
+      generic?.close();
       closeNft();
     },
   };

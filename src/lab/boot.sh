@@ -5,9 +5,9 @@ set -eu
 directory=$1
 echo "$2" >/proc/sys/kernel/hostname
 
-# A pin that is copied into this mount table would keep somebody else's namespace alive.
+# A pin that is copied into this mount table would keep somebody else's namespace alive. One may go meanwhile, with its lab.
 pins=$(awk '/ - nsfs / { print $5 }' /proc/self/mountinfo)
-for pin in $pins; do umount -l "$(printf %b "$(echo "$pin" | sed 's/\\/\\0/g')")"; done
+for pin in $pins; do umount -l "$(printf %b "$(echo "$pin" | sed 's/\\/\\0/g')")" 2>/dev/null || true; done
 
 # From here on $directory may be hidden, when it is under /run: the working directory still leads to it.
 cd "$directory"

@@ -1,5 +1,5 @@
 import type { IpAddress, MacAddress } from "../model/ids.ts";
-import type { Announcements } from "../model/lan.ts";
+import type { Announcements, Segment, Whereabouts } from "../model/lan.ts";
 import type { Ears } from "./ears.ts";
 import { arp, broadcastMac, ethernet, neighbourAnnouncement } from "./frames.ts";
 
@@ -28,6 +28,45 @@ export function announce(
     if (left > 1) setTimeout(send, interval, left - 1).unref();
   };
   if (frames.length > 0 && number > 0) send(number);
+}
+
+/**
+ * Tells containers of a bridge, one by one, that an address is at another MAC than before. A bridge that answers for its
+ * neighbours keeps what is gratuitous and for all from its ports (net/bridge/br_arp_nd_proxy.c); what is gratuitous counts at
+ * once (net/ipv4/arp.c, arp_is_garp), where an answer would be too early for a second.
+ * @param listeners their MACs
+ */
+export function tellMoved(
+  ears: Ears,
+  { namespace, link }: Segment,
+  { mac, address }: Whereabouts,
+  listeners: readonly MacAddress[],
+): void {
+  try {
+    const hearing = ears.listen(link, "arp", () => {}, namespace);
+    for (const listener of listeners)
+      hearing.send(
+        address.includes(":") ? to(listener, neighbourAnnouncement(mac, address)) : arpAnswer(listener, mac, address),
+      );
+    hearing.end();
+  } catch {} // nobody is there to be told
+}
+
+/** The same frame for one listener. */
+function to(listener: MacAddress, frame: Buffer): Buffer {
+  Buffer.from(listener.replaceAll(":", ""), "hex").copy(frame);
+  return frame;
+}
+
+function arpAnswer(listener: MacAddress, mac: MacAddress, address: IpAddress): Buffer {
+  const packet = arp({
+    operation: "reply",
+    senderMac: mac,
+    senderAddress: address,
+    targetMac: mac,
+    targetAddress: address,
+  });
+  return ethernet(listener, mac, "arp", packet);
 }
 
 function gratuitousArp(mac: MacAddress, address: IpAddress): Buffer {

@@ -1,3 +1,4 @@
+import type { NamespaceName } from "../model/plan.ts";
 import type { FrameFilter, FrameSocket, Kernel } from "../kernel/kernel.ts";
 
 const idle = 60_000; // milliseconds that a socket is kept: the kernel takes some tens of them to close one
@@ -7,6 +8,12 @@ interface Ear {
   readonly socket: FrameSocket;
   readonly listeners: Set<Listener>;
   timer?: NodeJS.Timeout;
+}
+
+interface Place {
+  readonly link: string;
+  readonly filter: FrameFilter;
+  readonly namespace: NamespaceName;
 }
 
 /** One who listens on a link, and may speak there. */
@@ -25,13 +32,13 @@ export class Ears {
   }
 
   /** @throws {KernelError} ENODEV without the link */
-  listen(link: string, filter: FrameFilter, onFrame: Listener): Hearing {
+  listen(link: string, filter: FrameFilter, onFrame: Listener, namespace: NamespaceName = "host"): Hearing {
     // By index: another link may have the name by now.
-    const key = `${filter}|${this.#kernel.link("host", link)?.index ?? link}`;
+    const key = `${namespace}|${filter}|${this.#kernel.link(namespace, link)?.index ?? link}`;
     const known = this.#open.get(key);
     // A link that was made anew has another socket.
     if (known?.socket.closed === true) this.#open.delete(key);
-    const ear = this.#open.get(key) ?? this.#openEar(key, link, filter);
+    const ear = this.#open.get(key) ?? this.#openEar(key, { link, filter, namespace });
     clearTimeout(ear.timer);
     ear.listeners.add(onFrame);
     return {
@@ -44,11 +51,12 @@ export class Ears {
     };
   }
 
-  #openEar(key: string, link: string, filter: FrameFilter): Ear {
+  #openEar(key: string, { link, filter, namespace }: Place): Ear {
     const listeners = new Set<Listener>();
-    const socket = this.#kernel.frames(link, filter, (frame) => {
+    const hear = (frame: Buffer) => {
       for (const listener of listeners) listener(frame);
-    });
+    };
+    const socket = this.#kernel.frames(link, filter, hear, namespace);
     const ear: Ear = { socket, listeners };
     this.#open.set(key, ear);
     return ear;

@@ -2,7 +2,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { system } from "../lib/errors.ts";
 import type { MacAddress } from "../model/ids.ts";
 import type { Lan } from "../model/lan.ts";
-import { announce } from "./announce.ts";
+import { announce, tellMoved } from "./announce.ts";
 import * as dhcp from "./dhcp/client.ts";
 import { Ears } from "./ears.ts";
 import { probe } from "./probe.ts";
@@ -34,6 +34,7 @@ export function createLan(kernel: Pick<Kernel, "frames" | "link">): Lan & { stop
     announce(link, mac, addresses, how) {
       if (kernel.link("host", link) !== undefined) announce(ears, link, mac ?? macOf(link), addresses, how);
     },
+    tellMoved: (segment, moved, listeners) => tellMoved(ears, segment, moved, listeners),
     obtain: (request) => onLink(request.link, () => dhcp.obtain(ears, request)),
     renew: (request, address) => onLink(request.link, () => dhcp.renew(ears, request, address)),
     release: (request, given) => unanswered(() => dhcp.release(ears, request, given)),

@@ -23,7 +23,9 @@ export function openBytes(sealed: Uint8Array, key: Buffer, context = ""): Buffer
     const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: tagLength });
     decipher.setAAD(Buffer.concat([sealed.subarray(0, 1), Buffer.from(context)]));
     decipher.setAuthTag(sealed.subarray(-tagLength));
-    return Buffer.concat([decipher.update(sealed.subarray(1 + nonceLength, -tagLength)), decipher.final()]);
+    const plain = decipher.update(sealed.subarray(1 + nonceLength, -tagLength));
+    decipher.final(); // gives nothing more in this mode: it compares the tag, and throws
+    return plain;
   } catch {
     return undefined;
   }

@@ -127,6 +127,8 @@ export interface NodeDescription {
   /** What its engine has drivers for. */
   readonly drivers: readonly EngineDriver[];
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
+  /** Public key of its WireGuard, base64 of 32 bytes; absent: encrypted networks do not reach it. */
+  readonly wireguardKey?: string;
 }
 
 /** A host of the cluster. Who has no row is no node: removing the row refuses the certificate. */

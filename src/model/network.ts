@@ -42,6 +42,23 @@ export interface Tunnel {
   readonly local: IpAddress;
   /** Bytes of a container's packet: the MTU of the link that has `local` less 50, or less 70 over IPv6. */
   readonly mtu: number;
+  /** Present in the rows of encrypted networks. */
+  readonly encryption?: Encryption;
+}
+
+/** A host's end of the WireGuard that encrypted networks go through, one for all of them. */
+export interface Encryption {
+  /** Name of the link. */
+  readonly link: string;
+  /** Base64; its private key is in the kernel layer's memory. */
+  readonly publicKey: string;
+  /** UDP port of every host's WireGuard. */
+  readonly udpPort: number;
+  /** The host's own address in there, an IPv6 one, and the range that all hosts have theirs from. */
+  readonly address: IpAddress;
+  readonly range: Cidr;
+  /** Bytes of what WireGuard takes: 60 less than the MTU of the link that has `local`, or 80 less over IPv6. */
+  readonly mtu: number;
 }
 
 /** The request plus what was decided for it. */

@@ -22,6 +22,13 @@ export type Owner =
 /** Network namespaces by role: the daemon's own, a sandbox's, or an overlay network's. */
 export type NamespaceName = "host" | `sandbox:${string}` | `network:${string}`;
 
+/**
+ * Where the tunnels of encrypted networks have their sockets, instead of the host's namespace: the only link there is the
+ * host's end of WireGuard. What comes out of such a tunnel has no other way to take, and what is meant for it no other
+ * way in, whatever becomes of addresses, routes and rules.
+ */
+export const encryptedUnderlay: "network:encrypted" = "network:encrypted";
+
 /** Pins a network namespace and brings its loopback up. */
 export interface NamespaceObject {
   readonly kind: "namespace";
@@ -69,6 +76,8 @@ export interface BridgePort {
    * table, and what it answered is not copied here (IFLA_BRPORT_NEIGH_SUPPRESS). Absent: it does not.
    */
   readonly suppressesNeighbours?: true;
+  /** Only frames from MACs that a `forwarding` entry has here are taken in (IFLA_BRPORT_LOCKED, since Linux 5.18). */
+  readonly locked?: true;
   /**
    * Neither broadcast nor a frame for a MAC that the bridge does not know is copied here (IFLA_BRPORT_BCAST_FLOOD and
    * IFLA_BRPORT_UNICAST_FLOOD off); multicast is. Absent: all are.
@@ -100,8 +109,8 @@ export interface IpvlanLink extends LinkBase {
 export type IpvlanMode = "l2" | "l3" | "l3s";
 export type IpvlanFlag = "bridge" | "private" | "vepa";
 /**
- * One end of a network's tunnel: frames that a bridge hands to it go to other hosts in UDP (RFC 7348). Made in the host's
- * namespace, where its socket stays, then moved to `namespace`. It learns nothing: where a MAC is, a `tunnel` entry says.
+ * One end of a network's tunnel: frames that a bridge hands to it go to other hosts in UDP (RFC 7348). Made in `underlay`,
+ * where its socket stays, then moved to `namespace`. It learns nothing: where a MAC is, a `tunnel` entry says.
  */
 export interface VxlanLink extends LinkBase {
   readonly type: "vxlan";
@@ -111,9 +120,23 @@ export interface VxlanLink extends LinkBase {
   readonly udpPort: number;
   /** The address of the host that the tunnel begins at. */
   readonly local: IpAddress;
+  /** Absent: the host's. */
+  readonly underlay?: NamespaceName;
   readonly port?: BridgePort;
 }
-export type LinkObject = BridgeLink | VethLink | VlanLink | MacvlanLink | IpvlanLink | VxlanLink;
+/**
+ * A host's end of WireGuard: the kernel's, or wireguard-go's where the kernel has none. Made in the host's namespace, where
+ * the socket of what is encrypted stays, then moved to `namespace`. The private key is in no plan: the kernel layer keeps
+ * it in memory (`Kernel.wireguardKey`).
+ */
+export interface WireguardLink extends LinkBase {
+  readonly type: "wireguard";
+  /** Base64 of 32 bytes: which pair of keys it has. */
+  readonly publicKey: string;
+  /** UDP port of the host that the others send to. */
+  readonly udpPort: number;
+}
+export type LinkObject = BridgeLink | VethLink | VlanLink | MacvlanLink | IpvlanLink | VxlanLink | WireguardLink;
 /** Links that stand on one of the host's, wherever they are themselves. */
 export type ChildLink = MacvlanLink | IpvlanLink;
 
@@ -174,6 +197,18 @@ export interface TunnelObject {
   readonly mac: MacAddress;
   readonly destination: IpAddress;
 }
+/** Another host on a WireGuard link: what goes to `address` is encrypted for it, and from it comes nothing else. */
+export interface WireguardPeerObject {
+  readonly kind: "wireguard";
+  readonly namespace: NamespaceName;
+  /** The WireGuard link. */
+  readonly link: string;
+  /** Base64 of 32 bytes. */
+  readonly publicKey: string;
+  /** Where it is sent to at first; one that moves is followed (WireGuard's roaming). */
+  readonly endpoint: { readonly address: IpAddress; readonly udpPort: number };
+  readonly address: IpAddress;
+}
 /** `key` is dotted as sysctl(8) writes it, with `/` inside an interface name for a dot: `net.ipv4.conf.eth0.log_martians`. */
 export interface SysctlObject {
   readonly kind: "sysctl";
@@ -211,6 +246,7 @@ export type PlanObject =
   | NeighbourObject
   | ForwardingObject
   | TunnelObject
+  | WireguardPeerObject
   | SysctlObject
   | ChainObject
   | ElementObject;
@@ -230,7 +266,7 @@ export function isSameLink(before: LinkObject, after: LinkObject): boolean {
   if (before.type === "veth" && after.type === "veth")
     return before.peer.namespace === after.peer.namespace && before.peer.name === after.peer.name;
   if (before.type === "vxlan" && after.type === "vxlan")
-    return before.vni === after.vni && before.udpPort === after.udpPort && before.local === after.local;
+    return (["vni", "udpPort", "local", "underlay"] as const).every((key) => before[key] === after[key]);
   if (!("parent" in before) || !("parent" in after)) return before.type === after.type;
   const fixed = ({ mac: _mac, mtu: _mtu, adopt: _adopt, ...rest }: LinkObject) => rest;
   return isDeepStrictEqual(fixed(before), fixed(after));
@@ -255,6 +291,8 @@ export function keyOf(o: PlanObject): string {
       return `forwarding|${o.namespace}|${o.link}|${o.mac}`;
     case "tunnel":
       return `tunnel|${o.namespace}|${o.link}|${o.mac}|${o.destination}`;
+    case "wireguard":
+      return `wireguard|${o.namespace}|${o.link}|${o.publicKey}`;
     case "sysctl":
       return `sysctl|${o.namespace}|${o.key}`;
     case "chain":

@@ -8,12 +8,17 @@ interface Named {
 }
 const kinds: { readonly [T in keyof Named]: Named[T] } = { networks: "network", containers: "container" };
 
+/** The row with this id or this name, in full. */
+export function rowNamed<T extends keyof Named>(rows: Snapshot, table: T, reference: string): Tables[T] | undefined {
+  const named = rows.get("names", `${kinds[table]}|${reference}`)?.id ?? "";
+  return rows.get(table, reference) ?? rows.get(table, named);
+}
+
 /**
  * The rows meant by a full id, a full name or the beginning of an id, in this order: several where a beginning fits several.
  */
 export function rowsNamed<T extends keyof Named>(rows: Snapshot, table: T, reference: string): readonly Tables[T][] {
-  const named = rows.get("names", `${kinds[table]}|${reference}`)?.id ?? "";
-  const exact = rows.get(table, reference) ?? rows.get(table, named);
+  const exact = rowNamed(rows, table, reference);
   if (exact !== undefined) return [exact];
   return reference === "" ? [] : rows.list(table).filter(({ id }) => id.startsWith(reference));
 }

@@ -1,6 +1,7 @@
 import type { EndpointView, NetworkDriver, NetworkView, PeerView } from "../../src/drivers/driver.ts";
 import { planParent } from "../../src/drivers/parent.ts";
-import type { LinkObject, Owner, PlanObject } from "../../src/model/plan.ts";
+import { planUnderlay, planUnderlayPeer } from "../../src/drivers/underlay.ts";
+import { encryptedUnderlay, type LinkObject, type Owner, type PlanObject } from "../../src/model/plan.ts";
 import {
   endpointRow,
   type EndpointWish,
@@ -66,19 +67,27 @@ export function plansOf(driver: NetworkDriver, one: DriverCase, number = 1): Map
   const { network, endpoints, peers } = viewsOf(driver, one, number);
   const options = driver.readOptions(network.network.spec);
   const parent = driver.lan?.parentOf(options);
-  const ends = new Set(peers.map(({ peer }) => peer.dataPath));
+  const ends = new Map(peers.map(({ peer }) => [peer.dataPath, peer.wireguard]));
+  const encryption = network.network.tunnel?.encryption;
   const leaves = new Set(endpoints.flatMap(({ endpoint }) => endpoint.leaf ?? []));
   return new Map<Owner, readonly PlanObject[]>([
     ...(parent === undefined ? [] : [[`parent:${parent.link}`, planParent(parent.link, [parent])] as const]),
+    ...(encryption === undefined ? [] : [[encryptedUnderlay, planUnderlay(encryption)] as const]),
     [`network:${network.network.id}`, driver.planNetwork(network, options)],
     ...[...leaves].map(
       (leaf) => [`leaf:${network.network.id}|${leaf}`, driver.planLeaf?.({ ...network, leaf }, options) ?? []] as const,
     ),
     ...endpoints.map((view) => [`endpoint:${view.endpoint.id}`, driver.planEndpoint(view, options)] as const),
     ...peers.map((view) => [`peer:${view.peer.id}`, driver.planPeer?.(view, options) ?? []] as const),
-    ...[...ends].map(
-      (address) => [`tunnel:${address}`, driver.planTunnelEnd?.({ ...network, address }, options) ?? []] as const,
-    ),
+    ...[...ends].map(([address, wireguard]) => {
+      const end = { address, ...(wireguard !== undefined && { wireguard }) };
+      const peer =
+        encryption === undefined || wireguard === undefined ? [] : [planUnderlayPeer(encryption, wireguard, address)];
+      return [
+        `tunnel:${address}`,
+        [...peer, ...(driver.planTunnelEnd?.({ ...network, ...end }, options) ?? [])],
+      ] as const;
+    }),
   ]);
 }
 

@@ -1,23 +1,6 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { join, resolve } from "node:path";
 import { it } from "node:test";
-
-const root = resolve(import.meta.dirname, "../..");
-
-/** A machine of its own for the daemon's default paths: no process, mount or link of it outlives the script. */
-function onMachine(script: string): string {
-  const places = ["/run", "/var/lib", "/var/log"].map((path) => `mount -t tmpfs none ${path}`);
-  const lines = ["set -e", "mount --make-rprivate /", ...places, "ip link set lo up", script];
-  const { status, stdout, stderr } = spawnSync(
-    "unshare",
-    ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", lines.join("\n")],
-    { encoding: "utf8", cwd: root, timeout: 120_000 },
-  );
-  assert.equal(status, 0, `${stdout}${stderr}`);
-  return stdout;
-}
-const node = join(root, "node_modules/.bin/node");
+import { node, onMachine } from "../support/machine.ts";
 
 it("make run and make stop: nothing is left; beside somebody else's docker0 another bridge is taken, with data from before", () => {
   const text = onMachine(`

@@ -19,7 +19,7 @@ const has = (process.env.TOMBOLO_KERNEL_HAS ?? "").split(" ");
 
 /**
  * A driver all of whose cases need what this kernel lacks is shown in the lane that has it. One whose networks reach over
- * hosts needs a swarm: nobody runs its example yet.
+ * hosts is shown on a lab's: test/hosts/readmes.test.ts.
  */
 async function isForHere(page: string): Promise<boolean> {
   const name = page.split("/")[2] ?? "";

@@ -132,7 +132,7 @@ export class RealHost implements AsyncDisposable {
     return run(first, ...rest);
   }
 
-  /** The words before a command that is to run there. */
+  /** Words before a command that runs it there. */
   enter(place: Place): string[] {
     if (place === "host") return [];
     const path =
@@ -142,7 +142,7 @@ export class RealHost implements AsyncDisposable {
 
   /** Answers HTTP with the address of whoever asks, on all addresses of the place. */
   serve(place: Place, port: number): void {
-    this.#inside(place, () => {
+    this.inside(place, () => {
       const server = createServer((request, response) => {
         response.setHeader("connection", "close");
         response.end((request.socket.remoteAddress ?? "").replace(/^::ffff:/, ""));
@@ -163,9 +163,10 @@ export class RealHost implements AsyncDisposable {
     return socket.address().port;
   }
 
-  #inside(place: Place, body: () => void): void {
-    if (place === "outside") this.#outside.inside(theOutside, body);
-    else this.kernel.inside(place === "host" ? "host" : sandboxOf(place), body);
+  /** Runs `body`, which must be synchronous, with this thread in there. */
+  inside<R>(place: Place, body: () => R): R {
+    if (place === "outside") return this.#outside.inside(theOutside, body);
+    return this.kernel.inside(place === "host" ? "host" : sandboxOf(place), body);
   }
 
   /**
@@ -198,9 +199,10 @@ export class RealHost implements AsyncDisposable {
     await this.try(from, process.execPath, "-e", program);
   }
 
-  async pings(from: Place, address: string): Promise<boolean> {
+  /** @param pattern which every byte of it has, hex */
+  async pings(from: Place, address: string, pattern = "00"): Promise<boolean> {
     const family = address.includes(":") ? "ping6" : "ping";
-    return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", address)) !== undefined;
+    return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", "-p", pattern, address)) !== undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,7 @@
 import type { AddressPool } from "../../src/model/address-pool.ts";
 import type { Endpoint, EndpointAddress, PortBinding } from "../../src/model/endpoint.ts";
 import type { Network, NetworkSpec, Tunnel } from "../../src/model/network.ts";
-import type { Peer } from "../../src/model/peer.ts";
+import type { Peer, WireguardEnd } from "../../src/model/peer.ts";
 import type { Sandbox } from "../../src/model/sandbox.ts";
 import type { Transaction } from "../../src/store/store.ts";
 
@@ -121,12 +121,13 @@ export function endpointRow({ network, pools }: NetworkRows, wish: EndpointWish)
 /** An endpoint of another host. */
 export interface PeerWish extends EndpointWish {
   readonly dataPath: string;
+  readonly wireguard?: WireguardEnd;
 }
 
 /** As `endpointRow`, on the host whose tunnels end at `dataPath`. */
 export function peerRow(rows: NetworkRows, wish: PeerWish): Peer {
   const { id, networkId, containerId, containerName, mac, addresses, names } = endpointRow(rows, wish);
-  const { dataPath } = wish;
+  const { dataPath, wireguard } = wish;
   return {
     id,
     networkId,
@@ -135,6 +136,7 @@ export function peerRow(rows: NetworkRows, wish: PeerWish): Peer {
     nodeId: dataPath,
     hostname: dataPath,
     dataPath,
+    ...(wireguard !== undefined && { wireguard }),
     mac,
     addresses,
     names,

@@ -9,9 +9,9 @@ export function networksJson(detail: ContainerDetail): Record<string, object> {
   );
 }
 
-/** The published ports of every endpoint, each once. */
-export const bindingsOf = ({ networks }: ContainerDetail): readonly PortBinding[] =>
-  networks.flatMap(({ endpoint }) => endpoint?.ports ?? []).filter((port) => port.hostPort !== 0);
+/** The published ports. */
+export const bindingsOf = ({ ports }: ContainerDetail): readonly PortBinding[] =>
+  ports.filter((port) => port.hostPort !== 0);
 
 /** `{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}],"443/tcp":null}`: null means exposed, not published. */
 export function portMapJson(detail: ContainerDetail): object {

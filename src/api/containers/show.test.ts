@@ -40,6 +40,7 @@ const body = createBody.parse({
 });
 const { request } = readCreateBody(body, { name: "web", platform: "", version: 50, mountsOfOthers: [] });
 const [attachment = { network: "" } as never] = request.attachments;
+const ports = [{ protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 }] as const;
 const detail: ContainerDetail = {
   container: {
     id,
@@ -78,10 +79,11 @@ const detail: ContainerDetail = {
           { address: "172.17.0.2", prefix: 16, gateway: "172.17.0.1" },
           { address: "fd00::2", prefix: 64, gateway: "fd00::1" },
         ],
-        ports: [{ protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 }],
+        ports,
       },
     },
   ],
+  ports,
   execIds: [],
   paths: { directory: "/d", hosts: "/d/hosts", hostname: "/d/hostname", resolvConf: "/d/resolv.conf", log: "/d/log" },
   mountSources: ["/a", "/volumes/vol/_data"],

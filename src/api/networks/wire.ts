@@ -102,10 +102,16 @@ function peersJson({ network, peers }: NetworkDetail): object {
 }
 
 /** Containers of all hosts, where Docker shows those that no service has (moby api/types/network, ServiceInfo). */
-export function servicesJson({ peers, endpoints }: NetworkDetail): object {
+export function servicesJson({ network, peers, endpoints }: NetworkDetail): object {
   const address = (addresses: readonly { readonly address: string }[]) => addresses[0]?.address ?? "";
+  const here = network.tunnel === undefined ? {} : { "Host IP": network.tunnel.local };
   const tasks = [
-    ...endpoints.map((e) => ({ Name: e.containerName, EndpointID: e.id, EndpointIP: address(e.addresses), Info: {} })),
+    ...endpoints.map((e) => ({
+      Name: e.containerName,
+      EndpointID: e.id,
+      EndpointIP: address(e.addresses),
+      Info: here,
+    })),
     ...peers.map((p) => ({
       Name: p.containerName,
       EndpointID: p.id,
@@ -113,7 +119,9 @@ export function servicesJson({ peers, endpoints }: NetworkDetail): object {
       Info: { "Host IP": p.dataPath, Node: p.hostname },
     })),
   ];
-  return tasks.length === 0 ? {} : { "": { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: tasks } };
+  return tasks.length === 0
+    ? {}
+    : { "": { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: tasks.toSorted((a, b) => (a.Name < b.Name ? -1 : 1)) } };
 }
 
 /** Members that Docker has not: only where there is something to say. */

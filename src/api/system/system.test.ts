@@ -52,7 +52,8 @@ test("disk usage tells what images share, so that clients know what cannot be re
   const list = async () => [picture("i", { a: 7, b: 5 }), picture("j", { a: 7, c: 3 }), picture("k", { b: 9 })];
   const { request } = readCreateBody({ Image: "i" }, { name: "", platform: "", version: 50, mountsOfOthers: [] });
   const container = { ...request, id: "c", createdAt: "", state: { status: "created" } } as never as Container;
-  const detail = { container: { ...container, spec: { ...container.spec, imageId: "i" } }, networks: [] } as never;
+  const own = { ...container, spec: { ...container.spec, imageId: "i" } };
+  const detail = { container: own, networks: [], ports: [] } as never;
   const engine = { images: { list }, containers: { list: async () => [detail] }, volumes: { list: () => [] } };
   await using server = await serve(engine);
   const { json } = await server.ask("GET", "/system/df");

@@ -1,6 +1,6 @@
 import type { NetworkDriver } from "../driver.ts";
 import { type OverlayOptions, readOptions } from "./options.ts";
-import { notCarried, planEndpoint, planLeaf, planNetwork, planPeer, planTunnelEnd } from "./plan.ts";
+import { planEndpoint, planLeaf, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
 
 /** Containers of many hosts on one segment: a bridge on each host, and VXLAN between them. */
 export const overlay: NetworkDriver<OverlayOptions> = {
@@ -8,7 +8,8 @@ export const overlay: NetworkDriver<OverlayOptions> = {
   scope: "cluster",
   hasPools: true,
   severalSubnets: false,
-  overHosts: { vni: ({ vni }) => vni, notCarried },
+  overHosts: { vni: ({ vni }) => vni, isEncrypted: ({ encrypted }) => encrypted },
+  segmentOf,
   readOptions,
   planNetwork,
   planEndpoint,

@@ -36,6 +36,12 @@ export const optionKeys = {
  * section 5), UDP 8, and IPv4's 20 or IPv6's 40.
  */
 export const overhead = { ip: 50, ip6: 70 } as const;
+/**
+ * Bytes that an encrypted network's packets have less than others': WireGuard 32, UDP 8 and the address family's header
+ * again, VXLAN over IPv6 inside (https://www.wireguard.com/papers/wireguard.pdf section 5.4.6). The same over IPv4
+ * (60 + 70 - 50) and IPv6 (80 + 70 - 70).
+ */
+export const encryptionOverhead = 80;
 const leastIpv6 = 1280; // bytes, RFC 8200 section 5
 const mostVni = 2 ** 24 - 1;
 
@@ -44,12 +50,13 @@ export function readOptions(spec: NetworkSpec): OverlayOptions {
   refuseUnknown(spec, Object.values(optionKeys));
   checkFamilies(spec);
   const read = optionReader(spec);
-  const outerMtu = read(optionKeys.mtu, outerMtuReader(spec));
+  // `--opt encrypted` alone is a key without a value.
+  const encrypted = read(optionKeys.encrypted, (key, value) => value === "" || readBool(key, value)) ?? false;
+  const outerMtu = read(optionKeys.mtu, outerMtuReader(spec, encrypted));
   const vni = read(optionKeys.vni, readVni);
   read(optionKeys.prefix, readPrefix);
   return {
-    // `--opt encrypted` alone is a key without a value.
-    encrypted: read(optionKeys.encrypted, (key, value) => value === "" || readBool(key, value)) ?? false,
+    encrypted,
     ...(outerMtu !== undefined && { outerMtu }),
     ...(vni !== undefined && { vni }),
     multicast: read(optionKeys.multicast, readBool) ?? false,
@@ -58,13 +65,14 @@ export function readOptions(spec: NetworkSpec): OverlayOptions {
 
 /** Whether the hosts speak IPv4 or IPv6 is not known yet: what is left has to be enough with both. */
 const outerMtuReader =
-  (spec: NetworkSpec) =>
+  (spec: NetworkSpec, encrypted: boolean) =>
   (key: string, value: string): number | undefined => {
     const mtu = mtuReader(spec)(key, value);
-    const least = spec.ipv6 ? leastIpv6 + overhead.ip6 : 68 + overhead.ip6;
+    const taken = overhead.ip6 + (encrypted ? encryptionOverhead : 0);
+    const least = taken + (spec.ipv6 ? leastIpv6 : 68);
     if (mtu !== undefined && mtu < least)
       throw invalid(
-        `invalid MTU number: ${value}: the tunnel takes up to ${overhead.ip6} bytes of it, so that it must be ${least} or more`,
+        `invalid MTU number: ${value}: the tunnel takes up to ${taken} bytes of it, so that it must be ${least} or more`,
       );
     return mtu;
   };

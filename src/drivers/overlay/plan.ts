@@ -8,34 +8,52 @@
  * host sends the frame in UDP to that host, which lets it in because it comes from a known end (dataplane/base.ts) and
  * hands it to vxlan0 of the same VNI; there it goes over br0 to B's port.
  *
+ * With `encrypted` vxlan0's socket is not in the host's namespace but in one that has nothing in it but a WireGuard link
+ * (drivers/underlay.ts), and the addresses between which it goes are those that the hosts have in there.
+ *
  * A frame to a MAC or an address that nobody has goes to no other host: vxlan0's table has no entry for it. With
  * multicast=true there is one, to every host of the network. The way out of the network is not here: br0 has no address,
  * and a container's default route leads through another network.
  */
-import type { MacAddress } from "../../model/ids.ts";
+import type { IpAddress, MacAddress } from "../../model/ids.ts";
+import type { Segment } from "../../model/lan.ts";
 import type { Network, Tunnel } from "../../model/network.ts";
-import { everyMac, type NamespaceName, type NeighbourObject, type PlanObject } from "../../model/plan.ts";
+import {
+  encryptedUnderlay,
+  everyMac,
+  type NamespaceName,
+  type NeighbourObject,
+  type PlanObject,
+  type VxlanLink,
+} from "../../model/plan.ts";
 import { cable } from "../cable.ts";
 import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
 import { familyOf, interfaceObjects } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { macFrom } from "../segment.ts";
-import { overhead, type OverlayOptions } from "./options.ts";
+import { encryptionOverhead, overhead, type OverlayOptions } from "./options.ts";
 
 const bridge = "br0";
 const vxlan = "vxlan0";
 const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
 const leafNames = (leaf: number) => ({ bridge: `br${leaf}`, up: `up${leaf}`, down: `down${leaf}` });
 
-/** Why a network with these options ends with the host: nothing of it may leave in clear. */
-export const notCarried = ({ encrypted }: OverlayOptions): string | undefined =>
-  encrypted
-    ? "encrypted: this version has no encryption between hosts, so that containers of this network reach only those of their own host"
-    : undefined;
+export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
+
+/** Where the network's tunnel has its socket, and between which addresses it goes. */
+type Way = Pick<VxlanLink, "local" | "underlay">;
+
+/** Undefined while an encrypted network has no encryption on this host: nothing of it may leave in clear. */
+function wayOf({ local, encryption }: Tunnel, { encrypted }: OverlayOptions): Way | undefined {
+  if (!encrypted) return { local };
+  return encryption === undefined ? undefined : { local: encryption.address, underlay: encryptedUnderlay };
+}
 
 /** Bytes of the containers' packets: what fits through the tunnel of this host, or less when the user says so. */
-const mtuOf = ({ local, mtu }: Tunnel, { outerMtu }: OverlayOptions): number =>
-  outerMtu === undefined ? mtu : Math.min(mtu, outerMtu - overhead[familyOf(local)]);
+function mtuOf({ local, mtu }: Tunnel, { outerMtu, encrypted }: OverlayOptions): number {
+  const most = outerMtu === undefined ? mtu : Math.min(mtu, outerMtu - overhead[familyOf(local)]);
+  return most - (encrypted ? encryptionOverhead : 0);
+}
 
 /** The segment on this host, and its end of the tunnel; nothing where the host takes no part. */
 export function planNetwork(view: NetworkView, options: OverlayOptions): PlanObject[] {
@@ -66,8 +84,9 @@ const sysctl = (namespace: NamespaceName, key: string, value: string): PlanObjec
 
 function tunnelLink(network: Network, tunnel: Tunnel, options: OverlayOptions): PlanObject[] {
   const { id, vni } = network;
-  if (vni === undefined || notCarried(options) !== undefined) return [];
-  const { udpPort, local } = tunnel;
+  const way = wayOf(tunnel, options);
+  if (vni === undefined || way === undefined) return [];
+  const { udpPort } = tunnel;
   return [
     {
       kind: "link",
@@ -78,7 +97,7 @@ function tunnelLink(network: Network, tunnel: Tunnel, options: OverlayOptions): 
       mac: macFrom(id, vxlan),
       vni,
       udpPort,
-      local,
+      ...way,
       port: {
         bridge,
         isolated: false,
@@ -110,7 +129,7 @@ export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanO
   if (network.tunnel === undefined) return [];
   const tree = treeOf(network, network.tunnel, options);
   return [
-    cable(view, tree.namespace, endpointPort(endpoint, tree), tree.mtu),
+    cable(view, tree.namespace, { ...endpointPort(endpoint, tree), locked: true }, tree.mtu),
     ...interfaceObjects(view),
     ...endpointForwarding(endpoint, tree),
     ...neighbours(network, endpoint).filter(({ address }) => familyOf(address) === "ip"),
@@ -119,24 +138,33 @@ export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanO
 
 /** A container of another host: behind the tunnel, and at which end of it. */
 export function planPeer({ network, peer }: PeerView, options: OverlayOptions): PlanObject[] {
-  if (!reaches(network, peer.dataPath, options)) return [];
-  const { mac, dataPath } = peer;
+  const destination = destinationOf(network, { ...peer, address: peer.dataPath }, options);
+  if (destination === undefined) return [];
+  const { mac } = peer;
   return [
     { kind: "forwarding", namespace: namespaceOf(network), link: vxlan, mac },
     ...neighbours(network, peer),
-    { kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac, destination: dataPath },
+    { kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac, destination },
   ];
 }
 
 /** Where what is for everybody is copied to: once a host, so that it belongs to none of the containers there. */
-export function planTunnelEnd({ network, address }: TunnelEndView, options: OverlayOptions): PlanObject[] {
-  if (!options.multicast || !reaches(network, address, options)) return [];
-  return [{ kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac: everyMac, destination: address }];
+export function planTunnelEnd({ network, ...end }: TunnelEndView, options: OverlayOptions): PlanObject[] {
+  const destination = options.multicast ? destinationOf(network, end, options) : undefined;
+  if (destination === undefined) return [];
+  return [{ kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac: everyMac, destination }];
 }
 
-/** True when frames for that host go through this one's tunnel. */
-const reaches = ({ tunnel, vni }: Network, address: string, options: OverlayOptions): boolean =>
-  tunnel !== undefined && vni !== undefined && tunnel.local !== address && notCarried(options) === undefined;
+/** Where frames for another host go to in the tunnel; undefined when they go nowhere. */
+function destinationOf(
+  { tunnel, vni }: Network,
+  { address, wireguard }: Pick<TunnelEndView, "address" | "wireguard">,
+  options: OverlayOptions,
+): IpAddress | undefined {
+  if (tunnel === undefined || vni === undefined || tunnel.local === address) return undefined;
+  if (wayOf(tunnel, options) === undefined) return undefined;
+  return options.encrypted ? wireguard?.address : address;
+}
 
 interface Member {
   readonly mac: MacAddress;

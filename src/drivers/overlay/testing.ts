@@ -3,6 +3,21 @@ import { optionKeys } from "./options.ts";
 
 const over4: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "192.0.2.1", mtu: 1450 } };
 const over6: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "2001:db8::1", mtu: 1430 } };
+const encryption = {
+  link: "twg0123456789ab",
+  publicKey: `${"A".repeat(42)}E=`,
+  udpPort: 4793,
+  address: "fdee:1:1:ad3e:ffde:cae4:8d9c:33d7",
+  range: "fdee:1:1::/48",
+  mtu: 1440,
+};
+/** The encrypted network's tunnel, and where the others are in there. */
+const sealed4: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "192.0.2.1", mtu: 1450, encryption } };
+const sealedPeers = (of: readonly PeerWish[]) =>
+  of.map((peer) => ({
+    ...peer,
+    wireguard: { publicKey: `${"B".repeat(42)}${peer.dataPath.at(-1)}=`, address: `fdee:1:1::${peer.dataPath.at(-1)}` },
+  }));
 const endpoints = [{ member: 2 }, { member: 3 }];
 const peers: readonly PeerWish[] = [
   { member: 4, dataPath: "192.0.2.7" },
@@ -34,7 +49,34 @@ export const fixture: DriverFixture = {
       [optionKeys.mtu]: "1400",
     }),
     dual("-o com.docker.network.driver.mtu=9000: more than fits between the hosts", { [optionKeys.mtu]: "9000" }),
-    dual("--opt encrypted: nothing leaves the host", { [optionKeys.encrypted]: "" }),
+    dual(
+      "--opt encrypted: the tunnel goes through WireGuard",
+      { [optionKeys.encrypted]: "" },
+      {
+        network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
+        peers: sealedPeers(peers),
+      },
+    ),
+    dual(
+      "--opt encrypted with -o multicast=true and a smaller MTU",
+      {},
+      {
+        network: {
+          ...sealed4,
+          ipv6: true,
+          options: { [optionKeys.encrypted]: "true", [optionKeys.multicast]: "true", [optionKeys.mtu]: "1440" },
+        },
+        peers: sealedPeers(peers),
+      },
+    ),
+    dual(
+      "--opt encrypted where the others have no key",
+      {},
+      {
+        network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
+      },
+    ),
+    dual("--opt encrypted before this host has a key: nothing leaves it", { [optionKeys.encrypted]: "" }),
     dual("--opt encrypted=false", { [optionKeys.encrypted]: "false" }),
     dual("with another name inside", {
       [optionKeys.vni]: "4097",
@@ -86,6 +128,10 @@ export const fixture: DriverFixture = {
     [
       { ipv6: true, options: { [optionKeys.mtu]: "1349" } },
       "invalid MTU number: 1349: the tunnel takes up to 70 bytes of it, so that it must be 1350 or more",
+    ],
+    [
+      { ipv6: true, options: { [optionKeys.encrypted]: "", [optionKeys.mtu]: "1429" } },
+      "invalid MTU number: 1429: the tunnel takes up to 150 bytes of it, so that it must be 1430 or more",
     ],
     [
       { options: { [optionKeys.prefix]: "aVeryLongName" } },

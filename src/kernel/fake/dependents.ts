@@ -22,7 +22,8 @@ const isParent = (end: End, object: PlanObject) =>
 
 const isIn = (namespace: NamespaceName, object: PlanObject) =>
   object.namespace === namespace ||
-  (object.kind === "link" && endsOf(object).some((end) => end.namespace === namespace));
+  (object.kind === "link" && endsOf(object).some((end) => end.namespace === namespace)) ||
+  (object.kind === "link" && object.type === "vxlan" && object.underlay === namespace);
 
 function leftWithoutBridge(gone: LinkObject, object: PlanObject): PlanObject {
   if (object.kind !== "link" || object.namespace !== gone.namespace) return object;

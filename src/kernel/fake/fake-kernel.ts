@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
 import {
   type Found,
@@ -26,6 +27,8 @@ export interface FakeKernel extends Kernel {
   readonly sent: { readonly link: string; readonly frame: Buffer }[];
   /** Texts that `nft` ran, in order. */
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
+  /** Types of links that it cannot make. */
+  readonly lacking: Set<LinkObject["type"]>;
   /** The next step of this verb and kind is refused with this errno's name. */
   failNext(verb: Step["verb"], kind: PlanKind, code: string): void;
   /** Somebody makes or changes an object past the engine; what is ours keeps its owner. */
@@ -58,6 +61,7 @@ export function createFakeKernel(): FakeKernel {
     foreignChains,
     texts,
     sent,
+    lacking: world.lacking,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
     disturb(object) {
@@ -104,6 +108,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return openSocket(options);
     },
+    wireguardKey: (link) => createHash("sha256").update(link).digest("base64"),
     frames: (link) => openFrames(world, sent, link),
     foreignDrops: () => [...foreignChains],
     events(onEvent) {

@@ -9,6 +9,7 @@ import {
   type TunnelObject,
   type VethLink,
   type VxlanLink,
+  type WireguardPeerObject,
 } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import { addressBytes } from "../../lib/address-bytes.ts";
@@ -23,6 +24,7 @@ export function refuse(world: World, object: PlanObject): void {
   if ("link" in object && object.link !== "lo" && world.linkAt(object.namespace, object.link) === undefined)
     throw new KernelError("ENODEV", `no link ${object.link} in ${object.namespace}`);
   if (object.kind === "link") refuseLink(world, object);
+  if (object.kind === "wireguard") refuseWireguard(world, object);
   if (object.kind === "tunnel") refuseTunnel(world, object);
   if (object.kind === "route") refuseRoute(world, object);
   if (object.kind === "sysctl") readSysctl(world, object.namespace, object.key);
@@ -30,6 +32,7 @@ export function refuse(world: World, object: PlanObject): void {
 }
 
 function refuseLink(world: World, object: LinkObject): void {
+  if (world.lacking.has(object.type)) throw new KernelError("EOPNOTSUPP", `no ${object.type} in this kernel`);
   const before = world.state.get(keyOf(object));
   if (
     before !== undefined &&
@@ -54,8 +57,10 @@ function refuseVeth(world: World, object: VethLink): void {
 
 const isIpv6 = (address: string) => address.includes(":");
 
-/** A VNI on a UDP port is one link's for each address family, whatever namespace that is in. */
+/** A VNI on a UDP port of an underlay is one link's for each address family, whatever namespace that is in. */
 function refuseVxlan(world: World, object: VxlanLink): void {
+  if (object.underlay !== undefined && !world.hasNamespace(object.underlay))
+    throw new KernelError("ENOENT", `no network namespace ${object.underlay}`);
   const isTaken = world
     .objects()
     .some(
@@ -65,7 +70,8 @@ function refuseVxlan(world: World, object: VxlanLink): void {
         keyOf(o) !== keyOf(object) &&
         o.vni === object.vni &&
         o.udpPort === object.udpPort &&
-        isIpv6(o.local) === isIpv6(object.local),
+        isIpv6(o.local) === isIpv6(object.local) &&
+        o.underlay === object.underlay,
     );
   if (isTaken)
     throw new KernelError("EEXIST", `VXLAN ${object.vni} on UDP port ${object.udpPort} of this host is taken`);
@@ -76,6 +82,11 @@ function refuseTunnel(world: World, { namespace, link: name, destination }: Tunn
   if (link?.type !== "vxlan") throw new KernelError("EOPNOTSUPP", `link ${name} is a ${link?.type}, not a vxlan`);
   if (isIpv6(link.local) !== isIpv6(destination))
     throw new KernelError("EAFNOSUPPORT", "Address family not supported by protocol");
+}
+
+function refuseWireguard(world: World, { namespace, link: name }: WireguardPeerObject): void {
+  const type = world.linkAt(namespace, name)?.type;
+  if (type !== "wireguard") throw new KernelError("EOPNOTSUPP", `link ${name} is a ${type}, not a WireGuard one`);
 }
 
 /** A port needs a bridge that is ours, or that a plan of ours uses. */

@@ -24,6 +24,8 @@ export class World {
   readonly sysctls = new Map<string, string>();
   /** Names of the base's chains, sets and maps. */
   readonly base = new Map<Family, ReadonlySet<string>>();
+  /** Types of links that it cannot make. */
+  readonly lacking = new Set<LinkObject["type"]>();
   readonly #tell: (event: KernelEvent) => void;
 
   constructor(tell: (event: KernelEvent) => void) {

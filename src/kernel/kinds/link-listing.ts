@@ -4,7 +4,9 @@ import type { Found } from "../kernel.ts";
 import { readMark } from "../mark.ts";
 import type { LinkInfo } from "../netlink/links.ts";
 import type { Realm, Realms } from "../realms.ts";
+import { isWireguard, wireguardWords } from "../wireguard/device.ts";
 import { type PeerReader, peerReader } from "./veth-peer.ts";
+import { underlayOf } from "./vxlan-link.ts";
 
 /** The MTU that Linux gives bridges and veths (ETH_DATA_LEN); a link on a parent has the parent's. */
 export const defaultMtu = 1500;
@@ -25,6 +27,8 @@ export function listLinks(
     names,
     peerOf: peerReader(realms, namespace, realm),
     parentOf: (link) => parentName(realms, realm, link),
+    underlayOf: (link) => underlayOf(realms, realm, link),
+    wireguardOf: (link) => wireguardWords(realm, link),
   };
   return links.flatMap((link) => {
     const mark = readMark(link.alias);
@@ -51,11 +55,19 @@ interface Words {
   readonly names: ReadonlyMap<number, string>;
   readonly peerOf: PeerReader;
   readonly parentOf: (link: LinkInfo) => string;
+  readonly underlayOf: (link: LinkInfo) => NamespaceName | undefined;
+  readonly wireguardOf: (link: LinkInfo) => ReturnType<typeof wireguardWords>;
 }
 
 /** Everything that the kernel says of the link, in the words of a plan; undefined for a type that no plan has. */
 function describe(link: LinkInfo, words: Words, wish: LinkObject | undefined): LinkObject | undefined {
-  const { namespace, names, peerOf, parentOf } = words;
+  const { namespace, names, peerOf, parentOf, underlayOf: placeOf, wireguardOf } = words;
+  if (isWireguard(link)) {
+    const { name, mtu, up } = link;
+    // One that is down differs from every plan.
+    const own = up ? wireguardOf(link) : { publicKey: "", udpPort: 0 };
+    return { kind: "link", type: "wireguard", namespace, name, mtu, ...own };
+  }
   const base = { kind: "link", namespace, name: link.name, mac: link.mac, mtu: link.mtu } as const;
   if (link.type === "bridge") return { ...base, type: "bridge" };
   if (link.child !== undefined) return { ...base, ...link.child, parent: parentOf(link) };
@@ -70,7 +82,9 @@ function describe(link: LinkInfo, words: Words, wish: LinkObject | undefined): L
   }
   const { learning, local, ...vxlan } = link.vxlan;
   // No plan has one that learns: without its address it differs from all.
-  return { ...base, type: "vxlan", ...vxlan, local: learning ? "" : local, ...member };
+  const underlay = placeOf(link);
+  const place = underlay === undefined ? {} : { underlay };
+  return { ...base, type: "vxlan", ...vxlan, local: learning ? "" : local, ...place, ...member };
 }
 
 /** The parent's name: in the link's own namespace, or in the host's; "" without one. */

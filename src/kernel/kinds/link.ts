@@ -1,4 +1,4 @@
-import type { LinkObject, NamespaceName, VethLink, VxlanLink } from "../../model/plan.ts";
+import type { LinkObject, NamespaceName, VethLink, VxlanLink, WireguardLink } from "../../model/plan.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import { readMark, writeMark } from "../mark.ts";
 import {
@@ -20,6 +20,9 @@ import { defaultMtu, listLinks, mayAdopt, mtuLeftOpen } from "./link-listing.ts"
 import { sysctl } from "./sysctl.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
 import { explained, isSameVxlan, makeVxlan } from "./vxlan-link.ts";
+import { makeWireguard, setUp } from "./wireguard-link.ts";
+import { isWireguard } from "../wireguard/device.ts";
+import type { Keyring } from "../wireguard/keys.ts";
 
 /** Links that go together wait for one another in this group ("tomb"). */
 const leavingGroup = 0x746f6d62;
@@ -30,11 +33,13 @@ const batch = 64;
 export class LinkHandler implements Handler<LinkObject> {
   readonly #realms: Realms;
   readonly #engine: string;
+  readonly #keys: Keyring;
   readonly #wishes = createWishes<LinkObject>();
 
-  constructor(realms: Realms, engine: string) {
+  constructor(realms: Realms, engine: string, keys: Keyring) {
     this.#realms = realms;
     this.#engine = engine;
+    this.#keys = keys;
   }
 
   put(object: LinkObject, owner: string): void {
@@ -91,6 +96,7 @@ export class LinkHandler implements Handler<LinkObject> {
     try {
       if (object.type === "veth") this.#createVeth(realm, object, owner);
       else if (object.type === "vxlan") this.#createVxlan(realm, object, owner);
+      else if (object.type === "wireguard") makeWireguard(this.#realms, this.#keys, object, this.#mark(owner));
       else if (object.type !== "bridge") makeChild(this.#realms, object, this.#mark(owner));
       else
         realm.route.exchange(
@@ -146,6 +152,11 @@ export class LinkHandler implements Handler<LinkObject> {
     );
   }
 
+  #changeWireguard(realm: Realm, object: WireguardLink, link: LinkInfo, owner: string): void {
+    setUp(realm, this.#keys, object, link);
+    realm.route.exchange(setLink({ index: link.index }, { alias: this.#mark(owner), ...mtuOf(object) }));
+  }
+
   /** Index of a bridge that is ours, or that a plan of ours uses. @throws {KernelError} EEXIST for somebody else's */
   #bridgeOf(realm: Realm, { namespace }: Pick<LinkObject, "namespace">, name: string): number {
     const link = realm.link({ name });
@@ -156,6 +167,7 @@ export class LinkHandler implements Handler<LinkObject> {
   }
 
   #change(realm: Realm, object: LinkObject, link: LinkInfo, owner: string): void {
+    if (object.type === "wireguard") return this.#changeWireguard(realm, object, link, owner);
     const by = { index: link.index };
     const mac = object.mac === undefined || object.mac === link.mac ? {} : { mac: object.mac };
     if ("parent" in object) {
@@ -195,9 +207,10 @@ function checkAdoption(object: LinkObject, link: LinkInfo): void {
 
 /** Type and the place of the other end cannot be changed: such a link is made anew. */
 function isSameThing(realms: Realms, realm: Realm, object: LinkObject, link: LinkInfo): boolean {
+  if (object.type === "wireguard") return isWireguard(link);
   if (link.type !== object.type) return false;
   if (object.type === "bridge") return true;
   if (object.type === "veth") return hasPeer(realms, object.namespace, link, object.peer);
-  if (object.type === "vxlan") return isSameVxlan(object, link);
+  if (object.type === "vxlan") return isSameVxlan(realms, realm, object, link);
   return isSameChild(realms, object, link, realm);
 }

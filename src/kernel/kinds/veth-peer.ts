@@ -73,6 +73,12 @@ function numberedNamespaces(realms: Realms, realm: Realm): Map<number, Namespace
   return new Map(others.map((namespace) => [numberOf(realms, realm, namespace), namespace]));
 }
 
+/** True when what the link stands on is in that namespace, and the link itself is not. */
+export const leadsTo = (realms: Realms, realm: Realm, { peer }: LinkInfo, namespace: NamespaceName): boolean =>
+  peer?.namespaceId !== undefined &&
+  realms.namespaces.identity(namespace) !== undefined &&
+  numberOf(realms, realm, namespace) === peer.namespaceId;
+
 /** -1 when no link leads from the one to the other. */
 function numberOf(realms: Realms, realm: Realm, namespace: NamespaceName): number {
   const reply = withNamespace(realms, namespace, (fd) => realm.route.exchange(getNamespaceId(fd))[0]);

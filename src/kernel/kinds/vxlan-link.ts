@@ -1,21 +1,22 @@
 import { createHash } from "node:crypto";
-import type { VxlanLink } from "../../model/plan.ts";
+import { encryptedUnderlay, type NamespaceName, type VxlanLink } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import { deleteLink, type LinkInfo, moveLink, setDormant } from "../netlink/links.ts";
 import { createVxlan } from "../netlink/vxlan.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
-import { withNamespace } from "./veth-peer.ts";
+import { leadsTo, withNamespace } from "./veth-peer.ts";
 
 /**
- * Makes a VXLAN link that is down. One for another namespace is made in the host's, where its socket stays, marked, and
- * moved, all in one system call, so that none is ever without a mark; its own name it gets there, for that may be the
+ * Makes a VXLAN link that is down. One for another namespace than its underlay is made there, where its socket stays, marked,
+ * and moved, all in one system call, so that none is ever without a mark; its own name it gets there, for that may be the
  * host's, too. What a crash left under the first name goes before.
  * @param mark its alias @returns its index @throws {KernelError} EEXIST: a link of the host has this VNI on this port
  */
 export function makeVxlan(realms: Realms, object: VxlanLink, mark: string): number {
-  const host = realms.get("host");
+  const { underlay = "host" } = object;
+  const host = realms.get(underlay);
   const there = realms.get(object.namespace);
-  if (object.namespace === "host") {
+  if (object.namespace === underlay) {
     const { name } = object;
     explained(object, () => host.route.exchange(createVxlan(object, name), setDormant({ name }, { alias: mark })));
     return host.indexOf(name);
@@ -63,9 +64,18 @@ export function explained<R>({ vni, udpPort }: VxlanLink, body: () => R): R {
 }
 
 /** A tunnel's ends stay as they were made. One that learns was changed by somebody else, and is made anew. */
-export const isSameVxlan = (object: VxlanLink, { vxlan }: LinkInfo): boolean =>
-  vxlan !== undefined &&
-  !vxlan.learning &&
-  vxlan.vni === object.vni &&
-  vxlan.udpPort === object.udpPort &&
-  vxlan.local === object.local;
+export function isSameVxlan(realms: Realms, realm: Realm, object: VxlanLink, link: LinkInfo): boolean {
+  const { vxlan } = link;
+  return (
+    vxlan !== undefined &&
+    !vxlan.learning &&
+    vxlan.vni === object.vni &&
+    vxlan.udpPort === object.udpPort &&
+    vxlan.local === object.local &&
+    underlayOf(realms, realm, link) === object.underlay
+  );
+}
+
+/** Where its socket is, when that is not the host's namespace. */
+export const underlayOf = (realms: Realms, realm: Realm, link: LinkInfo): NamespaceName | undefined =>
+  leadsTo(realms, realm, link, encryptedUnderlay) ? encryptedUnderlay : undefined;

@@ -21,6 +21,18 @@ function encodeOne(type: number, value: Buffer | readonly Attribute[]): Buffer[]
   return [head, data, Buffer.alloc(align(data.length) - data.length)];
 }
 
+/** Values of a list whose attributes' types only count. */
+export function decodeList(bytes: Buffer): Buffer[] {
+  const found: Buffer[] = [];
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const length = bytes.readUInt16LE(at);
+    if (length < 4 || at + length > bytes.length) break;
+    found.push(bytes.subarray(at + 4, at + length));
+    at += align(length);
+  }
+  return found;
+}
+
 /** Attributes by type; the last of a type wins. Stops at the first that does not fit into the buffer. */
 export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
   const found = new Map<number, Buffer>();

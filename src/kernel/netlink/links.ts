@@ -20,7 +20,14 @@ import { readVxlan, type VxlanInfo } from "./vxlan.ts";
 const peerInfo = 1; // VETH_INFO_PEER
 const stpState = 5; // IFLA_BR_STP_STATE
 /** IFLA_BRPORT_*, proxyArp: PROXYARP_WIFI, suppressesNeighbours: NEIGH_SUPPRESS. */
-const portFlags = { hairpin: 4, learning: 8, proxyArp: 12, suppressesNeighbours: 32, isolated: 33 } as const;
+const portFlags = {
+  hairpin: 4,
+  learning: 8,
+  proxyArp: 12,
+  suppressesNeighbours: 32,
+  isolated: 33,
+  locked: 39,
+} as const;
 /** Of a port that is spared both are off: IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD. */
 const floods = [9, 30] as const;
 const withoutStatistics = 8; // RTEXT_FILTER_SKIP_STATS
@@ -265,6 +272,7 @@ function readPort(bytes: Buffer): Omit<BridgePort, "bridge"> {
     learning: flag(portFlags.learning),
     proxyArp: flag(portFlags.proxyArp),
     ...(flag(portFlags.suppressesNeighbours) && { suppressesNeighbours: true }),
+    ...(flag(portFlags.locked) && { locked: true }),
     ...(floods.every((type) => a.has(type) && !flag(type)) && { isSpared: true }),
   };
 }

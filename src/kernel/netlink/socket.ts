@@ -21,14 +21,17 @@ export interface Reply {
   readonly body: Buffer;
 }
 
-/** An rtnetlink socket. It stays in the namespace in which this thread was when it was made. */
+/** NETLINK_ROUTE, NETLINK_GENERIC (include/uapi/linux/netlink.h). */
+export type Protocol = 0 | 16;
+
+/** A netlink socket, rtnetlink's unless another is said. It stays in the namespace in which this thread was when it was made. */
 export class RouteSocket {
   readonly #fd: number;
   #sequence = 0;
 
   /** @throws {KernelError} EMFILE … */
-  constructor() {
-    this.#fd = check("netlink socket", calls.socket(afNetlink, raw | closeOnExec, 0));
+  constructor(protocol: Protocol = 0) {
+    this.#fd = check("netlink socket", calls.socket(afNetlink, raw | closeOnExec, protocol));
     for (const option of [capAck, extAck, strict]) calls.setsockopt(this.#fd, solNetlink, option, u32(1), 4);
   }
 

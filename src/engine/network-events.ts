@@ -1,0 +1,19 @@
+import type { Container } from "../model/container.ts";
+import type { NetworkSpec } from "../model/network.ts";
+import type { Parts } from "./parts.ts";
+
+/** Tells `docker events` that a container came onto its networks, or left them. */
+export function publishAttachments(parts: Parts, container: Container, action: "connect" | "disconnect"): void {
+  const rows = parts.store.snapshot();
+  for (const { network: name } of container.attachments) {
+    const network = rows.list("networks").find((one) => one.id === name || one.spec.name === name);
+    if (network !== undefined) publish(parts, action, network.id, network.spec, container.id);
+  }
+}
+
+/** Tells `docker events` of a network, or of a container on it. */
+export function publish(parts: Parts, action: string, id: string, spec: NetworkSpec, container?: string): void {
+  const type = spec.driver === "none" ? "null" : spec.driver;
+  const attributes = { name: spec.name, type, ...(container !== undefined && { container }) };
+  parts.bus.publish({ type: "network", action, id, attributes });
+}

@@ -1,0 +1,292 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { encryptedUnderlay } from "../../src/model/plan.ts";
+import type { Tunnel } from "../../src/model/network.ts";
+import { startWireguardGo } from "../../src/wireguard/wireguard-go.ts";
+import { addresses, RealHost } from "../support/real-host.ts";
+import {
+  deleteContainer,
+  deleteNetwork,
+  endpointRow,
+  type NetworkRows,
+  networkRows,
+  peerRow,
+  putContainer,
+  putNetwork,
+} from "../support/rows.ts";
+import { canary, encryptionOf, FarWireguard, type Tap, tapHere } from "../support/wireguard.ts";
+
+const udpPort = 4789;
+const vni = 4097;
+const [here, there] = [2, 9];
+const four = (member: number) => `10.1.0.${member}`;
+const six = (member: number) => `fd00:1::${member.toString(16)}`;
+const sign = canary.toString(16);
+
+/** A host with one container on an encrypted network, another machine with one, and a tap between the two. */
+class Pair implements AsyncDisposable {
+  readonly host: RealHost;
+  readonly far: FarWireguard;
+  readonly tap: Tap;
+  readonly rows: NetworkRows;
+  readonly link: string;
+  readonly at: string;
+  readonly #directory = mkdtempSync(join(tmpdir(), "tombolo-wireguard-"));
+  #program: ReturnType<typeof startWireguardGo> | undefined;
+
+  private constructor(host: RealHost, far: FarWireguard, tap: Tap, link: string, isIpv6: boolean) {
+    [this.host, this.far, this.tap, this.link] = [host, far, tap, link];
+    const local = isIpv6 ? addresses.host6 : addresses.host;
+    this.at = isIpv6 ? addresses.outside6 : addresses.outside;
+    const encryption = encryptionOf(link, host.kernel.wireguardKey(link), isIpv6 ? 1420 : 1440);
+    const tunnel: Tunnel = { udpPort, local, mtu: isIpv6 ? 1430 : 1450, encryption };
+    this.rows = networkRows({ number: 1, driver: "overlay", ipv6: true, vni, tunnel, options: { encrypted: "" } });
+    far.know(encryption.publicKey, local);
+  }
+
+  static async open(isIpv6 = false): Promise<Pair> {
+    const host = await RealHost.open();
+    const name = process.pid.toString(36);
+    const far = await FarWireguard.open(`twf${name}`, host.enter("outside"), (...words) =>
+      host.run("outside", words[0] ?? "", ...words.slice(1)),
+    );
+    const index = Number(/^(\d+): eth0@/.exec(host.run("outside", "ip", "-o", "link", "show", "eth0"))?.[1]);
+    const tap = host.inside("outside", () => tapHere(index));
+    return new Pair(host, far, tap, `twg${name}`, isIpv6);
+  }
+
+  /** The program that encrypts here, as the daemon has it. */
+  start(): void {
+    const { store, kernel, dataplane } = this.host;
+    const log = { info() {}, warn() {} };
+    this.#program = startWireguardGo({ store, kernel, dataplane, directory: this.#directory, log });
+  }
+  async stop(): Promise<void> {
+    await this.#program?.stop();
+    this.#program = undefined;
+  }
+
+  async attach(): Promise<void> {
+    await this.host.commit((tx) => {
+      putNetwork(tx, this.rows);
+      putContainer(tx, this.rows, { member: here });
+      tx.put("peers", this.peer());
+    });
+  }
+  peer = () => peerRow(this.rows, { member: there, dataPath: this.at, wireguard: this.far.end });
+
+  /** The other machine's tunnel: the link is its container, too. @param ends the hosts' addresses, by which it goes */
+  tunnel(ends: { readonly local: string; readonly remote: string }, name = "far"): void {
+    const ip = (words: string) => this.host.run("outside", "ip", ...words.split(" "));
+    ip(`link add ${name} type vxlan id ${vni} dstport ${udpPort} local ${ends.local} remote ${ends.remote}`);
+    ip(`link set ${name} address ${this.peer().mac} mtu 1350 up`);
+    ip(`address add ${four(there)}/16 dev ${name}`);
+    ip(`address add ${six(there)}/64 dev ${name} nodad`);
+  }
+  encryptedTunnel(): void {
+    const local = this.far.end.address;
+    this.tunnel({ local, remote: this.rows.network.tunnel?.encryption?.address ?? "" });
+  }
+
+  pings = (address = four(there)) => this.host.pings(here, address, sign);
+
+  /** Resolves when a container of this host reaches the other one. */
+  async reaches(): Promise<void> {
+    for (const end = Date.now() + 15_000; !(await this.pings()); await sleep(50))
+      assert.ok(Date.now() < end, `not reached: ${this.trouble() ?? "nothing was refused"}`);
+  }
+  async isCutOff(): Promise<void> {
+    for (let i = 0; i < 3; i++) for (const to of [four(there), six(there)]) assert.ok(!(await this.pings(to)), to);
+  }
+  /** Nothing that a container said was read on the way, in any phase so far. */
+  assertSecret(): void {
+    assert.equal(this.tap.canaries, 0, "canaries on the wire");
+  }
+
+  trouble = () => this.host.dataplane.errorOf(encryptedUnderlay)?.message;
+
+  /** Pids of the program that encrypts here. */
+  programs(): number[] {
+    return readdirSync("/proc").flatMap((name) => {
+      try {
+        const line = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
+        return line[0] === "wireguard-go" && line.includes(this.link) ? Number(name) : [];
+      } catch {
+        return [];
+      }
+    });
+  }
+
+  /** In the namespace of the host's end. */
+  inUnderlay(...command: string[]): string {
+    const path = this.host.kernel.namespacePath(encryptedUnderlay);
+    return this.host.run("host", "nsenter", `--net=${path}`, ...command);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    for (const pid of this.programs()) process.kill(pid, "SIGTERM");
+    this.tap.close();
+    await this.far[Symbol.asyncDispose]();
+    await this.host[Symbol.asyncDispose]();
+    rmSync(this.#directory, { recursive: true });
+  }
+}
+
+for (const isIpv6 of [false, true])
+  it(`encrypts between hosts with ${isIpv6 ? "IPv6" : "IPv4"}, and leaves nothing`, async () => {
+    await using pair = await Pair.open(isIpv6);
+    const { host, rows, tap } = pair;
+    pair.encryptedTunnel();
+    await pair.attach();
+    await pair.isCutOff();
+    assert.match(pair.trouble() ?? "", /this kernel has no WireGuard .*, and wireguard-go does not run/);
+    pair.start();
+    await pair.reaches();
+    assert.ok(await pair.pings(six(there)), "over IPv6, too");
+    assert.equal(pair.trouble(), undefined);
+    await host.assertClean();
+    assert.match(host.run(here, "ip", "link", "show", "eth0"), isIpv6 ? / mtu 1350 / : / mtu 1370 /);
+    // The most that the other machine answers: 28 less than its interface's MTU, for the headers of IPv4 and ICMP.
+    assert.ok(await host.try(here, "busybox", "ping", "-c1", "-W1", "-s", "1322", four(there)), "large");
+    assert.ok(tap.frames > 10);
+    pair.assertSecret();
+    await host.commit((tx) => {
+      deleteContainer(tx, endpointRow(rows, { member: here }));
+      tx.delete("peers", pair.peer().id);
+      deleteNetwork(tx, rows);
+    });
+    await host.assertClean();
+    assert.deepEqual(host.kernel.namespaces(), []);
+    for (const end = Date.now() + 5000; pair.programs().length > 0; await sleep(50)) assert.ok(Date.now() < end);
+    pair.assertSecret();
+    assert.ok(await host.pings("host", pair.at, sign));
+    assert.notEqual(tap.canaries, 0, "the tap reads what is in clear");
+  });
+
+it("loses nothing when the daemon is started again, whatever rules are there", async () => {
+  await using pair = await Pair.open();
+  const { host } = pair;
+  pair.encryptedTunnel();
+  await pair.attach();
+  pair.start();
+  await pair.reaches();
+  const key = host.kernel.wireguardKey(pair.link);
+  const pings = host.try(here, "busybox", "ping", "-c", "30", "-i", "0.1", "-W", "1", "-p", sign, four(there));
+  await pair.stop();
+  await host.restart();
+  assert.equal(host.kernel.wireguardKey(pair.link), key, "the key is read back");
+  assert.deepEqual(host.steps, []);
+  pair.start();
+  host.run("host", "nft", "flush", "ruleset");
+  await host.repaired("the rules");
+  assert.match((await pings) ?? "", / 0% packet loss/);
+  assert.equal(pair.programs().length, 1, "the same program");
+  pair.assertSecret();
+});
+
+it("sends nothing while what encrypts is gone, and goes on when it is back", async () => {
+  await using pair = await Pair.open();
+  const { host, link, rows } = pair;
+  pair.encryptedTunnel();
+  await pair.attach();
+  pair.start();
+  await pair.reaches();
+  for (const fault of [
+    () => pair.programs().forEach((pid) => process.kill(pid, "SIGKILL")),
+    () => pair.inUnderlay("ip", "link", "delete", link),
+    () => pair.inUnderlay("ip", "-6", "route", "flush", "dev", link),
+    () => pair.inUnderlay("ip", "link", "set", link, "down"),
+  ]) {
+    fault();
+    await pair.pings();
+    await pair.reaches();
+    await host.repaired("the link", 5000);
+  }
+  await pair.stop();
+  for (const pid of pair.programs()) process.kill(pid, "SIGKILL");
+  await sleep(100);
+  // The address that the tunnel speaks with is on another link, and the host has a way to everywhere.
+  const address = rows.network.tunnel?.encryption?.address ?? "";
+  host.run("host", "ip", "address", "add", `${address}/128`, "dev", "lo");
+  for (const family of ["-4", "-6"])
+    host.run(
+      "host",
+      "ip",
+      family,
+      "route",
+      "add",
+      "default",
+      "via",
+      family === "-4" ? addresses.outside : addresses.outside6,
+    );
+  host.run("host", "nft", "flush", "ruleset");
+  await pair.isCutOff();
+  pair.assertSecret();
+});
+
+it("takes nothing in clear for an encrypted network, whoever sends it, whatever becomes of the rules", async () => {
+  await using pair = await Pair.open(true);
+  const { host, rows } = pair;
+  // A plain network with the same other host: its port is open to that one, in both families.
+  const plain = networkRows({
+    number: 2,
+    driver: "overlay",
+    vni: vni + 1,
+    tunnel: { udpPort, local: addresses.host6, mtu: 1430 },
+  });
+  await pair.attach();
+  await host.commit((tx) => {
+    putNetwork(tx, plain);
+    putContainer(tx, plain, { member: 3 });
+    tx.put("peers", peerRow(plain, { member: there, dataPath: addresses.outside6 }));
+  });
+  pair.start();
+  const { mac } = endpointRow(rows, { member: here });
+  const encrypted = rows.network.tunnel?.encryption?.address ?? "";
+  host.run("outside", "ip", "route", "add", `${encrypted}/128`, "via", addresses.host6);
+  host.run(here, "nft", "add table inet t; add chain inet t c { type filter hook prerouting priority raw; }");
+  host.run(here, "nft", `add rule inet t c ip saddr ${four(there)} counter`);
+  for (const [local, remote] of [
+    [addresses.outside, addresses.host],
+    [addresses.outside6, addresses.host6],
+    [addresses.outside6, encrypted],
+  ] as const) {
+    pair.tunnel({ local, remote }, "clear");
+    host.run("outside", "ip", "neigh", "replace", four(here), "lladdr", mac, "dev", "clear");
+    for (const _ of [1, 2, 3]) {
+      host.run("host", "nft", "flush", "ruleset");
+      assert.ok(!(await host.pings("outside", four(here))), `from ${local} to ${remote}`);
+    }
+    host.run("outside", "ip", "link", "delete", "clear");
+  }
+  assert.match(host.run(here, "nft", "list table inet t"), /counter packets 0 /);
+  host.run("outside", "ip", "route", "delete", `${encrypted}/128`);
+  pair.encryptedTunnel();
+  await pair.reaches();
+  assert.doesNotMatch(host.run(here, "nft", "list table inet t"), /counter packets 0 /);
+});
+
+it("follows another host to a new key, and does not speak to one without", async () => {
+  await using pair = await Pair.open();
+  const { host, far } = pair;
+  pair.encryptedTunnel();
+  await pair.attach();
+  pair.start();
+  await pair.reaches();
+  far.changeKey();
+  await host.commit((tx) => tx.put("peers", pair.peer()));
+  await pair.reaches();
+  await host.assertClean();
+  const { wireguard: _, ...without } = pair.peer();
+  await host.commit((tx) => tx.put("peers", without));
+  await pair.isCutOff();
+  await host.assertClean();
+  await host.commit((tx) => tx.put("peers", pair.peer()));
+  await pair.reaches();
+  pair.assertSecret();
+});

@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync } from "node:fs";
+import { promisify } from "node:util";
+import { setTimeout as sleep } from "node:timers/promises";
+import { wireguardAddress, wireguardPort, wireguardRange } from "../../src/cluster/encryption.ts";
+import { calls } from "../../src/kernel/libc.ts";
+import { Keyring } from "../../src/kernel/wireguard/keys.ts";
+import { programDevice, programSocket } from "../../src/kernel/wireguard/program-device.ts";
+import { wrapSocket } from "../../src/kernel/wrap-socket.ts";
+import type { Encryption } from "../../src/model/network.ts";
+import type { WireguardEnd } from "../../src/model/peer.ts";
+
+const cluster = "test";
+/** Every byte of what containers say to one another in tests of encryption. */
+export const canary = 0xc5;
+
+/** What the manager would say of a node of the tests. */
+export const endOf = (node: string, publicKey: string): WireguardEnd => ({
+  publicKey,
+  address: wireguardAddress(cluster, node),
+});
+
+/** A host's own end, on the node `here`. @param mtu of its uplink, bytes */
+export const encryptionOf = (link: string, publicKey: string, mtu = 1420): Encryption => ({
+  link,
+  publicKey,
+  udpPort: wireguardPort(4789),
+  address: wireguardAddress(cluster, "here"),
+  range: wireguardRange(cluster),
+  mtu,
+});
+
+/** The other machine's end of WireGuard, made by hand with wireguard-go in the namespace where `run` runs commands. */
+export class FarWireguard implements AsyncDisposable {
+  readonly #link: string;
+  readonly #process: ChildProcess;
+  readonly #keys = new Keyring();
+  publicKey = "";
+
+  private constructor(link: string, process: ChildProcess) {
+    this.#link = link;
+    this.#process = process;
+  }
+
+  /** @param enter words before a command that runs it there @param run does so and waits */
+  static async open(
+    link: string,
+    enter: readonly string[],
+    run: (...words: string[]) => string,
+  ): Promise<FarWireguard> {
+    const [file = "", ...args] = [...enter, "wireguard-go", "-f", link];
+    const far = new FarWireguard(link, spawn(file, args, { stdio: "ignore" }));
+    for (let tries = 0; !existsSync(programSocket(link)); await sleep(20)) assert.ok(tries++ < 100, "wireguard-go");
+    far.changeKey();
+    run("ip", "address", "add", `${wireguardAddress(cluster, "there")}/48`, "dev", link);
+    run("ip", "link", "set", link, "up", "mtu", "1420");
+    return far;
+  }
+
+  /** It has a new pair of keys from now on. */
+  changeKey(): void {
+    this.publicKey = this.#keys.make();
+    programDevice(this.#link).setUp(this.#keys.privateOf(this.publicKey), wireguardPort(4789));
+  }
+
+  get end(): WireguardEnd {
+    return endOf("there", this.publicKey);
+  }
+
+  /** It knows one other host: that one, at that address. */
+  know(publicKey: string, address: string): void {
+    const device = programDevice(this.#link);
+    for (const { publicKey: key } of device.read().peers) device.removePeer(key);
+    const endpoint = { address, udpPort: wireguardPort(4789) };
+    device.putPeer({ publicKey, endpoint, address: wireguardAddress(cluster, "here") });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const gone = once(this.#process, "exit");
+    this.#process.kill();
+    await gone;
+  }
+}
+
+const newNet = 0x40000000; // CLONE_NEWNET
+
+/** As `tapHere`, in the network namespace that a file pins. */
+export async function tapOf(pin: string, link: string): Promise<Tap> {
+  const { stdout } = await promisify(execFile)("nsenter", [`--net=${pin}`, "ip", "-o", "link", "show", link]);
+  const [own, there] = ["/proc/thread-self/ns/net", pin].map((path) => openSync(path, "r"));
+  try {
+    assert.equal(calls.setns(there, newNet), 0, "needs root");
+    return tapHere(Number.parseInt(stdout, 10));
+  } finally {
+    if (calls.setns(own, newNet) !== 0) process.abort();
+    for (const fd of [own, there]) closeSync(fd ?? -1);
+  }
+}
+
+/** What passes on the links of a namespace: how many frames, and how many of them in which a canary can be read. */
+export interface Tap {
+  readonly frames: number;
+  readonly canaries: number;
+  close(): void;
+}
+
+/** Listens from now on, on one link of the namespace in which this thread is (AF_PACKET, ETH_P_ALL). @param index of the link */
+export function tapHere(index: number): Tap {
+  const fd = calls.socket(17, 3 | 0o2004000, 0) as number;
+  const address = Buffer.alloc(20); // struct sockaddr_ll
+  address.writeUInt16LE(17, 0);
+  address.writeUInt16BE(3, 2);
+  address.writeInt32LE(index, 4);
+  assert.equal(calls.bind(fd, address, address.length), 0, "needs root");
+  const socket = wrapSocket(fd);
+  const sign = Buffer.alloc(24, canary);
+  const seen = { frames: 0, canaries: 0 };
+  socket.on("error", () => {}); // the link is gone
+  socket.on("data", (frame: Buffer) => {
+    seen.frames += 1;
+    if (frame.includes(sign)) seen.canaries += 1;
+  });
+  return {
+    get frames() {
+      return seen.frames;
+    },
+    get canaries() {
+      return seen.canaries;
+    },
+    close: () => void socket.destroy(),
+  };
+}
