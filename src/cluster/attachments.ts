@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
+import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid, notFound, unavailable } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
@@ -140,29 +140,12 @@ function addressesOf(tx: Transaction, pools: readonly AddressPool[], wish: Attac
   return ([4, 6] as const).flatMap((family) => {
     const own = pools.filter(({ subnet }) => subnet.includes(":") === (family === 6));
     const wished = family === 4 ? wish.ipv4 : wish.ipv6;
-    if (own.length > 0) return [claimed(tx, own, wished, wish.endpointId)];
+    if (wished !== undefined && parseAddress(wished) === undefined) throw invalid(`invalid address ${wished}`);
+    if (own.length > 0) {
+      const { address, prefix } = claimFirst(tx, own, wished, wish.endpointId);
+      return [{ address, prefix }];
+    }
     if (wished === undefined) return [];
     throw invalid(`invalid endpoint settings:\nno configured subnet or ip-range contain the IP address ${wished}`);
   });
-}
-
-/** From the first subnet that has one. @throws {EngineError} what the first one said */
-function claimed(
-  tx: Transaction,
-  pools: readonly AddressPool[],
-  wished: IpAddress | undefined,
-  owner: EndpointId,
-): EndpointAddress {
-  if (wished !== undefined && parseAddress(wished) === undefined) throw invalid(`invalid address ${wished}`);
-  let failure: unknown;
-  for (const pool of pools) {
-    try {
-      const prefix = Number(pool.subnet.split("/")[1]);
-      return { address: claimAddress(tx, pool, wished, owner), prefix };
-    } catch (error) {
-      if (error instanceof EngineError && error.class === "forbidden") throw error;
-      failure ??= error;
-    }
-  }
-  throw failure;
 }

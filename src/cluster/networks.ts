@@ -1,7 +1,7 @@
 import { closePools, openPools } from "../ipam/pools.ts";
 import { conflict, forbidden, invalid } from "../lib/errors.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
-import type { Network, NetworkSpec } from "../model/network.ts";
+import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { clusterIn } from "./certificates.ts";
 import { newSwarmId } from "./identity/names.ts";
@@ -99,19 +99,7 @@ export function openIngress(tx: Transaction, hostRoutes: readonly HostRoute[], n
 }
 
 /** Its name and flags in Docker (moby daemon/cluster). */
-const ingressSpec: NetworkSpec = {
-  name: "ingress",
-  driver: "overlay",
-  options: {},
-  labels: {},
-  ipv4: true,
-  ipv6: false,
-  ipam: { driver: "default", options: {}, subnets: [] },
-  internal: false,
-  attachable: false,
-  ingress: true,
-  configOnly: false,
-};
+const ingressSpec: NetworkSpec = { ...plainSpec, name: "ingress", driver: "overlay", ingress: true };
 
 /** A subnet with a node's address in it would cut the node off from its containers. */
 const nodesIn = (rows: Snapshot) =>

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { claimAddress, releaseAddresses } from "../ipam/claim.ts";
-import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
+import { forbidden, invalid } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
@@ -231,18 +231,9 @@ function claimed(
   id: EndpointId,
 ): EndpointAddress {
   const wished = choice.family === 4 ? wish.ipv4 : wish.ipv6;
-  let failure: unknown;
-  for (const pool of choice.pools) {
-    try {
-      const address = claimAddress(tx, pool, wished, id);
-      const prefix = Number(pool.subnet.split("/")[1]);
-      return { address, prefix, ...(gatewayOf(network, pool) && { gateway: gatewayOf(network, pool) as string }) };
-    } catch (error) {
-      failure ??= error;
-      if (error instanceof EngineError && error.class === "forbidden") throw error; // in this pool, and taken
-    }
-  }
-  throw failure;
+  const { pool, address, prefix } = claimFirst(tx, choice.pools, wished, id);
+  const gateway = gatewayOf(network, pool);
+  return { address, prefix, ...(gateway && { gateway }) };
 }
 
 /** `--aux-address DefaultGatewayIPv4=…` overrides the containers' gateway (moby libnetwork, bridge driver). */

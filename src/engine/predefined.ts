@@ -3,36 +3,23 @@ import { isIP } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { conflict, invalid } from "../lib/errors.ts";
 import type { AddressPool } from "../model/address-pool.ts";
-import type { Network, NetworkSpec, SubnetSpec } from "../model/network.ts";
+import { type Network, type NetworkSpec, plainSpec, type SubnetSpec } from "../model/network.ts";
 import { removeEndpoint } from "./attachments.ts";
 import { createNetwork, deleteRows } from "./networks.ts";
 import type { Parts, Settings } from "./parts.ts";
-
-const empty = {
-  labels: {},
-  options: {},
-  ipv4: true,
-  ipv6: false,
-  internal: false,
-  attachable: false,
-  ingress: false,
-  configOnly: false,
-} as const;
 
 /** Networks that are there from the start and cannot be removed. Their ids stay the same for the life of the data root. */
 export async function ensurePredefined(parts: Parts): Promise<void> {
   const { settings } = parts;
   await ensure(parts, {
-    ...empty,
+    ...plainSpec,
     name: "host",
     driver: "host",
-    ipam: { driver: "default", options: {}, subnets: [] },
   });
   await ensure(parts, {
-    ...empty,
+    ...plainSpec,
     name: "none",
     driver: "none",
-    ipam: { driver: "default", options: {}, subnets: [] },
   });
   if (settings.bridge !== "none") await ensure(parts, defaultBridge(settings));
 }
@@ -93,7 +80,7 @@ const nameKey = `${key}.name`;
 function defaultBridge(settings: Settings): NetworkSpec {
   const subnets = settings.bridgeAddress === undefined ? [] : [bipSubnet(settings.bridgeAddress)];
   return {
-    ...empty,
+    ...plainSpec,
     name: "bridge",
     driver: "bridge",
     options: {

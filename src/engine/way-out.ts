@@ -1,10 +1,11 @@
-import type { NetworkSpec } from "../model/network.ts";
+import { type NetworkSpec, plainSpec } from "../model/network.ts";
 import { wayOutNetwork } from "./attachments.ts";
 import { createNetwork } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 
 /** As Docker makes it (moby daemon/libnetwork/default_gateway_linux.go): containers on it do not reach each other. */
 const spec: NetworkSpec = {
+  ...plainSpec,
   name: wayOutNetwork,
   driver: "bridge",
   options: {
@@ -12,14 +13,6 @@ const spec: NetworkSpec = {
     "com.docker.network.bridge.enable_ip_masquerade": "true",
     "com.docker.network.bridge.name": wayOutNetwork,
   },
-  labels: {},
-  ipv4: true,
-  ipv6: false,
-  ipam: { driver: "default", options: {}, subnets: [] },
-  internal: false,
-  attachable: false,
-  ingress: false,
-  configOnly: false,
 };
 
 /** Makes `docker_gwbridge`, where the user has not made it. @throws {EngineError} as `createNetwork` */

@@ -1,4 +1,4 @@
-import { forbidden, invalid, system } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid, system } from "../lib/errors.ts";
 import { addressText, contains, lastOf, masked, type ParsedCidr, parseAddress, parseCidr, sizeOf } from "../lib/net.ts";
 import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
@@ -18,6 +18,28 @@ export function claimAddress(
   const address = wish === undefined ? nextFree(tx, pool) : checkedWish(tx, pool, wish);
   tx.insert("claims", { pool: pool.id, address, kind, owner });
   return address;
+}
+
+/**
+ * Claims an address as `claimAddress` does, from the first of several pools that has it, or has one free.
+ * @returns the pool, too @throws {EngineError} what the first pool said; forbidden of any: the wish is in it, and taken
+ */
+export function claimFirst(
+  tx: Transaction,
+  pools: readonly AddressPool[],
+  wish: IpAddress | undefined,
+  owner: EndpointId,
+): { readonly pool: AddressPool; readonly address: IpAddress; readonly prefix: number } {
+  let failure: unknown;
+  for (const pool of pools) {
+    try {
+      return { pool, address: claimAddress(tx, pool, wish, owner), prefix: Number(pool.subnet.split("/")[1]) };
+    } catch (error) {
+      if (error instanceof EngineError && error.class === "forbidden") throw error;
+      failure ??= error;
+    }
+  }
+  throw failure;
 }
 
 /** Gives back every address of an owner. */

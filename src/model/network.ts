@@ -34,6 +34,19 @@ export interface NetworkSpec {
   readonly configFrom?: string;
 }
 
+/** What `docker network create` says when nothing is said. */
+export const plainSpec = {
+  options: {},
+  labels: {},
+  ipv4: true,
+  ipv6: false,
+  ipam: { driver: "default", options: {}, subnets: [] },
+  internal: false,
+  attachable: false,
+  ingress: false,
+  configOnly: false,
+} as const satisfies Omit<NetworkSpec, "name" | "driver">;
+
 /** One host's end of an overlay network's tunnel. */
 export interface Tunnel {
   /** UDP port of VXLAN. */
