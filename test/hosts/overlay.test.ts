@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { until, useSwarm } from "../support/swarm.ts";
 
 describe("overlay networks of the lab's hosts", () => {
@@ -172,6 +173,59 @@ describe("overlay networks of the lab's hosts", () => {
     assert.equal(await docker(3, "port web"), "80/tcp -> 0.0.0.0:8080");
     const published = () => host(1).try("busybox", "wget", "-qO-", `http://${host(3).address}:8080/`);
     await until(async () => (await published()).stdout === "by the way out\n", 5000, "a published port");
+  });
+
+  it("keep published ports when the way out changes, on the host address of the network that leads out", async () => {
+    const here = "com.docker.network.bridge.host_binding_ipv4=127.0.0.1";
+    await host(3).tryDocker("network", "rm", "docker_gwbridge");
+    await docker(3, `network create -o ${here} docker_gwbridge`);
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await docker(3, `network create -o ${here} own`);
+    await docker(3, "network create open");
+    const serve = ["sh", "-c", "echo here > /tmp/index.html; httpd -f -h /tmp"];
+    const web = (...flags: string[]) =>
+      host(3).docker("run", "-d", "--name", "web", "-p", "8080:80", "--network", "net", ...flags, "busybox", ...serve);
+    const isServed = async (from: number, address: string) =>
+      (await host(from).try("timeout", "2", "busybox", "wget", "-qO-", `http://${address}:8080/`)).stdout === "here\n";
+    for (const flags of [[], ["--network", "own"]]) {
+      await web(...flags);
+      assert.equal(await docker(3, "port web"), "80/tcp -> 127.0.0.1:8080");
+      await until(() => isServed(3, "127.0.0.1"), 5000, "served to the host");
+      assert.equal(await isServed(1, host(3).address), false);
+      await docker(3, "rm -f web");
+    }
+    await host(3).docker("network", "rm", "docker_gwbridge");
+    await docker(3, "network create docker_gwbridge");
+    await web();
+    for (const verb of ["connect", "disconnect", "connect", "disconnect"]) {
+      await docker(3, `network ${verb} open web`);
+      assert.equal(await docker(3, "port web"), "80/tcp -> 0.0.0.0:8080", verb);
+      await until(() => isServed(1, host(3).address), 2000, `served after ${verb}`);
+    }
+    await docker(3, "rm -f web");
+    await docker(3, "network rm own open docker_gwbridge");
+  });
+
+  it("get back containers that always run: after a crash while no manager answers, and with the daemon", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await run(1, "a", "net");
+    await run(2, "b", "net", "--restart", "always");
+    const status = () => docker(2, "inspect -f {{.State.Status}} b");
+    const pid = () => docker(2, "inspect -f {{.State.Pid}} b");
+    await host(1).kill();
+    await host(2).run("kill", "-9", await pid());
+    await until(async () => (await status()) === "restarting", 5000, "restarting");
+    await sleep(7000);
+    assert.equal(await status(), "restarting", "longer than one try takes");
+    await host(1).start();
+    await until(async () => (await status()) === "running", 20_000, "a manager answers");
+    assert.ok(await pings(1, "a", "b"));
+    const last = await pid();
+    await host(2).kill();
+    await host(2).run("kill", "-9", last);
+    await host(2).start();
+    await until(async () => (await status()) === "running", 10_000, "with the daemon");
+    assert.ok(await pings(1, "a", "b"));
   });
 
   it("are told at once of an address that goes to another container", async () => {
