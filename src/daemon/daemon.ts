@@ -108,6 +108,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   parts.defer(() => membership.stop());
   await membership.start();
   await engine.settleMembership();
+  engine.beginRestarts();
   for (const warning of host.firewallWarnings()) log.warn({}, warning);
   const api = parts.adopt(createApiServer({ engine, log }), (a) => a.close());
   for (const target of config.hosts)

@@ -4,7 +4,7 @@ import { EngineError, forbidden, invalid } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
-import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
+import type { Endpoint, EndpointAddress, PortBinding } from "../model/endpoint.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
@@ -13,7 +13,7 @@ import type { Prepared } from "./lan-addresses.ts";
 import { addressOf, putLease } from "./leases.ts";
 import { leafFor } from "./leaves.ts";
 import { networkNamed } from "./lookup.ts";
-import { placePorts, type PortChoice } from "./ports.ts";
+import { placePorts, type PortChoice, publishedPorts } from "./ports.ts";
 
 /** Of Docker's name: the bridge by which containers of overlay networks reach the outside. */
 export const wayOutNetwork = "docker_gwbridge";
@@ -106,22 +106,54 @@ export function removeEndpoint(tx: Transaction, id: EndpointId): void {
   tx.delete("endpoints", id);
 }
 
+interface Rank {
+  readonly priority: number;
+  readonly name: string;
+}
+const rankOf = ({ gatewayPriority }: Pick<Attachment, "gatewayPriority">, network: Network | undefined): Rank => ({
+  priority: gatewayPriority,
+  name: network?.spec.name ?? "",
+});
+const byRank = (a: Rank, b: Rank) => b.priority - a.priority || (a.name < b.name ? -1 : 1);
+
+/** The network that becomes the gateway of a container with these attachments, as `assignGateways` decides. */
+export function gatewayNetwork(rows: Snapshot, attachments: readonly Attachment[], family: 4 | 6): Network | undefined {
+  const ranked = attachments
+    .map((one) => ({ one, network: networkNamed(rows, one.network) }))
+    .filter(({ network }) => !network.spec.internal)
+    .toSorted((a, b) => byRank(rankOf(a.one, a.network), rankOf(b.one, b.network)))
+    .map(({ network }) => network);
+  const leads = (network: Network, of: 4 | 6) =>
+    network.scope === "local" &&
+    ((of === 4 && network.spec.ipam.driver === "dhcp") ||
+      poolsOf(rows, network).some(
+        ({ family: one, pools }) => one === of && pools.some((pool) => gatewayOf(network, pool) !== undefined),
+      ));
+  if (ranked.some((one) => leads(one, 4) || leads(one, 6))) return ranked.find((one) => leads(one, family));
+  const wayOut = ranked.some(({ scope }) => scope === "cluster") ? wayOutOf(rows) : undefined;
+  return wayOut !== undefined && leads(wayOut, family) ? wayOut : undefined;
+}
+
+const wayOutOf = (rows: Snapshot) => rows.get("networks", rows.get("names", `network|${wayOutNetwork}`)?.id ?? "");
+
 /**
  * Decides which endpoints own the default routes, and moves the published ports to them. The highest priority wins,
  * then the first network name (Docker's documentation, `--gw-priority`).
+ * @param placed the ports that the container has had; to be given where an endpoint of it was removed before
  */
-export function assignGateways(tx: Transaction, container: Container, ports: readonly PortChoice[]): void {
+export function assignGateways(
+  tx: Transaction,
+  container: Container,
+  choices: readonly PortChoice[],
+  placed: readonly PortBinding[] = publishedPorts(tx, container.id),
+): void {
   const sandbox = tx.get("sandboxes", container.id);
   if (sandbox === undefined) return;
   settleWayOut(tx, container);
   const ranked = tx
     .where("endpoints", "sandbox", container.id)
     .map((endpoint) => ({ endpoint, network: tx.get("networks", endpoint.networkId) }))
-    .toSorted(
-      (a, b) =>
-        b.endpoint.gatewayPriority - a.endpoint.gatewayPriority ||
-        ((a.network?.spec.name ?? "") < (b.network?.spec.name ?? "") ? -1 : 1),
-    );
+    .toSorted((a, b) => byRank(rankOf(a.endpoint, a.network), rankOf(b.endpoint, b.network)));
   const gateway = (family: 4 | 6) =>
     ranked.find(
       ({ endpoint, network }) =>
@@ -137,7 +169,7 @@ export function assignGateways(tx: Transaction, container: Container, ports: rea
     ...(gateway6 && { gateway6: gateway6.id }),
     resolver: ranked.some(({ network }) => network !== undefined && hasResolver(network)),
   });
-  placePorts(tx, container.id, ports, { 4: gateway4?.id, 6: gateway6?.id });
+  placePorts(tx, container.id, placed, choices, { 4: gateway4?.id, 6: gateway6?.id });
 }
 
 /**
@@ -152,7 +184,7 @@ function settleWayOut(tx: Transaction, container: Container): void {
   const isOpen = own.some(({ addresses }) => addresses.some(({ gateway }) => gateway !== undefined));
   const isNeeded = !isOpen && networks.some(({ scope }) => scope === "cluster");
   if (!isNeeded && present !== undefined) removeEndpoint(tx, present.id);
-  const network = tx.get("networks", tx.get("names", `network|${wayOutNetwork}`)?.id ?? "");
+  const network = wayOutOf(tx);
   if (isNeeded && present === undefined && network !== undefined) addWayOut(tx, container, network, own);
 }
 

@@ -12,6 +12,7 @@ import { isRunning } from "./containers.ts";
 import { containerNamed } from "./lookup.ts";
 import { publish } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
+import { publishedPorts } from "./ports.ts";
 import { refreshFiles } from "./sandbox-files.ts";
 import { encryptionReady } from "./encryption.ts";
 import { ownersOn, portChoices, removalSettled, withClaim } from "./sandboxes.ts";
@@ -64,8 +65,8 @@ async function connectClaimed(
   const attachment: Attachment = { ...wish, network: network.id };
   const endpointId = claim?.id ?? randomBytes(32).toString("hex");
   const attachments = [...container.attachments, attachment];
-  const choices = await portChoices(parts, container, [attachment]);
   const hasSandbox = parts.store.snapshot().get("sandboxes", id) !== undefined;
+  const choices = hasSandbox ? await portChoices(parts, container, attachments) : [];
   const { revision } = await parts.addresses.prepared(container, hasSandbox ? [attachment] : [], ([prepared]) => {
     failpoint("network.connect.before-store");
     return parts.store.update((tx) => {
@@ -128,11 +129,12 @@ async function takeOff(
     gone.length = 0;
     const row = tx.get("containers", container.id) ?? container;
     tx.put("containers", { ...row, attachments });
+    const placed = publishedPorts(tx, container.id);
     for (const endpoint of tx.where("endpoints", "sandbox", container.id)) {
       if (endpoint.networkId !== network.id) continue;
       gone.push(endpoint.id);
       removeEndpoint(tx, endpoint.id);
-      assignGateways(tx, row, []);
+      assignGateways(tx, row, [], placed);
     }
   });
   await removalSettled(

@@ -11,11 +11,11 @@ import { Lifecycle } from "./lifecycle.ts";
 import { containerNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 
-/** The verbs of `docker container`. `recover` puts right what happened while the daemon was away. */
+/** The verbs of `docker container`. `recover` puts right what happened while the daemon was away; nothing restarts before `beginRestarts`. */
 export function createContainers(
   parts: Parts,
   execIds: (id: ContainerId) => readonly string[],
-): Containers & { recover(): Promise<void>; stopAll(): void } {
+): Containers & { recover(): Promise<void>; beginRestarts(): void; stopAll(): void } {
   const life = new Lifecycle(parts);
   const rows = () => parts.store.snapshot();
   const find = (reference: string) => containerNamed(rows(), reference);
@@ -86,6 +86,7 @@ export function createContainers(
       return { ids: idle.map((c) => c.id), freed: 0 };
     },
     recover: () => life.recover(),
+    beginRestarts: () => life.beginRestarts(),
     stopAll: () => life.close(),
   };
 }
@@ -129,6 +130,11 @@ async function rename(parts: Parts, container: Container, text: string): Promise
         names: endpoint.names.map((n) => (n === container.name ? name : n)),
       });
   });
-  await parts.overlays.renew(container.id);
   publishContainer(parts, { ...container, name }, "rename", { oldName: `/${container.name}` });
+  // It has its name: that the cluster hears of it later is no failure of the call.
+  await parts.overlays
+    .renew(container.id)
+    .catch((err: unknown) =>
+      parts.log.warn({ err, container: container.id }, "the cluster has not heard of a new name"),
+    );
 }

@@ -29,6 +29,8 @@ export interface RunningEngine extends Engine {
   recover(): Promise<void>;
   /** Takes containers off networks of a swarm that this host is in no more. Needs the membership, and follows `recover`. */
   settleMembership(): Promise<void>;
+  /** Starts again what shall run. Follows `settleMembership`: who is on a network of the cluster needs its managers. */
+  beginRestarts(): void;
   /** Tells the LANs of these networks once more where their containers are: a parent has come back, maybe at another port. */
   announce(networks: readonly Network[]): void;
   /** No restart is begun any more, and no lease renewed. */
@@ -69,6 +71,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     async settleMembership() {
       if (!parts.membership.isInSwarm) await parts.overlays.leave();
     },
+    beginRestarts: () => containers.beginRestarts(),
     announce(networks) {
       const rows = parts.store.snapshot();
       const endpoints = networks.flatMap(({ id }) => rows.where("endpoints", "network", id));

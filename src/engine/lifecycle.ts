@@ -20,6 +20,7 @@ interface Waiter {
   readonly tell: (result: { exitCode: number; error: string }) => void;
 }
 const firstPause = 100; // milliseconds before the first restart; doubles up to a minute (Docker's documentation, restart policies)
+const longestPause = 60_000; // milliseconds
 
 /** From created to running to exited to removed, and back again as the restart policy says. */
 export class Lifecycle {
@@ -28,6 +29,8 @@ export class Lifecycle {
   readonly #restarts = new Map<ContainerId, { pause: number; timer?: NodeJS.Timeout }>();
   /** A process may end before its start is recorded: its exit waits. */
   readonly #starting = new Map<ContainerId, Promise<void>>();
+  /** Restarts that are due wait until the node is in its swarm again: networks of the cluster are not reached before. */
+  #mayRestart = false;
   #closed = false;
 
   constructor(parts: Parts) {
@@ -329,23 +332,47 @@ export class Lifecycle {
   async #restartLater(container: Container): Promise<void> {
     const { startedAt, finishedAt, restartCount } = container.state;
     const long = Date.parse(finishedAt) - Date.parse(startedAt) > 10_000;
-    const pause = long ? firstPause : Math.min((this.#restarts.get(container.id)?.pause ?? firstPause / 2) * 2, 60_000);
+    const pause = long ? firstPause : this.#pauseAfter(this.#restarts.get(container.id)?.pause ?? firstPause / 2);
     await this.remember(container.id, { status: "restarting", restartCount: restartCount + 1 });
-    const timer = setTimeout(() => {
-      const again = () =>
-        this.#parts.locks.run(container.id, async () => {
-          const row = this.#parts.store.snapshot().get("containers", container.id);
-          if (row?.state.status === "restarting" && !this.#closed) await this.start(row);
-        });
-      again().catch(async (err: unknown) => {
-        this.#parts.log.warn({ err, container: container.id }, "a restart failed");
-        await this.remember(container.id, { status: "exited" });
-      });
-    }, pause);
-    this.#restarts.set(container.id, { pause, timer });
+    this.#schedule(container.id, pause);
   }
 
-  /** At start: records exits that were missed, ends what was half started, finishes removals, starts what shall always run. */
+  #pauseAfter(pause: number): number {
+    return Math.min(pause * 2, longestPause);
+  }
+
+  #schedule(id: ContainerId, pause: number): void {
+    clearTimeout(this.#restarts.get(id)?.timer);
+    if (this.#closed) return;
+    const timer = this.#mayRestart ? setTimeout(() => this.#restartNow(id, pause), pause) : undefined;
+    this.#restarts.set(id, { pause, ...(timer && { timer }) });
+  }
+
+  #restartNow(id: ContainerId, pause: number): void {
+    const again = async () => {
+      const row = this.#parts.store.snapshot().get("containers", id);
+      if (row?.state.status !== "restarting" || this.#closed) return;
+      try {
+        await this.start(row);
+      } catch (err) {
+        this.#parts.log.warn({ err, container: id }, "a restart failed");
+        // Managers that do not answer will: that is no failure of the container's.
+        if (err instanceof EngineError && err.class === "unavailable") this.#schedule(id, this.#pauseAfter(pause));
+        else await this.remember(id, { status: "exited" });
+      }
+    };
+    this.#parts.locks
+      .run(id, again)
+      .catch((err: unknown) => this.#parts.log.error({ err, container: id }, "a failed restart was not recorded"));
+  }
+
+  /** From here on containers are started again: those that `recover` has found, and those that end. */
+  beginRestarts(): void {
+    this.#mayRestart = true;
+    for (const [id, { pause }] of this.#restarts) this.#schedule(id, pause);
+  }
+
+  /** At start: records exits that were missed, ends what was half started, finishes removals; what shall run again waits for `beginRestarts`. */
   async recover(): Promise<void> {
     const { store, runtime } = this.#parts;
     const rows = store.snapshot();

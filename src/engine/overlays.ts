@@ -123,7 +123,7 @@ export class Overlays {
     replica.hold(endpointId);
     try {
       const attached = await membership.attach({
-        network: here?.id ?? attachment.network,
+        network: here?.id ?? reference,
         endpointId,
         containerId: container.id,
         containerName: container.name,
@@ -138,9 +138,9 @@ export class Overlays {
       return attached.peer;
     } catch (error) {
       this.#giveUp(endpointId); // the manager may have done what it could not say any more
-      if (error instanceof EngineError && error.class === "not-found")
-        throw notFound(`network ${attachment.network} not found`);
-      throw error;
+      const isUnknown = error instanceof EngineError && error.class === "not-found";
+      if (isUnknown && alike?.scope === "local") return undefined;
+      throw isUnknown ? notFound(`network ${reference} not found`) : error;
     }
   }
 

@@ -122,18 +122,22 @@ function holderOf(rows: Snapshot, protocol: string, hostIp: IpAddress, port: num
   })?.endpointId;
 }
 
+/** The ports that a container has published. To be asked for before any of its endpoints is removed. */
+export const publishedPorts = (rows: Snapshot, sandboxId: string): PortBinding[] =>
+  rows.where("endpoints", "sandbox", sandboxId).flatMap(({ ports }) => ports);
+
 /**
- * Claims the chosen ports for the endpoints that own the default routes; those that a container has already stay.
+ * Claims ports for the endpoints that own the default routes: those that the container has had, and those that are chosen.
  * @throws {EngineError} system when another container has a port
  */
 export function placePorts(
   tx: Transaction,
   sandboxId: string,
+  placed: readonly PortBinding[],
   choices: readonly PortChoice[],
   gateways: { readonly 4: EndpointId | undefined; readonly 6: EndpointId | undefined },
 ): void {
   const endpoints = tx.where("endpoints", "sandbox", sandboxId);
-  const placed = endpoints.flatMap((e) => e.ports);
   for (const endpoint of endpoints)
     for (const port of tx.where("ports", "endpoint", endpoint.id))
       tx.delete("ports", `${port.protocol}|${port.hostIp}|${port.hostPort}`);

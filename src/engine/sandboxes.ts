@@ -7,7 +7,7 @@ import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
-import { addEndpoint, assignGateways, newSandbox, removeEndpoint } from "./attachments.ts";
+import { addEndpoint, assignGateways, gatewayNetwork, newSandbox, removeEndpoint } from "./attachments.ts";
 import { encryptionReady } from "./encryption.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Prepared } from "./lan-addresses.ts";
@@ -19,7 +19,7 @@ import { dnsOf } from "./sandbox-files.ts";
 export const hasSandbox = (container: Container) =>
   container.spec.networkMode !== "host" && !container.spec.networkMode.startsWith("container:");
 
-/** Host ports for what a container publishes, if one of these attachments may become its gateway. */
+/** Host ports for what a container with these attachments publishes; none where it has them already. */
 export async function portChoices(
   parts: Parts,
   container: Container,
@@ -30,16 +30,8 @@ export async function portChoices(
   if (wishes.length === 0) return [];
   const held = rows.where("endpoints", "sandbox", container.id);
   if (held.some((e) => e.ports.length > 0)) return [];
-  const networks = attachments
-    .toSorted((a, b) => b.gatewayPriority - a.gatewayPriority)
-    .map((a) => networkNamed(rows, a.network))
-    .filter((n) => !n.spec.internal);
   const of = (family: 4 | 6) => {
-    const network = networks.find(
-      (n) =>
-        (family === 4 && n.spec.ipam.driver === "dhcp") ||
-        rows.where("pools", "network", n.id).some((p) => p.subnet.includes(":") === (family === 6)),
-    );
+    const network = gatewayNetwork(rows, attachments, family);
     // On a LAN a container is reached at its own address.
     if (network === undefined || parts.drivers.get(network.spec.driver)?.lan !== undefined) return undefined;
     return { network, hostIp: bindAddress(parts, network, family) };

@@ -15,6 +15,7 @@ import {
   removes,
   type Wanted,
 } from "./kernel-plans.ts";
+import { describeLeaves } from "./kernel-leaves.ts";
 import { describeTunnels } from "./kernel-tunnels.ts";
 import {
   assertHolds,
@@ -88,6 +89,7 @@ export function kernelContract(name: string, open: () => OpenKernel): void {
     describeLinks(() => opened);
     describeChildren(() => opened);
     describeTunnels(() => opened);
+    describeLeaves(() => opened);
     describeDisturbance(() => opened);
     describeRest(() => opened);
   });

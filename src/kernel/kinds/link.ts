@@ -17,6 +17,7 @@ import { createWishes } from "../wishes.ts";
 import { isSameChild, makeChild } from "./child-link.ts";
 import type { Handler } from "./handler.ts";
 import { defaultMtu, listLinks, mayAdopt, mtuLeftOpen } from "./link-listing.ts";
+import { sysctl } from "./sysctl.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
 import { explained, isSameVxlan, makeVxlan } from "./vxlan-link.ts";
 import { makeWireguard, setUp } from "./wireguard-link.ts";
@@ -121,8 +122,18 @@ export class LinkHandler implements Handler<LinkObject> {
         ...(object.port === undefined ? [] : [setPort(by, object.port)]),
       );
     });
+    if (object.port !== undefined) this.#silence(object);
     const there = this.#realms.get(namespace);
     there.route.exchange(this.#markPeer(peer.name, owner), ...this.#plug(there, object.peer));
+  }
+
+  /**
+   * A port of a bridge is nobody who speaks: no IPv6. With it come routes to fe80::/64 and ff00::/8, and of each Linux looks
+   * through those of all links (net/ipv6/ip6_fib.c, fib6_add_rt2node). It has none yet, for its far end is still down.
+   */
+  #silence({ namespace, name }: LinkObject): void {
+    const key = `net.ipv6.conf.${name.replaceAll(".", "/")}.disable_ipv6`;
+    tolerate(["ENOENT"], () => void sysctl(this.#realms.namespaces, namespace, key, "1"));
   }
 
   /** What makes a far end the port that it shall be; in another namespace it stays what it is. */

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import type { ClusterNode } from "../model/cluster.ts";
+import { createMemoryStore } from "../store/memory-store.ts";
+import { attach, type AttachWish, detach, keepOnly } from "./attachments.ts";
+import { closeNetwork, openIngress, openNetwork } from "./networks.ts";
+import { newCluster, newNode } from "./testing.ts";
+
+const id = (letter: string, number: number) => letter + String(number).padStart(63, "0");
+const ready: ClusterNode["status"] = { state: "ready", message: "", address: "192.0.2.1", session: "s" };
+const spec = {
+  name: "net",
+  driver: "overlay",
+  options: {},
+  labels: {},
+  ipv4: true,
+  ipv6: false,
+  ipam: { driver: "default", options: {}, subnets: [{ subnet: "10.20.0.0/29", auxiliary: {} }] },
+  internal: false,
+  attachable: true,
+  ingress: false,
+  configOnly: false,
+};
+const open = { severalSubnets: false, others: [], hostRoutes: [], lenientCidr: false, createdAt: "" };
+
+async function cluster() {
+  const store = createMemoryStore();
+  const nodes = ["h1", "h2"].map((hostname, at) =>
+    newNode({ hostname, status: ready, addresses: { advertise: `192.0.2.${at + 1}`, dataPath: `192.0.2.${at + 1}` } }),
+  );
+  const [h1, h2] = nodes as [ClusterNode, ClusterNode];
+  await store.update((tx) => {
+    tx.insert("clusters", newCluster());
+    for (const node of nodes) tx.insert("nodes", node);
+    openIngress(tx, [], 0);
+    openNetwork(tx, { ...open, spec });
+  });
+  const wish = (number: number, more: Partial<AttachWish> = {}): AttachWish => ({
+    network: "net",
+    endpointId: id("e", number),
+    containerId: id("c", number),
+    containerName: `c${number}`,
+    names: [`c${number}`],
+    ...more,
+  });
+  const on = async (node: ClusterNode, number: number, more: Partial<AttachWish> = {}) =>
+    (await store.update((tx) => attach(tx, node.id, wish(number, more)))).result.peer;
+  return { store, h1, h2, on };
+}
+
+it("addresses are claimed over all nodes; what was asked before is answered again, with the names of now", async () => {
+  const { h1, h2, on } = await cluster();
+  const first = await on(h1, 1);
+  assert.deepEqual(
+    [first.addresses, first.dataPath, first.hostname],
+    [[{ address: "10.20.0.2", prefix: 29 }], "192.0.2.1", "h1"],
+  );
+  assert.equal((await on(h2, 2)).addresses[0]?.address, "10.20.0.3");
+  assert.deepEqual(await on(h1, 1, { names: ["other"] }), { ...first, names: ["other"] });
+  await assert.rejects(on(h2, 1), /is another one's/);
+  await assert.rejects(on(h2, 3, { ipv4: "10.20.0.2" }), /10\.20\.0\.2 is container c1's on node h1/);
+  for (const number of [4, 5, 6]) await on(h1, number);
+  await assert.rejects(on(h1, 7), /no available IPv4 addresses/);
+});
+
+it("a MAC is one container's, and never a group's", async () => {
+  const { h1, h2, on } = await cluster();
+  const { mac } = await on(h1, 1, { mac: "02:00:00:00:00:01" });
+  await assert.rejects(on(h2, 2, { mac }), /02:00:00:00:00:01 is container c1's on node h1/);
+  await assert.rejects(on(h2, 3, { containerId: id("c", 1), mac }), /is container c1's/);
+  for (const bad of ["ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "01:00:5e:00:00:01", "x"])
+    await assert.rejects(on(h2, 4, { mac: bad }), /invalid MAC address/);
+});
+
+it("a node gives back its own alone, and all that it does not have any more", async () => {
+  const { store, h1, h2, on } = await cluster();
+  for (const number of [1, 2]) await on(h1, number);
+  await on(h2, 3);
+  await store.update((tx) => detach(tx, h2.id, [id("e", 1), id("e", 3), id("e", 9)]));
+  const left = () =>
+    store
+      .snapshot()
+      .list("peers")
+      .map(({ containerName }) => containerName);
+  assert.deepEqual(left(), ["c1", "c2"]);
+  await store.update((tx) => keepOnly(tx, h1.id, new Set([id("e", 2)])));
+  assert.deepEqual(left(), ["c2"]);
+  assert.equal((await on(h2, 4)).addresses[0]?.address, "10.20.0.2");
+});
+
+it("who has no stream, a network that is not attachable and malformed wishes are refused", async () => {
+  const { store, h1, on } = await cluster();
+  await assert.rejects(on(h1, 1, { network: "ingress" }), /network ingress not manually attachable/);
+  await assert.rejects(on(h1, 1, { network: "none" }), { class: "not-found" });
+  await assert.rejects(on(h1, 1, { endpointId: "e" }), /64 hex digits/);
+  await assert.rejects(on(h1, 1, { names: ["a\nb"] }), /malformed/);
+  const { session: _, ...left } = ready;
+  await store.update((tx) => tx.put("nodes", { ...h1, status: left }));
+  await assert.rejects(on(h1, 1), /has no stream/);
+  await store.update((tx) => tx.delete("nodes", h1.id));
+  await assert.rejects(on(h1, 1), /was removed/);
+});
+
+it("networks have an identifier each, and end when nobody is on them", async () => {
+  const { store, h1, on } = await cluster();
+  const [ingress, net] = ["ingress", "net"].map((name) =>
+    store
+      .snapshot()
+      .list("networks")
+      .find((n) => n.spec.name === name),
+  );
+  assert.deepEqual([ingress?.vni, net?.vni], [4096, 4097]);
+  const make = (name: string, subnet: string, vni?: number) =>
+    store.update((tx) => {
+      const ipam = { ...spec.ipam, subnets: [{ subnet, auxiliary: {} }] };
+      return openNetwork(tx, { ...open, spec: { ...spec, name, ipam }, ...(vni !== undefined && { vni }) });
+    });
+  await assert.rejects(make("net", "10.21.0.0/16"), /already exists/);
+  await assert.rejects(make("a", "10.20.0.0/16"), /overlaps with network net/);
+  await assert.rejects(make("a", "10.0.0.0/8"), /overlaps with network ingress/);
+  await assert.rejects(make("a", "192.0.2.0/24"), /overlaps with node h1's address 192\.0\.2\.1/);
+  await assert.rejects(make("a", "10.21.0.0/16", 4097), /4097 is network net's/);
+  await on(h1, 1);
+  const close = () => store.update((tx) => closeNetwork(tx, net?.id ?? ""));
+  await assert.rejects(close(), /has active endpoints \(name:"c1" id:"e0{11}" on h1\)/);
+  await store.update((tx) => keepOnly(tx, h1.id, new Set()));
+  await close();
+  assert.deepEqual(
+    store
+      .snapshot()
+      .list("claims")
+      .filter(({ pool }) => pool.startsWith(net?.id ?? "")),
+    [],
+  );
+  assert.equal((await make("net", "10.20.0.0/29")).result.vni, 4097);
+});

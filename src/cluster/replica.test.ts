@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import type { Endpoint } from "../model/endpoint.ts";
+import type { Network } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
+import { createMemoryStore } from "../store/memory-store.ts";
+import type { Batch } from "./agent.ts";
+import { Replica } from "./replica.ts";
+import { newCluster } from "./testing.ts";
+import { publicPart } from "../model/cluster.ts";
+
+const encode = (row: object) => new TextEncoder().encode(JSON.stringify(row));
+const row = (table: string, key: string, value?: object): Batch["changes"][number] => ({
+  table,
+  key,
+  ...(value !== undefined && { row: encode(value) }),
+});
+const network = (id: string, name = id): Network => ({
+  id,
+  scope: "cluster",
+  spec: {
+    name,
+    driver: "overlay",
+    options: {},
+    labels: {},
+    ipv4: true,
+    ipv6: false,
+    ipam: { driver: "default", options: {}, subnets: [] },
+    internal: false,
+    attachable: true,
+    ingress: false,
+    configOnly: false,
+  },
+  pools: [`${id}/10.20.0.0/16`],
+  predefined: false,
+  vni: 4097,
+  createdAt: "",
+});
+const pool = (networkId: string) => ({
+  id: `${networkId}/10.20.0.0/16`,
+  networkId,
+  subnet: "10.20.0.0/16",
+  range: "10.20.0.0/16",
+  gateway: "10.20.0.1",
+  userSubnet: true,
+});
+const peer = (id: string, networkId: string, nodeId: string): Peer => ({
+  id,
+  networkId,
+  nodeId,
+  containerId: id,
+  containerName: id,
+  hostname: nodeId,
+  dataPath: "192.0.2.7",
+  mac: "02:00:00:00:00:01",
+  addresses: [],
+  names: [id],
+});
+const whole = (id: string, ...peers: Peer[]) => [
+  row("networks", id, network(id)),
+  row("pools", pool(id).id, pool(id)),
+  ...peers.map((one) => row("peers", one.id, one)),
+];
+const batch = (changes: Batch["changes"], more = false, snapshot = false): Batch => ({ changes, more, snapshot });
+
+function begin() {
+  const store = createMemoryStore();
+  let mtu = 1450;
+  const missing: string[] = [];
+  const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
+  const replica = new Replica({ store, tunnelMtu: () => mtu, wireguard });
+  replica.onMissing = (ids) => missing.push(...ids);
+  replica.begin({ nodeId: "me", dataPath: "192.0.2.1", clusterId: "c" });
+  const names = () =>
+    store
+      .snapshot()
+      .list("networks")
+      .map(({ id }) => id);
+  const peers = () =>
+    store
+      .snapshot()
+      .list("peers")
+      .map(({ id }) => id);
+  const join = (id: string, networkId: string) =>
+    store.update((tx) => tx.insert("endpoints", { id, networkId, sandboxId: "s", containerId: "s" } as Endpoint));
+  const setMtu = (value: number) => {
+    mtu = value;
+  };
+  return { store, replica, names, peers, join, setMtu, missing };
+}
+
+it("keeps networks with this host's end of the tunnel, and the endpoints of others; a snapshot counts when it is whole", async () => {
+  const { store, replica, names, peers } = begin();
+  const clusters = row("clusters", "c", publicPart(newCluster({ dataPathPort: 7777 })));
+  await replica.receive(batch([clusters, row("networks", "n1", network("n1"))], true, true));
+  assert.deepEqual(names(), []);
+  await replica.receive(batch([...whole("n1", peer("p1", "n1", "other"), peer("p2", "n1", "me")).slice(1)]));
+  assert.deepEqual([names(), peers()], [["n1"], ["p1"]]);
+  assert.deepEqual(store.snapshot().get("networks", "n1")?.tunnel, { udpPort: 7777, local: "192.0.2.1", mtu: 1450 });
+  assert.equal(store.snapshot().get("names", "network|n1")?.id, "n1");
+});
+
+it("what a snapshot has not goes, and what it does not know of this host is asked for again", async () => {
+  const { replica, names, peers, join, missing } = begin();
+  await replica.receive(batch([...whole("n1", peer("p1", "n1", "other")), ...whole("n2")], false, true));
+  await join("e1", "n1");
+  await replica.receive(batch(whole("n3"), false, true));
+  assert.deepEqual([names(), peers(), missing], [["n1", "n3"], [], ["e1"]]);
+});
+
+it("a network stays while a container is on it, or comes", async () => {
+  const { replica, names, join } = begin();
+  for (const id of ["n1", "n2", "n3"]) await replica.receive(batch(whole(id)));
+  await join("e1", "n1");
+  replica.hold("e2", "n2");
+  assert.deepEqual(replica.endpoints(), new Set(["e1", "e2"]));
+  await replica.receive(batch(["n1", "n2", "n3"].map((id) => row("networks", id))));
+  assert.deepEqual(names(), ["n1", "n2"]);
+  replica.letGo("e2");
+  await replica.receive(batch([row("networks", "n2")]));
+  assert.deepEqual(names(), ["n1"]);
+});
+
+it("a network of the host's own keeps its name", async () => {
+  const { store, replica } = begin();
+  await store.update((tx) => tx.insert("names", { kind: "network", name: "n1", id: "local" }));
+  await replica.receive(batch(whole("n1")));
+  assert.equal(store.snapshot().get("names", "network|n1")?.id, "local");
+  await replica.receive(batch([row("networks", "n1")]));
+  assert.equal(store.snapshot().get("names", "network|n1")?.id, "local");
+});
+
+it("follows the link's MTU, and keeps the port before a manager has said it", async () => {
+  const { store, replica, setMtu } = begin();
+  await store.update((tx) =>
+    tx.insert("networks", { ...network("n1"), tunnel: { udpPort: 7777, local: "192.0.2.1", mtu: 1450 } }),
+  );
+  setMtu(1350);
+  await replica.measure();
+  assert.deepEqual(store.snapshot().get("networks", "n1")?.tunnel, { udpPort: 7777, local: "192.0.2.1", mtu: 1350 });
+});
+
+it("keeps nothing when the swarm was left", async () => {
+  const { store, replica, names } = begin();
+  await replica.receive(batch(whole("n1"), false, true));
+  await replica.clear();
+  assert.deepEqual(names(), []);
+  await assert.rejects(
+    store.update((tx) => replica.keep(tx, { network: network("n1"), pools: [] })),
+    { class: "unavailable" },
+  );
+});
