@@ -18,7 +18,7 @@ export const calls = {
   /** SO_ATTACH_FILTER takes a structure with a pointer in it. */
   attachFilter: libc.func("setsockopt", "int", ["int", "int", "int", koffi.pointer(socketFilter), "uint"]),
   socketpair: libc.func("int socketpair(int, int, int, void*)"),
-  dup2: libc.func("int dup2(int, int)"),
+  dup3: libc.func("int dup3(int, int, int)"),
   close: libc.func("int close(int)"),
   setns: libc.func("int setns(int, int)"),
   unshare: libc.func("int unshare(int)"),

@@ -1,7 +1,8 @@
 import { Socket, type SocketConstructorOpts } from "node:net";
 import { calls, check } from "./libc.ts";
 
-const unixStream = [1, 1 | 0o2000000] as const;
+const closeOnExec = 0o2000000; // O_CLOEXEC, SOCK_CLOEXEC
+const unixStream = [1, 1 | closeOnExec] as const;
 
 /**
  * Reads a socket of whatever family in Node's own loop, without a thread: it takes the place of one end of a socket pair
@@ -19,7 +20,8 @@ export function wrapSocket(fd: number): Socket {
     manualStart: true,
   };
   const socket = new Socket(options);
-  check("dup2", calls.dup2(fd, own));
+  // Programs that this one starts must not get it: an open socket keeps its namespace alive.
+  check("dup3", calls.dup3(fd, own, closeOnExec));
   calls.close(fd);
   calls.close(pair.readInt32LE(4));
   return socket;

@@ -65,6 +65,12 @@ describe("encrypted networks of the lab's hosts", () => {
     await docker(3, "rm -f c3");
     await until(() => programs(3).length === 0, 5000, "h3 needs it no more");
     assert.ok(await pings(1, "c1", "c2"));
+    // A host that leaves and comes back is another node, with the same key.
+    await docker(3, "swarm leave");
+    await joinWith(3, await token("worker"));
+    await run(3, "d3", "net");
+    await reaches(3, "d3", "c1");
+    assert.equal(canaries(), 0, "canaries on the wire");
   });
 
   it("go on while daemons are started again, and have their keys in memory alone", async () => {

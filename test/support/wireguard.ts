@@ -52,11 +52,16 @@ export class FarWireguard implements AsyncDisposable {
   ): Promise<FarWireguard> {
     const [file = "", ...args] = [...enter, "wireguard-go", "-f", link];
     const far = new FarWireguard(link, spawn(file, args, { stdio: "ignore" }));
-    for (let tries = 0; !existsSync(programSocket(link)); await sleep(20)) assert.ok(tries++ < 100, "wireguard-go");
-    far.changeKey();
-    run("ip", "address", "add", `${wireguardAddress(cluster, "there")}/48`, "dev", link);
-    run("ip", "link", "set", link, "up", "mtu", "1420");
-    return far;
+    try {
+      for (let tries = 0; !existsSync(programSocket(link)); await sleep(20)) assert.ok(tries++ < 100, "wireguard-go");
+      far.changeKey();
+      run("ip", "address", "add", `${wireguardAddress(cluster, "there")}/48`, "dev", link);
+      run("ip", "link", "set", link, "up", "mtu", "1420");
+      return far;
+    } catch (error) {
+      await far[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** It has a new pair of keys from now on. */
