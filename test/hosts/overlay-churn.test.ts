@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { until, useSwarm } from "../support/swarm.ts";
 
 const seed = Number(process.env.TOMBOLO_SEED ?? Date.now() % 100_000);
-const steps = Number(process.env.TOMBOLO_STEPS ?? 150);
+const steps = Number(process.env.TOMBOLO_STEPS ?? 60);
 
 /** Numbers from 0 to below 1 that are the same for a seed (mulberry32). */
 function numbers(from: number): () => number {
