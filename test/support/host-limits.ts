@@ -21,6 +21,7 @@ export function raiseLimits(endpoints: number): Disposable {
   for (const { key, wished } of limits) writeFileSync(fileOf(key), String(wished));
   return {
     [Symbol.dispose]() {
+      awaitForgotten();
       const values = limits.map(({ key, before }) => `${key}=${before}`);
       if (values.length > 0)
         spawnSync("nsenter", [`--net=/proc/${process.pid}/fd/${first}`, "sysctl", "-qw", ...values], {
@@ -29,6 +30,18 @@ export function raiseLimits(endpoints: number): Disposable {
       closeSync(first);
     },
   };
+}
+
+const few = 256; // of the 1,024 neighbours that a kernel takes which nobody has told otherwise
+/** The kernel forgets the neighbours of namespaces that are gone one after the other; whoever comes next needs the room. */
+function awaitForgotten(): void {
+  const entries = (table: string) =>
+    Number.parseInt(readFileSync(`/proc/net/stat/${table}`, "utf8").split("\n")[1]?.split(" ")[0] ?? "0", 16);
+  for (
+    const end = Date.now() + 60_000;
+    Date.now() < end && Math.max(...["arp_cache", "ndisc_cache"].map(entries)) > few;
+  )
+    spawnSync("sleep", ["0.2"]);
 }
 
 /** Packets that the kernel threw away because a CPU's queue was full, since it started (/proc/net/softnet_stat, column 2). */
