@@ -1,5 +1,5 @@
 /**
- * Every tier of tests, or those named: `tools/test.ts types lint format unit kernel docker hosts`. One line a tier, the
+ * Every tier of tests but `long`, or those named: `tools/test.ts types lint format unit kernel docker vm hosts long`. One line a tier, the
  * output of what failed, and totals at the end. What is missing or skipped is a failure.
  */
 import { spawn } from "node:child_process";
@@ -30,7 +30,11 @@ const tiers: Readonly<Record<string, Tier>> = {
   docker: { files: ["test/docker/**/*.test.ts"], alone: true, minutes: 8 },
   vm: { files: ["test/vm/**/*.test.ts"], alone: true, minutes: 15 },
   hosts: { files: ["test/hosts/**/*.test.ts"], alone: true, minutes: 8 },
+  long: { files: ["test/long/**/*.test.ts"], alone: true, minutes: 15 },
 };
+
+/** Minutes that are not spent on every change: `tools/test.ts long`. */
+const byNameOnly = "long";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const scratch = mkdtempSync(join(tmpdir(), "tombolo-tests-"));
@@ -125,7 +129,8 @@ const add = (a: Counts, b: Counts): Counts => ({
 const line = (name: string, { tests, pass, fail }: Counts, ms: number) =>
   `${fail === 0 ? "ok    " : "not ok"} ${name.padEnd(36)} tests ${tests}, pass ${pass}, fail ${fail}, ${(ms / 1000).toFixed(1)} s`;
 
-const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(tiers);
+const names =
+  process.argv.length > 2 ? process.argv.slice(2) : Object.keys(tiers).filter((name) => name !== byNameOnly);
 const unknown = names.find((name) => !Object.hasOwn(tiers, name));
 if (unknown !== undefined) {
   console.error(`no tier ${unknown}; there are ${Object.keys(tiers).join(", ")}`);

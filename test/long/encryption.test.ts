@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clone } from "./guest-files.ts";
-import { Lane } from "./lane.ts";
-import { TomboloHost } from "./tombolo.ts";
+import { clone } from "../vm/guest-files.ts";
+import { Lane } from "../vm/lane.ts";
+import { TomboloHost } from "../vm/tombolo.ts";
 
 /** Every byte of what containers say to one another. */
 const canary = /c5c5 c5c5 c5c5 c5c5/;
