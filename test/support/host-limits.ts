@@ -21,27 +21,29 @@ export function raiseLimits(endpoints: number): Disposable {
   for (const { key, wished } of limits) writeFileSync(fileOf(key), String(wished));
   return {
     [Symbol.dispose]() {
-      awaitForgotten();
+      const enter = ["nsenter", `--net=/proc/${process.pid}/fd/${first}`];
+      awaitForgotten(enter);
       const values = limits.map(({ key, before }) => `${key}=${before}`);
       if (values.length > 0)
-        spawnSync("nsenter", [`--net=/proc/${process.pid}/fd/${first}`, "sysctl", "-qw", ...values], {
-          stdio: "inherit",
-        });
+        spawnSync("nsenter", [...enter.slice(1), "sysctl", "-qw", ...values], { stdio: "inherit" });
       closeSync(first);
     },
   };
 }
 
 const few = 256; // of the 1,024 neighbours that a kernel takes which nobody has told otherwise
-/** The kernel forgets the neighbours of namespaces that are gone one after the other; whoever comes next needs the room. */
-function awaitForgotten(): void {
-  const entries = (table: string) =>
-    Number.parseInt(readFileSync(`/proc/net/stat/${table}`, "utf8").split("\n")[1]?.split(" ")[0] ?? "0", 16);
-  for (
-    const end = Date.now() + 60_000;
-    Date.now() < end && Math.max(...["arp_cache", "ndisc_cache"].map(entries)) > few;
-  )
-    spawnSync("sleep", ["0.2"]);
+/**
+ * The kernel forgets the neighbours of namespaces that are gone one after the other; whoever comes next needs the room.
+ * @param enter leads into the first namespace, which alone has the counts
+ */
+function awaitForgotten(enter: readonly string[]): void {
+  const tables = ["arp_cache", "ndisc_cache"].map((table) => `/proc/net/stat/${table}`);
+  const [program = "", ...words] = [...enter, "tail", "-qn1", ...tables]; // a line for each CPU, each with the same count
+  const count = () => {
+    const lines = spawnSync(program, words, { encoding: "utf8" }).stdout.trim().split("\n");
+    return Math.max(...lines.map((line) => Number.parseInt(line, 16)));
+  };
+  for (const end = Date.now() + 60_000; Date.now() < end && count() > few; ) spawnSync("sleep", ["0.2"]);
 }
 
 /** Packets that the kernel threw away because a CPU's queue was full, since it started (/proc/net/softnet_stat, column 2). */
