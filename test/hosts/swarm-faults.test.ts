@@ -74,7 +74,9 @@ describe("a swarm whose hosts fail", () => {
           await until(agree, 30_000, "one leads, and all agree");
           const labels = await host(1).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h2");
           assert.equal(labels, '{"seen":"yes"}');
-          await docker(1, "node update --label-add after=all h2");
+          const writes = async () =>
+            (await host(1).tryDocker("node", "update", "--label-add", "after=all", "h2")).status === 0;
+          await until(writes, 15_000, "who was away writes again");
         } finally {
           await end().catch(() => {});
           for (const number of [1, 2, 3]) await host(number).tryDocker("swarm", "leave", "--force");
