@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fittingSysctls, hostLimits, limitFactor } from "../../src/dataplane/base.ts";
 
 const fileOf = (key: string) => `/proc/sys/${key.replaceAll(".", "/")}`;
@@ -22,7 +23,6 @@ export function raiseLimits(endpoints: number): Disposable {
   return {
     [Symbol.dispose]() {
       const enter = ["nsenter", `--net=/proc/${process.pid}/fd/${first}`];
-      awaitForgotten(enter);
       const values = limits.map(({ key, before }) => `${key}=${before}`);
       if (values.length > 0)
         spawnSync("nsenter", [...enter.slice(1), "sysctl", "-qw", ...values], { stdio: "inherit" });
@@ -33,17 +33,19 @@ export function raiseLimits(endpoints: number): Disposable {
 
 const few = 256; // of the 1,024 neighbours that a kernel takes which nobody has told otherwise
 /**
- * The kernel forgets the neighbours of namespaces that are gone one after the other; whoever comes next needs the room.
- * @param enter leads into the first namespace, which alone has the counts
+ * The kernel forgets the neighbours of namespaces that went with a program, one after the other: who comes next needs the room.
+ * Only the first namespace has the counts; elsewhere nothing is waited for.
  */
-function awaitForgotten(enter: readonly string[]): void {
-  const tables = ["arp_cache", "ndisc_cache"].map((table) => `/proc/net/stat/${table}`);
-  const [program = "", ...words] = [...enter, "tail", "-qn1", ...tables]; // a line for each CPU, each with the same count
-  const count = () => {
-    const lines = spawnSync(program, words, { encoding: "utf8" }).stdout.trim().split("\n");
-    return Math.max(...lines.map((line) => Number.parseInt(line, 16)));
-  };
-  for (const end = Date.now() + 60_000; Date.now() < end && count() > few; ) spawnSync("sleep", ["0.2"]);
+export async function awaitRoom(): Promise<void> {
+  const count = () =>
+    Math.max(
+      ...["arp_cache", "ndisc_cache"].map((table) => {
+        const [, line = "0"] = readFileSync(`/proc/net/stat/${table}`, "utf8").split("\n");
+        return Number.parseInt(line, 16);
+      }),
+    );
+  if (!existsSync("/proc/net/stat/arp_cache")) return;
+  for (const end = Date.now() + 30_000; Date.now() < end && count() > few; ) await sleep(100);
 }
 
 /** Packets that the kernel threw away because a CPU's queue was full, since it started (/proc/net/softnet_stat, column 2). */

@@ -17,6 +17,7 @@ import type { NamespaceName, PlanObject } from "../../src/model/plan.ts";
 import { createMemoryStore } from "../../src/store/memory-store.ts";
 import { leafOf } from "../../src/store/tables.ts";
 import type { Store, Transaction } from "../../src/store/store.ts";
+import { awaitRoom } from "./host-limits.ts";
 import { idOf } from "./rows.ts";
 
 const newNet = 0x40000000; // CLONE_NEWNET
@@ -57,6 +58,7 @@ export class RealHost implements AsyncDisposable {
 
   /** @param driverFor absent: the drivers there are */
   static async open(driverFor: DriverFor = (name) => drivers[name]): Promise<RealHost> {
+    await awaitRoom();
     const host = new RealHost(driverFor);
     await host.dataplane.start();
     return host;
