@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
@@ -123,8 +124,7 @@ export class Agent {
         break;
       case "changes":
         for (const { table, row } of body.value.changes)
-          if (table === "clusters" && row !== undefined)
-            this.#events.cluster(JSON.parse(new TextDecoder().decode(row)) as PublicCluster);
+          if (table === "clusters" && row !== undefined) this.#events.cluster(fromJsonBytes<PublicCluster>(row));
         await this.#events.rows(body.value);
         if (body.value.snapshot) this.#failures = 0;
         if (!body.value.more) this.#events.connected();

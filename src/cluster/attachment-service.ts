@@ -1,4 +1,5 @@
 import type { ServiceImpl } from "@connectrpc/connect";
+import { fromJsonBytes, toJsonBytes } from "../lib/json-bytes.ts";
 import type { Store } from "../store/store.ts";
 import { attach, type AttachWish, type Attached, detach } from "./attachments.ts";
 import { callerOf } from "./control-server.ts";
@@ -11,7 +12,7 @@ export function attachmentService(store: Store): Pick<ServiceImpl<typeof Node>, 
       const nodeId = callerOf(context).identity?.nodeId ?? "";
       const { result } = await store.update((tx) => attach(tx, nodeId, wishFromWire(request)), context.signal);
       const { network, pools, peer } = result;
-      return { network: json(network), pools: pools.map(json), peer: json(peer) };
+      return { network: toJsonBytes(network), pools: pools.map((pool) => toJsonBytes(pool)), peer: toJsonBytes(peer) };
     },
     async detach({ endpointIds }, context) {
       const nodeId = callerOf(context).identity?.nodeId ?? "";
@@ -20,9 +21,6 @@ export function attachmentService(store: Store): Pick<ServiceImpl<typeof Node>, 
     },
   };
 }
-
-const json = (row: object) => new TextEncoder().encode(JSON.stringify(row));
-const parsed = <T>(bytes: Uint8Array): T => JSON.parse(new TextDecoder().decode(bytes)) as T;
 
 function wishFromWire({
   network,
@@ -48,7 +46,7 @@ function wishFromWire({
 
 /** The rows of an answer, as a manager has written them. */
 export const attachedFromWire = ({ network, pools, peer }: AttachResponse): Attached => ({
-  network: parsed(network),
-  pools: pools.map((pool) => parsed(pool)),
-  peer: parsed(peer),
+  network: fromJsonBytes(network),
+  pools: pools.map((pool) => fromJsonBytes(pool)),
+  peer: fromJsonBytes(peer),
 });

@@ -28,7 +28,7 @@ import {
   type Running,
   writeManager,
 } from "./manager.ts";
-import type { HostRoute } from "./networks.ts";
+import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";

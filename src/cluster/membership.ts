@@ -21,7 +21,7 @@ import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverClus
 import type { Log } from "./etcd-process.ts";
 import { closeRunning, type Running } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
-import type { HostRoute } from "./networks.ts";
+import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { texts } from "./texts.ts";
 

@@ -1,16 +1,11 @@
-import { closePools, openPools } from "../ipam/pools.ts";
+import { forgetNetwork } from "../ipam/forget-network.ts";
+import { openPools } from "../ipam/pools.ts";
 import { conflict, forbidden, invalid } from "../lib/errors.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
-import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
+import { type HostRoute, type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { clusterIn } from "./certificates.ts";
 import { newSwarmId } from "./identity/names.ts";
-
-/** A route of a host that is not ours. */
-export interface HostRoute {
-  readonly to: Cidr;
-  readonly link: string;
-}
 
 /** A network of the cluster that is to be made. */
 export interface NetworkWish {
@@ -77,10 +72,8 @@ export function closeNetwork(tx: Transaction, id: NetworkId): void {
     throw invalid(
       `error while removing network: network ${network.spec.name} has active endpoints (${used.join(", ")})`,
     );
-  closePools(tx, id);
   if (network.vni !== undefined) tx.delete("names", `vni|${network.vni}`);
-  tx.delete("names", `network|${network.spec.name}`);
-  tx.delete("networks", id);
+  forgetNetwork(tx, id);
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { Endpoint } from "../model/endpoint.ts";
-import type { Network } from "../model/network.ts";
+import { type Network, plainSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Batch } from "./agent.ts";
@@ -18,19 +18,7 @@ const row = (table: string, key: string, value?: object): Batch["changes"][numbe
 const network = (id: string, name = id): Network => ({
   id,
   scope: "cluster",
-  spec: {
-    name,
-    driver: "overlay",
-    options: {},
-    labels: {},
-    ipv4: true,
-    ipv6: false,
-    ipam: { driver: "default", options: {}, subnets: [] },
-    internal: false,
-    attachable: true,
-    ingress: false,
-    configOnly: false,
-  },
+  spec: { ...plainSpec, name, driver: "overlay", attachable: true },
   pools: [`${id}/10.20.0.0/16`],
   predefined: false,
   vni: 4097,

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
+import { forgetNetwork } from "../ipam/forget-network.ts";
 import { unavailable } from "../lib/errors.ts";
+import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
-import type { Encryption, Network, Tunnel } from "../model/network.ts";
+import { type Encryption, leastIpv6, type Network, type Tunnel } from "../model/network.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
@@ -68,7 +70,7 @@ export class Replica {
     const [all, isWhole] = [this.#batch, this.#isWhole];
     [this.#batch, this.#isWhole] = [[], false];
     for (const { table, row } of all)
-      if (table === "clusters" && row !== undefined) this.#udpPort = parsed<PublicCluster>(row).dataPathPort;
+      if (table === "clusters" && row !== undefined) this.#udpPort = fromJsonBytes<PublicCluster>(row).dataPathPort;
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
     if (!isWhole) return;
     const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
@@ -151,9 +153,9 @@ export class Replica {
   }
 
   #put(tx: Transaction, table: Kept, row: Uint8Array): void {
-    if (table === "networks") return this.#putNetwork(tx, parsed(row));
-    if (table === "pools") return put(tx, table, parsed(row));
-    const peer = parsed<Tables["peers"]>(row);
+    if (table === "networks") return this.#putNetwork(tx, fromJsonBytes(row));
+    if (table === "pools") return put(tx, table, fromJsonBytes(row));
+    const peer = fromJsonBytes<Tables["peers"]>(row);
     // The own ones are endpoints here.
     if (peer.nodeId !== this.#self?.nodeId) put(tx, table, peer);
   }
@@ -181,10 +183,8 @@ export class Replica {
   }
 }
 
-const leastIpv6 = 1280; // bytes of a link with IPv6 (RFC 8200 section 5)
 const lessForWireguard = 10; // bytes: WireGuard takes 60 or 80 of a packet where VXLAN takes 50 or 70
 
-const parsed = <T>(bytes: Uint8Array): T => JSON.parse(new TextDecoder().decode(bytes)) as T;
 const networksIn = (rows: Snapshot) => rows.list("networks").filter(({ scope }) => scope === "cluster");
 
 /** @returns the endpoints of this host on networks of the cluster */
@@ -195,11 +195,7 @@ function put<T extends Kept>(tx: Transaction, table: T, row: Tables[T]): void {
   if (!isDeepStrictEqual(tx.get(table, row.id), row)) tx.put(table, row);
 }
 function drop(tx: Transaction, id: NetworkId): void {
-  const network = tx.get("networks", id);
-  if (network === undefined || tx.where("endpoints", "network", id).length > 0) return;
+  if (tx.get("networks", id) === undefined || tx.where("endpoints", "network", id).length > 0) return;
   for (const peer of tx.where("peers", "network", id)) tx.delete("peers", peer.id);
-  for (const pool of tx.where("pools", "network", id)) tx.delete("pools", pool.id);
-  const name = `network|${network.spec.name}`;
-  if (tx.get("names", name)?.id === id) tx.delete("names", name);
-  tx.delete("networks", id);
+  forgetNetwork(tx, id);
 }

@@ -55,12 +55,8 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
 
 /** With a key that another node at work has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
 function checkKey(rows: Snapshot, node: NodeId, key: string | undefined): void {
-  const other = rows
-    .list("nodes")
-    .find(
-      ({ id, wireguardKey, status }) =>
-        id !== node && key !== undefined && wireguardKey === key && status.state === "ready",
-    );
+  if (key === undefined) return;
+  const other = rows.where("nodes", "key", key).find(({ id, status }) => id !== node && status.state === "ready");
   if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
 }
 
@@ -69,10 +65,8 @@ const isLoopback = (address: IpAddress) => address === "::1" || address.startsWi
 /** What a node was before it came as another one, at the same address: nobody is at work there. */
 const formerSelves = (rows: Snapshot, node: NodeId, { addresses }: NodeDescription): NodeId[] =>
   rows
-    .list("nodes")
-    .flatMap(({ id, status, addresses: { dataPath } }) =>
-      id !== node && dataPath === addresses.dataPath && status.state !== "ready" ? id : [],
-    );
+    .where("nodes", "dataPath", addresses.dataPath)
+    .flatMap(({ id, status }) => (id !== node && status.state !== "ready" ? id : []));
 
 /** A stream of a node, and the time after it until the node is down. */
 interface Session {

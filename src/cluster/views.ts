@@ -1,3 +1,4 @@
+import { toJsonBytes } from "../lib/json-bytes.ts";
 import { type NodeId, publicPart } from "../model/cluster.ts";
 import type { NetworkId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
@@ -64,7 +65,7 @@ const written = new WeakMap<object, Uint8Array<ArrayBuffer>>();
 function write(table: TableName, row: Tables[TableName]): Uint8Array<ArrayBuffer> {
   const known = written.get(row);
   if (known !== undefined) return known;
-  const bytes = new TextEncoder().encode(JSON.stringify(viewOf(table)?.show(row)));
+  const bytes = toJsonBytes(viewOf(table)?.show(row));
   written.set(row, bytes);
   return bytes;
 }

@@ -14,7 +14,7 @@ import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
-import type { Network } from "../model/network.ts";
+import { type Network, tunnelOverhead } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
 import { architecture } from "../lib/machine.ts";
@@ -177,7 +177,7 @@ const ethernet = 1500; // bytes, where the link is not known
 function tunnelMtu(host: Host, local: string): number {
   const link = host.addresses().find(({ address }) => address === local)?.link;
   const mtu = link === undefined ? undefined : host.linkMtu(link);
-  return (mtu ?? ethernet) - (local.includes(":") ? 70 : 50);
+  return (mtu ?? ethernet) - tunnelOverhead[local.includes(":") ? "ip6" : "ip"];
 }
 
 const createMembership = (

@@ -1,13 +1,14 @@
 import { randomBytes } from "node:crypto";
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { closePools, openPools } from "../ipam/pools.ts";
+import { forgetNetwork } from "../ipam/forget-network.ts";
+import { openPools } from "../ipam/pools.ts";
 import { conflict, EngineError, forbidden, invalid, notFound, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { overlaps, parseCidr } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
-import type { Network, NetworkSpec } from "../model/network.ts";
+import type { HostRoute, Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
-import type { Snapshot, Transaction } from "../store/store.ts";
+import type { Snapshot } from "../store/store.ts";
 import { wayOutNetwork } from "./attachments.ts";
 import { encryptionTroubles } from "./encryption.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
@@ -44,8 +45,9 @@ export function createNetworks(parts: Parts): Networks {
     list(filters) {
       checkFilters(filters, listFilters);
       const rows = parts.store.snapshot();
+      const routes = parts.host.routes();
       const found = (of: Snapshot, networks: readonly Network[]) =>
-        networks.filter((network) => passes(of, network, filters)).map((network) => detail(parts, of, network));
+        networks.filter((network) => passes(of, network, filters)).map((network) => detail(parts, of, network, routes));
       const cluster = clusterRows(parts);
       return [
         ...found(rows, rows.list("networks")),
@@ -54,7 +56,7 @@ export function createNetworks(parts: Parts): Networks {
     },
     inspect(reference) {
       const { rows, network } = rowsWith(parts, reference);
-      return detail(parts, rows, network);
+      return detail(parts, rows, network, parts.host.routes());
     },
     remove: (reference) => removeNetwork(parts, reference),
     connect: (reference, container, wish) => connect(parts, reference, container, wish),
@@ -72,7 +74,8 @@ export function createNetworks(parts: Parts): Networks {
   };
 }
 
-function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
+/** @param routes of the host, read once for all networks */
+function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly HostRoute[]): NetworkDetail {
   const byName = (a: { containerName: string }, b: { containerName: string }) =>
     a.containerName < b.containerName ? -1 : 1;
   const endpoints = rows.where("endpoints", "network", network.id).toSorted(byName);
@@ -92,16 +95,16 @@ function detail(parts: Parts, rows: Snapshot, network: Network): NetworkDetail {
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
       ...encryptionTroubles(parts, rows, network),
-      ...routeTrouble(parts, network, rows.where("pools", "network", network.id)),
+      ...routeTrouble(routes, network, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
 }
 
 /** Routes that have come since: the host, or the containers, do not find what is behind them. */
-function routeTrouble({ host }: Parts, network: Network, pools: readonly AddressPool[]): string[] {
+function routeTrouble(routes: readonly HostRoute[], network: Network, pools: readonly AddressPool[]): string[] {
   if (network.spec.driver !== "bridge") return [];
-  return host.routes().flatMap(({ to, link }) => {
+  return routes.flatMap(({ to, link }) => {
     const block = parseCidr(to);
     const hit = block && block.prefix > 1 && pools.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
     return hit
@@ -263,15 +266,6 @@ function checkBridgeName(parts: Parts, id: string, spec: NetworkSpec): void {
     );
 }
 
-/** Deletes what the store has of a network that nobody is on. */
-export function deleteRows(tx: Transaction, id: string): void {
-  const row = tx.get("networks", id);
-  if (row === undefined) return;
-  closePools(tx, id);
-  tx.delete("names", `network|${row.spec.name}`);
-  tx.delete("networks", id);
-}
-
 /** Who has something in the kernel for a network: itself, and the link that it stands on. */
 const ownersAt = (id: string, link: string | undefined): Owner[] => [
   `network:${id}`,
@@ -279,7 +273,7 @@ const ownersAt = (id: string, link: string | undefined): Owner[] => [
 ];
 
 async function deleteNetwork(parts: Parts, id: string, link: string | undefined): Promise<void> {
-  const { revision } = await parts.store.update((tx) => deleteRows(tx, id));
+  const { revision } = await parts.store.update((tx) => forgetNetwork(tx, id));
   await removalSettled(parts, ownersAt(id, link), revision);
 }
 
@@ -303,7 +297,7 @@ async function removeNetwork(parts: Parts, reference: string): Promise<void> {
       );
     if (network.spec.configOnly && tx.list("networks").some((n) => n.spec.configFrom === network.spec.name))
       throw forbidden(`configuration network "${network.spec.name}" is in use`);
-    deleteRows(tx, network.id);
+    forgetNetwork(tx, network.id);
   });
   failpoint("network.remove.after-store");
   const owners = ownersAt(network.id, linkOf(parts.drivers, network));

@@ -5,6 +5,7 @@ import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Cidr, IpAddress, MacAddress, SandboxId } from "../model/ids.ts";
 import type { Lan } from "../model/lan.ts";
+import type { HostRoute } from "../model/network.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Store } from "../store/store.ts";
@@ -22,7 +23,7 @@ export interface Host {
   readonly osVersion: string;
   readonly cgroupVersion: "1" | "2";
   /** Routes and addresses that are not ours: no pool may overlap them unseen. */
-  routes(): readonly { readonly to: Cidr; readonly link: string }[];
+  routes(): readonly HostRoute[];
   /** What a link of the host is like; a name that no link has is "gone". */
   linkState(name: string): ParentState;
   /** The name of a link, also when it was asked for by another name that it has (ip-link(8), altname). */

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import { isDeepStrictEqual } from "node:util";
+import { forgetNetwork } from "../ipam/forget-network.ts";
 import { conflict, invalid } from "../lib/errors.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import { type Network, type NetworkSpec, plainSpec, type SubnetSpec } from "../model/network.ts";
 import { removeEndpoint } from "./attachments.ts";
-import { createNetwork, deleteRows } from "./networks.ts";
+import { createNetwork } from "./networks.ts";
 import type { Parts, Settings } from "./parts.ts";
 
 /** Networks that are there from the start and cannot be removed. Their ids stay the same for the life of the data root. */
@@ -50,7 +51,7 @@ export async function followSettings(parts: Parts): Promise<void> {
   }
   await parts.store.update((tx) => {
     for (const endpoint of endpoints) removeEndpoint(tx, endpoint.id);
-    deleteRows(tx, network.id);
+    forgetNetwork(tx, network.id);
   });
 }
 

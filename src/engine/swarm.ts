@@ -9,6 +9,7 @@ import { digestOf, formatToken, newSecret } from "../cluster/identity/token.ts";
 import { system } from "../lib/errors.ts";
 import { type Cluster, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
+import { clusterRows } from "./cluster-networks.ts";
 import type { ClusterDetail, Swarm, SwarmUpdate, TlsDetail } from "./engine.ts";
 import type { Parts } from "./parts.ts";
 import { ensureWayOut } from "./way-out.ts";
@@ -28,7 +29,7 @@ export function createSwarm(parts: Parts): Swarm {
   return {
     standing() {
       const { address, ...standing } = membership.standing();
-      const rows = controlled(membership);
+      const rows = clusterRows(parts);
       const own = { ...standing, nodeAddress: address, controlAvailable: rows !== undefined };
       if (rows === undefined) return own;
       return {
@@ -64,15 +65,6 @@ export function createSwarm(parts: Parts): Swarm {
     backup: () => backupOf(membership.current(), Date.now()),
     restore: async (backup, addressing) => withWayOut(membership.restore(readBackup(backup), addressing)),
   };
-}
-
-/** Undefined where nobody can be asked. */
-function controlled(membership: Parts["membership"]): Snapshot | undefined {
-  try {
-    return membership.control().store.snapshot();
-  } catch {
-    return undefined;
-  }
 }
 
 /** By what nodes trust each other now. */

@@ -14,7 +14,7 @@ import {
 } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
-import type { NetworkSpec } from "../model/network.ts";
+import type { HostRoute, NetworkSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { claimAddress, claimOnSegment, describeClaim, isReserved } from "./claim.ts";
 import { checkSubnets, type CheckedSubnet } from "./subnets.ts";
@@ -29,7 +29,7 @@ export interface OpenRequest {
   /** The IPv6 blocks without a wish come from a unique local prefix derived from it. */
   readonly daemonId: string;
   /** Routes and addresses of the host that are not ours. */
-  readonly hostRoutes: readonly { readonly to: Cidr; readonly link: string }[];
+  readonly hostRoutes: readonly HostRoute[];
   /** Further blocks that are not to be used, and what has them. */
   readonly others?: readonly { readonly to: Cidr; readonly name: string }[];
   readonly lenientCidr: boolean;

@@ -1,4 +1,4 @@
-import type { HostRoute } from "./kernel.ts";
+import type { HostRoute } from "../model/network.ts";
 import { readMark } from "./mark.ts";
 import { addressText } from "../lib/address-bytes.ts";
 import { maskBits, splitCidr } from "./netlink/attributes.ts";

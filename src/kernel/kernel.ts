@@ -1,3 +1,4 @@
+import type { HostRoute } from "../model/network.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { Family, NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
 
@@ -59,12 +60,6 @@ export interface FrameSocket {
   /** True when the link went, too. */
   readonly closed: boolean;
   close(): void;
-}
-
-/** A route or an address of the host that is not ours, for overlap checks. */
-export interface HostRoute {
-  readonly to: string;
-  readonly link: string;
 }
 
 /**

@@ -34,6 +34,12 @@ export interface NetworkSpec {
   readonly configFrom?: string;
 }
 
+/** A route or an address of the host that is not ours, for overlap checks. */
+export interface HostRoute {
+  readonly to: Cidr;
+  readonly link: string;
+}
+
 /** What `docker network create` says when nothing is said. */
 export const plainSpec = {
   options: {},
@@ -46,6 +52,14 @@ export const plainSpec = {
   ingress: false,
   configOnly: false,
 } as const satisfies Omit<NetworkSpec, "name" | "driver">;
+
+/**
+ * Bytes that the tunnel adds to a container's packet, by the family between the hosts: Ethernet 14, VXLAN 8 (RFC 7348
+ * section 5), UDP 8, and IPv4's 20 or IPv6's 40.
+ */
+export const tunnelOverhead = { ip: 50, ip6: 70 } as const;
+/** Bytes that a link must carry for IPv6 (RFC 8200 section 5). */
+export const leastIpv6 = 1280;
 
 /** One host's end of an overlay network's tunnel. */
 export interface Tunnel {

@@ -79,5 +79,10 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
   // Who is demoted has its vote, and its place among the managers, until that was taken.
-  nodes: { role: (r) => r.role, hasVote: (r) => String(r.manager !== undefined) },
+  nodes: {
+    role: (r) => r.role,
+    hasVote: (r) => String(r.manager !== undefined),
+    dataPath: (r) => r.addresses.dataPath,
+    key: (r) => r.wireguardKey ?? "",
+  },
 };

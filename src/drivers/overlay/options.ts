@@ -1,5 +1,5 @@
 import { invalid } from "../../lib/errors.ts";
-import type { NetworkSpec } from "../../model/network.ts";
+import { leastIpv6, type NetworkSpec, tunnelOverhead } from "../../model/network.ts";
 import {
   checkFamilies,
   familyKeys,
@@ -32,17 +32,11 @@ export const optionKeys = {
 } as const;
 
 /**
- * Bytes that the tunnel adds to a container's packet, by the family between the hosts: Ethernet 14, VXLAN 8 (RFC 7348
- * section 5), UDP 8, and IPv4's 20 or IPv6's 40.
- */
-export const overhead = { ip: 50, ip6: 70 } as const;
-/**
  * Bytes that an encrypted network's packets have less than others': WireGuard 32, UDP 8 and the address family's header
  * again, VXLAN over IPv6 inside (https://www.wireguard.com/papers/wireguard.pdf section 5.4.6). The same over IPv4
  * (60 + 70 - 50) and IPv6 (80 + 70 - 70).
  */
 export const encryptionOverhead = 80;
-const leastIpv6 = 1280; // bytes, RFC 8200 section 5
 const mostVni = 2 ** 24 - 1;
 
 /** @throws {EngineError} invalid, with Docker's text where Docker has one */
@@ -68,7 +62,7 @@ const outerMtuReader =
   (spec: NetworkSpec, encrypted: boolean) =>
   (key: string, value: string): number | undefined => {
     const mtu = mtuReader(spec)(key, value);
-    const taken = overhead.ip6 + (encrypted ? encryptionOverhead : 0);
+    const taken = tunnelOverhead.ip6 + (encrypted ? encryptionOverhead : 0);
     const least = taken + (spec.ipv6 ? leastIpv6 : 68);
     if (mtu !== undefined && mtu < least)
       throw invalid(

@@ -17,7 +17,7 @@
  */
 import type { IpAddress, MacAddress } from "../../model/ids.ts";
 import type { Segment } from "../../model/lan.ts";
-import type { Network, Tunnel } from "../../model/network.ts";
+import { type Network, type Tunnel, tunnelOverhead } from "../../model/network.ts";
 import {
   encryptedUnderlay,
   everyMac,
@@ -31,7 +31,7 @@ import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } fro
 import { familyOf, interfaceObjects } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { macFrom } from "../segment.ts";
-import { encryptionOverhead, overhead, type OverlayOptions } from "./options.ts";
+import { encryptionOverhead, type OverlayOptions } from "./options.ts";
 
 const bridge = "br0";
 const vxlan = "vxlan0";
@@ -51,7 +51,7 @@ function wayOf({ local, encryption }: Tunnel, { encrypted }: OverlayOptions): Wa
 
 /** Bytes of the containers' packets: what fits through the tunnel of this host, or less when the user says so. */
 function mtuOf({ local, mtu }: Tunnel, { outerMtu, encrypted }: OverlayOptions): number {
-  const most = outerMtu === undefined ? mtu : Math.min(mtu, outerMtu - overhead[familyOf(local)]);
+  const most = outerMtu === undefined ? mtu : Math.min(mtu, outerMtu - tunnelOverhead[familyOf(local)]);
   return most - (encrypted ? encryptionOverhead : 0);
 }
 

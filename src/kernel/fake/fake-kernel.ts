@@ -1,14 +1,7 @@
+import type { HostRoute } from "../../model/network.ts";
 import { createHash } from "node:crypto";
 import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
-import {
-  type Found,
-  type FrameSocket,
-  type HostRoute,
-  type Kernel,
-  KernelError,
-  type KernelEvent,
-  type Step,
-} from "../kernel.ts";
+import { type Found, type FrameSocket, type Kernel, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { fileOf } from "../namespaces.ts";
 import { blockNames } from "../nft/base.ts";
 import { openSocket } from "../sockets.ts";
