@@ -31,6 +31,8 @@ function wishFromWire({
   ipv4,
   ipv6,
   mac,
+  taskId,
+  ingressSandbox,
 }: AttachRequest): AttachWish {
   return {
     network,
@@ -41,6 +43,8 @@ function wishFromWire({
     ...(ipv4 !== "" && { ipv4 }),
     ...(ipv6 !== "" && { ipv6 }),
     ...(mac !== "" && { mac }),
+    ...(taskId !== "" && { taskId }),
+    ...(ingressSandbox && { isIngressSandbox: true }),
   };
 }
 

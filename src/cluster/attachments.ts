@@ -8,6 +8,7 @@ import type { ClusterNode, NodeId } from "../model/cluster.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
+import type { TaskId } from "../model/service.ts";
 import type { Peer } from "../model/peer.ts";
 import { wireguardEnd } from "./encryption.ts";
 import { rowsNamed } from "../store/named.ts";
@@ -24,6 +25,10 @@ export interface AttachWish {
   readonly ipv4?: IpAddress;
   readonly ipv6?: IpAddress;
   readonly mac?: MacAddress;
+  /** Of a service's task on that node: its networks need not be attachable. */
+  readonly taskId?: TaskId;
+  /** True for the node's own end of the network by which published ports come in. */
+  readonly isIngressSandbox?: true;
 }
 
 /** The rows that a node needs for an endpoint. */

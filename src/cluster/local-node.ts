@@ -196,8 +196,8 @@ export class LocalNode {
    */
   async attach(wish: AttachWish): Promise<Attached> {
     const late = AbortSignal.timeout(patience.attach);
-    const { ipv4 = "", ipv6 = "", mac = "", names, ...others } = wish;
-    const request = { ...others, names: [...names], ipv4, ipv6, mac };
+    const { ipv4 = "", ipv6 = "", mac = "", names, taskId = "", isIngressSandbox = false, ...others } = wish;
+    const request = { ...others, names: [...names], ipv4, ipv6, mac, taskId, ingressSandbox: isIngressSandbox };
     try {
       // What is asked for before the stream has begun could be taken for left over.
       await this.#connected(late);

@@ -5,7 +5,7 @@ export type NodeId = string;
 export type ClusterId = string;
 export type NodeRole = "worker" | "manager";
 
-interface Versioned {
+export interface Versioned {
   /**
    * Grows with each change of what the user has said; who changes that says which version was read (Docker's
    * `Version.Index`). What is observed does not count: a node's beat would be in its user's way.
