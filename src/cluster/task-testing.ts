@@ -51,7 +51,7 @@ export const plainContainer: ContainerSpec = {
 
 export const plainTemplate: TaskTemplate = {
   container: plainContainer,
-  shown: { config: {}, hostConfig: {} },
+  shown: { config: {}, hostConfig: {}, task: {} },
   networks: [],
   secrets: [],
   configs: [],

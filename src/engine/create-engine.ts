@@ -13,6 +13,7 @@ import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
+import { createFileContents } from "./secrets.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
 import { ensureWayOut } from "./way-out.ts";
@@ -63,6 +64,8 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
+    secrets: createFileContents(parts, "secrets"),
+    configs: createFileContents(parts, "configs"),
     system: createSystem(parts, new Date().toISOString()),
     followSettings: () => followSettings(parts),
     ensurePredefined: () => ensurePredefined(parts),

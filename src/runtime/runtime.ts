@@ -71,6 +71,15 @@ export interface RegistryAuth {
   readonly serveraddress?: string;
 }
 
+/** What a registry has under a name. */
+export interface Distribution {
+  readonly mediaType: string;
+  readonly digest: string;
+  /** Bytes of the manifest or the list. */
+  readonly size: number;
+  readonly platforms: readonly { readonly os: string; readonly architecture: string; readonly variant?: string }[];
+}
+
 export interface Images {
   list(): Promise<Image[]>;
   /**
@@ -85,6 +94,8 @@ export interface Images {
     onProgress: OnProgress,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Asks the registry what it has under a name, and pulls nothing. @throws {EngineError} what the registry says */
+  distribution(reference: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Distribution>;
   push(reference: string, auth: RegistryAuth | undefined, onProgress: OnProgress, signal: AbortSignal): Promise<void>;
   /** A `docker save` or OCI archive, plain or compressed. */
   load(archive: AsyncIterable<Uint8Array>, onProgress: OnProgress): Promise<void>;
