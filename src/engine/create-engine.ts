@@ -16,6 +16,7 @@ import { sweepFiles } from "./sandbox-files.ts";
 import { createFileContents } from "./secrets.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
+import { TaskRunner } from "./task-runner.ts";
 import { ensureWayOut } from "./way-out.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
@@ -55,12 +56,15 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     execIds: (id) => execs.idsOf(id),
     health: (id) => health.reportOf(id),
   });
+  const volumes = createVolumes(parts);
+  const images = createEngineImages(parts);
+  const tasks = new TaskRunner(parts, { containers, images, volumes });
   return {
     networks,
     containers,
     execs,
-    volumes: createVolumes(parts),
-    images: createEngineImages(parts),
+    volumes,
+    images,
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
@@ -80,7 +84,10 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     async settleMembership() {
       if (!parts.membership.isInSwarm) await parts.overlays.leave();
     },
-    beginRestarts: () => containers.beginRestarts(),
+    beginRestarts() {
+      containers.beginRestarts();
+      tasks.start();
+    },
     announce(networks) {
       const rows = parts.store.snapshot();
       const endpoints = networks.flatMap(({ id }) => rows.where("endpoints", "network", id));
@@ -90,6 +97,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       parts.overlays.stop();
       moved.stop();
       health.stop();
+      tasks.stop();
       containers.stopAll();
       await leases.stop();
     },

@@ -4,7 +4,7 @@ import type { Attachment, Container, ContainerSpec, Volume } from "../model/cont
 import type { Endpoint, PortBinding } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
-import type { FileContent } from "../model/service.ts";
+import type { FileContent, TaskId } from "../model/service.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -56,6 +56,8 @@ export interface ContainerRequest {
   readonly attachments: readonly Attachment[];
   readonly shown: Container["shown"];
   readonly platform: string;
+  /** Of a service's task; no user's request has one. */
+  readonly taskId?: TaskId;
 }
 export interface ContainerDetail {
   readonly container: Container;
