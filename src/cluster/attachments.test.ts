@@ -102,7 +102,7 @@ it("who has no stream, a network that is not attachable and malformed wishes are
   await assert.rejects(on(h1, 1), /was removed/);
 });
 
-it("a task is on the networks of its service, attachable or not, and its row says where", async () => {
+it("a task is on the networks of its service, attachable or not, until it has ended", async () => {
   const { store, h1, h2, on } = await cluster();
   const networks = store.snapshot().list("networks");
   const [ingress, net] = ["ingress", "net"].map((name) => networks.find((one) => one.spec.name === name));
@@ -125,11 +125,11 @@ it("a task is on the networks of its service, attachable or not, and its row say
     await on(h1, 1, { taskId: task.id }),
     await on(h1, 2, { containerId: id("c", 1), network: "ingress", taskId: task.id }),
   ];
-  const noted = () => store.snapshot().get("tasks", task.id)?.attachments;
-  const wanted = [first, second].map(({ networkId: network, addresses }) => ({ network, addresses }));
-  assert.deepEqual(noted(), wanted);
+  const ended = { ...task, status: { ...task.status, state: "failed" } } as const;
+  await store.update((tx) => tx.put("tasks", ended));
+  assert.deepEqual(await on(h1, 1, { taskId: task.id }), first); // what it has it keeps
   await store.update((tx) => detach(tx, h1.id, [first.id, second.id]));
-  assert.deepEqual(noted(), wanted); // what it had is still shown
+  await assert.rejects(on(h1, 1, { taskId: task.id }), /has ended: it does not run again/);
 });
 
 it("a node has one end of the ingress network, known by its MAC, and no container has such a one", async () => {

@@ -8,7 +8,7 @@ import type { ClusterNode, NodeId } from "../model/cluster.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
-import type { TaskId } from "../model/service.ts";
+import { hasEnded, type TaskId } from "../model/service.ts";
 import type { Peer } from "../model/peer.ts";
 import { wireguardEnd } from "./encryption.ts";
 import { rowsNamed } from "../store/named.ts";
@@ -42,8 +42,8 @@ const longest = 255; // characters of a name
 const mostNames = 100;
 
 /**
- * Claims addresses on a network for a container of a node; a task's row says then what it has got. Asked again for the same
- * endpoint, it answers what was claimed, and takes the container's names as they are now.
+ * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
+ * takes the container's names as they are now.
  * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; forbidden for a task that
  * is not the node's, or not to be there, and for a second ingress sandbox; as `claimAddress`
  */
@@ -52,7 +52,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
   if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
   if (node.status.session === undefined) throw unavailable(`node ${nodeId} has no stream`);
   checkWish(wish);
-  const network = networkFor(tx, nodeId, wish);
+  const network = networkNamed(tx, wish.network);
   const pools = tx.where("pools", "network", network.id);
   const known = tx.get("peers", wish.endpointId);
   if (known !== undefined) {
@@ -62,6 +62,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
     return { network, pools, peer };
   }
+  checkMayBeOn(tx, network, nodeId, wish);
   const mac = macFor(tx, network, nodeId, wish);
   const peer: Peer = {
     id: wish.endpointId,
@@ -75,16 +76,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     names: wish.names,
   };
   tx.insert("peers", peer);
-  noteAttachment(tx, wish.taskId, peer);
   return { network, pools, peer };
-}
-
-/** The task's row keeps its addresses, also when it has ended. */
-function noteAttachment(tx: Transaction, id: TaskId | undefined, { networkId: network, addresses }: Peer): void {
-  const task = id === undefined ? undefined : tx.get("tasks", id);
-  if (task === undefined) return;
-  const others = task.attachments.filter((one) => one.network !== network);
-  tx.put("tasks", { ...task, attachments: [...others, { network, addresses }] });
 }
 
 function macFor(tx: Transaction, network: Network, nodeId: NodeId, wish: AttachWish): MacAddress {
@@ -139,9 +131,7 @@ export function movePeers(tx: Transaction, node: ClusterNode): void {
   }
 }
 
-/** The network that a wish names, when who wishes may be there. */
-function networkFor(rows: Snapshot, nodeId: NodeId, wish: AttachWish): Network {
-  const network = networkNamed(rows, wish.network);
+function checkMayBeOn(rows: Snapshot, network: Network, nodeId: NodeId, wish: AttachWish): void {
   if (wish.isIngressSandbox) checkIngressSandbox(rows, network, nodeId, wish);
   else if (wish.taskId !== undefined) checkTask(rows, network, nodeId, wish.taskId);
   else if (!network.spec.attachable)
@@ -149,13 +139,13 @@ function networkFor(rows: Snapshot, nodeId: NodeId, wish: AttachWish): Network {
       "system",
       `Could not attach to network ${wish.network}: rpc error: code = PermissionDenied desc = network ${wish.network} not manually attachable`,
     );
-  return network;
 }
 
 /** A task is on the networks of its service, and on ingress when a port of it is published there. */
 function checkTask(rows: Snapshot, network: Network, nodeId: NodeId, id: TaskId): void {
   const task = rows.get("tasks", id);
   if (task?.nodeId !== nodeId) throw forbidden(`task ${id} is not this node's`);
+  if (hasEnded(task.status.state)) throw forbidden(`task ${id} has ended: it does not run again`);
   const isThere = network.spec.ingress
     ? task.isOnIngress
     : task.template.networks.some((one) => one.network === network.id);

@@ -5,7 +5,7 @@ import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import { type Encryption, leastIpv6, type Network, type Tunnel } from "../model/network.ts";
-import type { FileContent, Task, TaskId } from "../model/service.ts";
+import { compareStates, type FileContent, type Task, type TaskId } from "../model/service.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import { keys, type Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
@@ -156,6 +156,18 @@ export class Replica {
     if (came) this.onFiles();
   }
 
+  /** This host's tasks: those that it has something to say of, then each of which it says something else, until the signal. */
+  async *tasks(signal: AbortSignal): AsyncIterable<Task> {
+    let before: Snapshot | undefined;
+    for await (const { snapshot, changed } of this.#parts.store.watch(signal)) {
+      for (const { table, key } of changed) {
+        const [old, row] = table === "tasks" ? [before?.get(table, key), snapshot.get(table, key)] : [];
+        if (row !== undefined && compareStates(row.status.state, "assigned") > 0 && !isSameReport(old, row)) yield row;
+      }
+      before = snapshot;
+    }
+  }
+
   /** Forgets its tasks, and all networks of the cluster that no container is on. */
   async clear(): Promise<void> {
     this.#self = undefined;
@@ -207,7 +219,8 @@ export class Replica {
     const { registryAuth } = row.template;
     if (registryAuth !== undefined) this.#registryAuths.set(row.id, registryAuth);
     const template = registryAuth === undefined ? row.template : { ...row.template, registryAuth: "" };
-    put(tx, "tasks", { ...row, template, status: tx.get("tasks", row.id)?.status ?? row.status });
+    const { status, attachments } = tx.get("tasks", row.id) ?? row;
+    put(tx, "tasks", { ...row, template, status, attachments });
   }
 
   #encryption(tunnelMtu: number): Encryption | undefined {
@@ -232,6 +245,9 @@ export class Replica {
       tx.insert("names", { kind: "network", name: network.spec.name, id: network.id });
   }
 }
+
+const isSameReport = (old: Task | undefined, row: Task) =>
+  isDeepStrictEqual([old?.status, old?.attachments], [row.status, row.attachments]);
 
 const lessForWireguard = 10; // bytes: WireGuard takes 60 or 80 of a packet where VXLAN takes 50 or 70
 

@@ -77,7 +77,15 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   parts.defer(
     followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
   );
-  const membership = createMembership(config, host, { version, bus, log, replica, wireguardKey: wireguard.key });
+  const settled = (signal: AbortSignal) => dataplane.balanced(store.snapshot().revision, signal);
+  const membership = createMembership(config, host, {
+    version,
+    bus,
+    log,
+    replica,
+    settled,
+    wireguardKey: wireguard.key,
+  });
   const engine = createEngine({
     membership,
     replica,
@@ -188,6 +196,7 @@ const createMembership = (
     readonly bus: EventBus;
     readonly log: Log;
     readonly replica: Replica;
+    readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguardKey: () => string;
   },
 ) =>
@@ -209,6 +218,7 @@ const createMembership = (
     hostRoutes: () => host.routes(),
     changed: (before, commit) => publishNodes(parts.bus, before, commit),
     replica: parts.replica,
+    settled: parts.settled,
     log: parts.log,
   });
 
