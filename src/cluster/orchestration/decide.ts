@@ -19,9 +19,6 @@ export interface Drafted extends Decision {
   readonly tasks: readonly Task[];
 }
 
-/** New rows of one transaction: etcd takes 8 MiB. */
-const mostBytes = 4 << 20;
-
 /**
  * What is to be done with the tasks of a service. It follows from the rows alone: who begins to lead goes on where the one
  * before has ended.
@@ -44,15 +41,13 @@ export function decide(view: ServiceView): Drafted {
 }
 
 function look(one: Case, { kept, resting, filled, dropped }: Slots): void {
-  const { draft, service, now, nodeOf, historyLimit } = one;
+  const { draft, now, nodeOf, historyLimit } = one;
   finishDrains(one);
   for (const { slot, desired } of dropped)
     for (const task of draft.in(slot)) draft.stop(task, desired, { drains: !isLost(nodeOf(task.nodeId ?? "")), now });
   for (const slot of kept) followEnded(one, slot, true);
   for (const slot of resting) followEnded(one, slot, false);
-  const most = Math.max(1, Math.floor(mostBytes / JSON.stringify(service.spec.task).length));
-  for (const place of filled.slice(0, most)) startTask(one, place);
-  if (filled.length > most) draft.lookAgain(now);
+  for (const place of filled) startTask(one, place);
   if (!one.isJob) roll(one, kept);
   for (const slot of draft.slots) promote(one, slot);
   orphan(draft, one);
