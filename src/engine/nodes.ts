@@ -1,5 +1,5 @@
 import { keepOnly } from "../cluster/attachments.ts";
-import { invalid, notFound } from "../lib/errors.ts";
+import { invalid, notFound, rpcError } from "../lib/errors.ts";
 import { type ClusterNode, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Filters, NodeDetail, Nodes } from "./engine.ts";
@@ -65,7 +65,7 @@ const withoutLeader = (node: ClusterNode, reachability: "reachable" | "unknown")
   node.manager === undefined ? node : { ...node, manager: { ...node.manager, leader: false, reachability } };
 
 /** swarmkit's words (manager/controlapi/node.go). */
-const refused = (text: string) => invalid(`rpc error: code = FailedPrecondition desc = ${text}`);
+const refused = (text: string) => rpcError("FailedPrecondition", text);
 
 function checkDemotion(rows: Snapshot, node: ClusterNode): void {
   const managers = rows.where("nodes", "role", "manager");

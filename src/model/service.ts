@@ -1,5 +1,5 @@
 import type { NodeId, Versioned } from "./cluster.ts";
-import type { ContainerSpec } from "./container.ts";
+import type { ContainerSpec, Volume } from "./container.ts";
 import type { EndpointAddress, PortBinding } from "./endpoint.ts";
 import type { IpAddress, NetworkId } from "./ids.ts";
 
@@ -61,6 +61,8 @@ export interface ServicePort {
   readonly published: number;
   /** ingress: on every node. host: on the task's node only. */
   readonly mode: "ingress" | "host";
+  /** The host's address that it is bound to; absent: all. */
+  readonly address?: IpAddress;
 }
 
 export interface ServiceNetwork {
@@ -85,11 +87,16 @@ export interface FileReference {
 export interface TaskTemplate {
   /** Words in `{{ }}` of env, hostname and mounts are still to be filled in. */
   readonly container: ContainerSpec;
-  /** The same as `docker inspect` shows it, before the words are filled in. */
+  /** The same as `docker inspect` shows it, before the words are filled in; and all of the template, as a task shows it. */
   readonly shown: {
     readonly config: Readonly<Record<string, unknown>>;
     readonly hostConfig: Readonly<Record<string, unknown>>;
+    readonly task: Readonly<Record<string, unknown>>;
   };
+  /** Volumes that want labels or options of their own when they are made; words in `{{ }}` of these, too. */
+  readonly volumes: readonly Pick<Volume, "name" | "labels" | "options">[];
+  /** The service's own, for words in `{{ }}` and for lists by label. */
+  readonly serviceLabels: Readonly<Record<string, string>>;
   readonly networks: readonly ServiceNetwork[];
   readonly secrets: readonly FileReference[];
   readonly configs: readonly FileReference[];
@@ -152,8 +159,8 @@ export interface Service extends Versioned {
   readonly id: ServiceId;
   readonly spec: ServiceSpec;
   /**
-   * The row's `version` when what tasks are made from became another one: tasks of another number are to be replaced. Where
-   * tasks are placed does not count: those that fit stay.
+   * The row's `version` when what tasks are made from, `spec.task` and ports of mode `host`, became another: tasks of another
+   * number are to be replaced. Where tasks are placed does not count: those that fit stay.
    */
   readonly templateVersion: number;
   /** What was before the last update; rollback goes there. */
