@@ -72,9 +72,7 @@ export async function removeClusterNetwork(parts: Parts, network: Network): Prom
 
 /** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
 function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
-  const wrong = (text: string) => rpcError("InvalidArgument", text);
-  if (!/^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/.test(name)) throw wrong("name must be valid as a DNS name component");
-  if (name.length > 63) throw wrong("name must be 63 characters or fewer");
+  checkSwarmName(name);
   if (!ipv4) throw invalid("IPv4 cannot be disabled in a Swarm scoped network");
   if (ipam.driver !== "default")
     throw invalid(`ipam driver ${ipam.driver}: networks of a swarm have their addresses from it`);
@@ -85,6 +83,14 @@ function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable 
     ?.list("networks")
     .find(({ spec }) => ingress && spec.ingress);
   if (present !== undefined) throw new EngineError("conflict", `ingress network (${present.id}) is already present`);
+}
+
+/** A name of a network or a service, which DNS answers for (moby/swarmkit manager/controlapi/common.go). @throws {EngineError} invalid */
+export function checkSwarmName(name: string): void {
+  const wrong = (text: string) => rpcError("InvalidArgument", text);
+  if (name === "") throw wrong("meta: name must be provided");
+  if (name.length > 63) throw wrong("name must be 63 characters or fewer");
+  if (!/^[a-zA-Z0-9](?:[\w-]*[a-zA-Z0-9])?$/.test(name)) throw wrong("name must be valid as a DNS name component");
 }
 
 function checkManager({ membership }: Parts): void {
