@@ -3,7 +3,7 @@ import { newCluster, newNode } from "../cluster/testing.ts";
 import type { ClusterNode } from "../model/cluster.ts";
 import type { ContainerSpec } from "../model/container.ts";
 import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
-import type { ServiceNetwork, ServicePort, ServiceSpec, TaskTemplate, UpdatePolicy } from "../model/service.ts";
+import type { ServiceNetwork, ServicePort, ServiceSpec, Task, TaskTemplate, UpdatePolicy } from "../model/service.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Store, Transaction } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
@@ -109,4 +109,22 @@ export const newSpec = (
   shown: {},
   ...change,
   task: { ...template, ...change.task },
+});
+
+/** A task that runs, of the first template of its service. */
+export const newTask = (id: string, change: Partial<Task> & Pick<Task, "serviceId">): Task => ({
+  id,
+  version: 1,
+  createdAt: 0,
+  updatedAt: 0,
+  serviceName: "s",
+  slot: 0,
+  template,
+  templateVersion: 1,
+  hostPorts: [],
+  isOnIngress: false,
+  desired: "running",
+  status: { state: "running", at: 0, message: "", error: "" },
+  attachments: [],
+  ...change,
 });

@@ -354,6 +354,8 @@ export interface ServiceUpdate {
 }
 /** `docker service`, for managers alone. */
 export interface Services {
+  /** A name for a service that is given none. */
+  newName(): string;
   /** The networks of the swarm that services can be on. @throws {EngineError} not-found; forbidden for one of this host */
   networkIds(references: readonly string[]): NetworkId[];
   /** @returns its id @throws {EngineError} with Docker's texts; nothing is left behind */

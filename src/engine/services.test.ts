@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { rollBackService } from "../cluster/services.ts";
 import type { Service } from "../model/service.ts";
 import type { Tables } from "../store/tables.ts";
-import { newSpec, onNetwork, playCluster, type PlayedCluster, port } from "./cluster-testing.ts";
+import { newSpec, newTask, onNetwork, playCluster, type PlayedCluster, port } from "./cluster-testing.ts";
 import { createServices } from "./services.ts";
 
 const rpc = (code: string, text: string) => `rpc error: code = ${code} desc = ${text}`;
@@ -291,31 +291,17 @@ test("jobs run again with each update; lists count what runs and what is done", 
   await update("job", { mode });
   assert.equal(services.inspect("job").job?.iteration, 1);
   const web = await services.create(newSpec({ mode: { kind: "global" }, labels: { a: "b" } }));
-  const task = (key: string, serviceId: string, change: Partial<Tables["tasks"]>): Tables["tasks"] => ({
-    id: key,
-    version: 1,
-    createdAt: 0,
-    updatedAt: 0,
-    serviceId,
-    serviceName: "s",
-    slot: 0,
-    template: newSpec().task,
-    templateVersion: 1,
-    hostPorts: [],
-    isOnIngress: false,
-    desired: "running",
-    status: { state: "running", at: 0, message: "", error: "" },
-    attachments: [],
-    ...change,
-  });
   const complete = { state: "complete", at: 0, message: "", error: "" } as const;
   await cluster.store.update((tx) => {
-    tx.insert("tasks", task("a", web, {}));
-    tx.insert("tasks", task("b", web, { desired: "ready", status: { ...complete, state: "pending" } }));
-    tx.insert("tasks", task("c", web, { desired: "shutdown", status: { ...complete, state: "shutdown" } }));
-    tx.insert("tasks", task("d", id, { jobIteration: 0, desired: "complete", status: complete }));
-    tx.insert("tasks", task("e", id, { jobIteration: 1, desired: "complete", status: complete }));
-    tx.insert("tasks", task("f", id, { jobIteration: 1, desired: "complete" }));
+    tx.insert("tasks", newTask("a", { serviceId: web }));
+    tx.insert("tasks", newTask("b", { serviceId: web, desired: "ready", status: { ...complete, state: "pending" } }));
+    tx.insert(
+      "tasks",
+      newTask("c", { serviceId: web, desired: "shutdown", status: { ...complete, state: "shutdown" } }),
+    );
+    tx.insert("tasks", newTask("d", { serviceId: id, jobIteration: 0, desired: "complete", status: complete }));
+    tx.insert("tasks", newTask("e", { serviceId: id, jobIteration: 1, desired: "complete", status: complete }));
+    tx.insert("tasks", newTask("f", { serviceId: id, jobIteration: 1, desired: "complete" }));
   });
   const list = (filters: Record<string, string[]>) =>
     services.list(new Map(Object.entries(filters)), true).map(({ service, status }) => [service.spec.name, status]);

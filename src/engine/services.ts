@@ -6,6 +6,7 @@ import { parseReference } from "../runtime/images/reference.ts";
 import { rowNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import { checkSwarmName } from "./cluster-networks.ts";
+import { newName } from "./create-container.ts";
 import type { Filters, Services, ServiceStatus, ServiceUpdate } from "./engine.ts";
 import { checkFilters, passesFilters, passesLabels } from "./filters.ts";
 import { networkNamed, swarmObjectNamed } from "./lookup.ts";
@@ -20,7 +21,11 @@ export function createServices(parts: ServiceParts): Services {
   const { membership } = parts;
   const rows = () => membership.control().store.snapshot();
   return {
-    networkIds: (references) => references.map((reference) => networkIdOf(parts, reference)),
+    newName,
+    networkIds(references) {
+      const all = rows();
+      return references.map((reference) => networkIdOf(parts, all, reference));
+    },
     async create(spec) {
       checkSpec(spec);
       checkOwnPorts(parts.store.snapshot(), spec.endpoint.ports, []);
@@ -62,8 +67,7 @@ export function createServices(parts: ServiceParts): Services {
 }
 
 /** @throws {EngineError} not-found; forbidden for a network of this host, with Docker's text */
-function networkIdOf({ membership, store }: ServiceParts, reference: string): NetworkId {
-  const cluster = membership.control().store.snapshot();
+function networkIdOf({ store }: ServiceParts, cluster: Snapshot, reference: string): NetworkId {
   const local = rowNamed(store.snapshot(), "networks", reference);
   if (local?.scope === "local" && rowNamed(cluster, "networks", reference) === undefined)
     throw forbidden(

@@ -3,7 +3,8 @@ import { endpointSettings } from "../networks/endpoint-settings.ts";
 import { anything, boolean, keySet, number, text, textMap, texts, words } from "../schemas.ts";
 
 const portBinding = z.looseObject({ HostIp: text, HostPort: text });
-const mount = z.looseObject({
+/** A mount, in a container's and a service's words (moby api/types/mount). */
+export const mount = z.looseObject({
   Type: text,
   Source: text,
   Target: text,
