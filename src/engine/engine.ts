@@ -186,7 +186,7 @@ export interface Volumes {
 
 /** An entry of `docker events`. */
 export interface EngineEvent {
-  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node";
+  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node" | "service" | "secret" | "config";
   readonly action: string;
   readonly id: string;
   readonly attributes: Readonly<Record<string, string>>;
