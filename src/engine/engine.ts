@@ -5,7 +5,7 @@ import type { Endpoint, EndpointAddress, PortBinding } from "../model/endpoint.t
 import type { NetworkId } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
-import type { FileContent, Service, ServiceId, ServiceSpec, Task } from "../model/service.ts";
+import type { Backend, FileContent, Service, ServiceId, ServiceSpec, Task, VirtualService } from "../model/service.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -30,6 +30,8 @@ export interface NetworkDetail {
   readonly endpoints: readonly Endpoint[];
   /** Endpoints that other hosts have on a network of the cluster; on a manager that takes no part, all. */
   readonly peers: readonly Peer[];
+  /** Services of the swarm on it, and the tasks that take connections. */
+  readonly services: readonly { readonly service: VirtualService; readonly backends: readonly Backend[] }[];
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */
