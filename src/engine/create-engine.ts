@@ -14,8 +14,10 @@ import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
 import { createFileContents } from "./secrets.ts";
+import { createServices } from "./services.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
+import { createTasks } from "./tasks.ts";
 import { ensureWayOut } from "./way-out.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
@@ -64,6 +66,8 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
+    services: createServices(parts),
+    tasks: createTasks(parts),
     secrets: createFileContents(parts, "secrets"),
     configs: createFileContents(parts, "configs"),
     system: createSystem(parts, new Date().toISOString()),
