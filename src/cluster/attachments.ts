@@ -3,7 +3,7 @@ import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid, notFound, unavailable } from "../lib/errors.ts";
 import { ingressMac, ingressMacPrefix, localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
-import type { AddressPool } from "../model/address-pool.ts";
+import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
 import type { ClusterNode, NodeId } from "../model/cluster.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
@@ -72,7 +72,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     nodeId,
     ...placeOf(tx, node),
     mac,
-    addresses: addressesOf(tx, pools, wish),
+    addresses: claimAddresses(tx, pools, { ...wish, owner: wish.endpointId }),
     names: wish.names,
   };
   tx.insert("peers", peer);
@@ -179,14 +179,18 @@ function checkWish({ endpointId, containerId, containerName, names, mac }: Attac
     throw invalid(`invalid MAC address ${mac}: ${ingressMacPrefix}… are those by which published ports come in`);
 }
 
-/** One address of each family that the network has. */
-function addressesOf(tx: Transaction, pools: readonly AddressPool[], wish: AttachWish): EndpointAddress[] {
+/** Claims one address of each family that the network has. @throws {EngineError} as `claimAddress` */
+export function claimAddresses(
+  tx: Transaction,
+  pools: readonly AddressPool[],
+  wish: Pick<AttachWish, "ipv4" | "ipv6"> & { readonly owner: AddressClaim["owner"] },
+): EndpointAddress[] {
   return ([4, 6] as const).flatMap((family) => {
     const own = pools.filter(({ subnet }) => subnet.includes(":") === (family === 6));
     const wished = family === 4 ? wish.ipv4 : wish.ipv6;
     if (wished !== undefined && parseAddress(wished) === undefined) throw invalid(`invalid address ${wished}`);
     if (own.length > 0) {
-      const { address, prefix } = claimFirst(tx, own, wished, wish.endpointId);
+      const { address, prefix } = claimFirst(tx, own, wished, wish.owner);
       return [{ address, prefix }];
     }
     if (wished === undefined) return [];

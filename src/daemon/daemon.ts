@@ -12,6 +12,7 @@ import { EventBus } from "../engine/events.ts";
 import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
+import { publishServices } from "../engine/service-events.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
@@ -216,7 +217,10 @@ const createMembership = (
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
-    changed: (before, commit) => publishNodes(parts.bus, before, commit),
+    changed: (before, commit) => {
+      publishNodes(parts.bus, before, commit);
+      publishServices(parts.bus, before, commit);
+    },
     replica: parts.replica,
     settled: parts.settled,
     log: parts.log,

@@ -14,9 +14,11 @@ import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
 import { createFileContents } from "./secrets.ts";
+import { createServices } from "./services.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
 import { TaskRunner } from "./task-runner.ts";
+import { createTasks } from "./tasks.ts";
 import { ensureWayOut } from "./way-out.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
@@ -58,7 +60,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
   });
   const volumes = createVolumes(parts);
   const images = createEngineImages(parts);
-  const tasks = new TaskRunner(parts, { containers, images, volumes });
+  const runner = new TaskRunner(parts, { containers, images, volumes });
   return {
     networks,
     containers,
@@ -68,6 +70,8 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
+    services: createServices(parts),
+    tasks: createTasks(parts),
     secrets: createFileContents(parts, "secrets"),
     configs: createFileContents(parts, "configs"),
     system: createSystem(parts, new Date().toISOString()),
@@ -86,7 +90,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     },
     beginRestarts() {
       containers.beginRestarts();
-      tasks.start();
+      runner.start();
     },
     announce(networks) {
       const rows = parts.store.snapshot();
@@ -97,7 +101,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       parts.overlays.stop();
       moved.stop();
       health.stop();
-      tasks.stop();
+      runner.stop();
       containers.stopAll();
       await leases.stop();
     },
