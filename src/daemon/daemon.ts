@@ -60,14 +60,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
-  const runtime = createRuntime({
-    dataRoot: config.dataRoot,
-    execRoot: config.execRoot,
-    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
-    namespace: `tombolo-${engineMark(settings.id)}`,
-    log,
-    insecureRegistries: config.insecureRegistries,
-  });
+  const runtime = runtimeOf(config, settings.id, log);
   const upstream = () => {
     const found = host.dns();
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
@@ -78,13 +71,12 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   parts.defer(
     followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
   );
-  const settled = (signal: AbortSignal) => dataplane.balanced(store.snapshot().revision, signal);
   const membership = createMembership(config, host, {
     version,
     bus,
     log,
     replica,
-    settled,
+    settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguardKey: wireguard.key,
   });
   const engine = createEngine({
@@ -166,6 +158,16 @@ function followLinks(kernel: Kernel, call: () => void): () => void {
     end();
   };
 }
+
+const runtimeOf = (config: Config, engine: string, log: Log) =>
+  createRuntime({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
+    namespace: `tombolo-${engineMark(engine)}`,
+    log,
+    insecureRegistries: config.insecureRegistries,
+  });
 
 /** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
 function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {

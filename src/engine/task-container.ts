@@ -92,6 +92,14 @@ export function portsOf({ hostPorts }: Task, rows: Snapshot, containerId: Contai
   });
 }
 
+/** Where a container is on networks of the cluster. */
+export const attachmentsIn = (rows: Snapshot, containerId: ContainerId): Task["attachments"] =>
+  rows
+    .where("endpoints", "container", containerId)
+    .flatMap(({ networkId, addresses }) =>
+      rows.get("networks", networkId)?.scope === "cluster" ? [{ network: networkId, addresses }] : [],
+    );
+
 const labelsOf = (task: Task): Record<string, string> => ({
   "com.docker.swarm.node.id": task.nodeId ?? "",
   "com.docker.swarm.service.id": task.serviceId,

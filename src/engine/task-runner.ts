@@ -7,7 +7,7 @@ import { type Snapshot, StoreError } from "../store/store.ts";
 import { isRunning } from "./containers.ts";
 import type { Containers, Engine, Volumes } from "./engine.ts";
 import type { Parts } from "./parts.ts";
-import { containerOf, nodeFacts, portsOf, volumesOf } from "./task-container.ts";
+import { attachmentsIn, containerOf, nodeFacts, portsOf, volumesOf } from "./task-container.ts";
 import { filesOf } from "./task-files.ts";
 import { TaskImages } from "./task-images.ts";
 
@@ -179,7 +179,8 @@ export class TaskRunner {
     }
     const seen = { container: seenOf(container), ports: portsOf(task, this.#rows, container.id) };
     const isUp = !isChecked(container.spec) || health === "healthy" || status.state === "running";
-    await this.#note(id, isUp ? { state: "running", message: "started", error: "", ...seen } : seen);
+    const change = isUp ? ({ state: "running", message: "started", error: "", ...seen } as const) : seen;
+    await this.#note(id, change, attachmentsIn(this.#rows, container.id));
   }
 
   async #start(container: Container): Promise<void> {
@@ -194,18 +195,14 @@ export class TaskRunner {
     }
   }
 
-  /** Its container stays as long as its row, for those who look at its logs. */
+  /** Its container stays as long as its row, for those who look at its logs; unless nobody shall. */
   async #end({ id, desired, status }: Task, container: Container | undefined): Promise<void> {
     if (container !== undefined) await this.#stop(container);
     const ended = container && this.#rows.get("containers", container.id);
     const seen = ended === undefined ? {} : { container: seenOf(ended) };
-    if (desired !== "remove") {
-      if (!hasEnded(status.state)) await this.#note(id, { state: "shutdown", message: "shutdown", error: "", ...seen });
-      return;
-    }
-    if (container !== undefined) await this.#remove(container);
-    failpoint("task.remove.after-container");
-    await this.#note(id, { state: "remove", message: "removed", ...seen });
+    if (ended !== undefined && desired === "remove") await this.#remove(ended);
+    failpoint("task.end.after-container");
+    if (!hasEnded(status.state)) await this.#note(id, { state: "shutdown", message: "shutdown", error: "", ...seen });
   }
 
   /** With its grace period. */
@@ -218,15 +215,16 @@ export class TaskRunner {
     await this.#verbs.containers.remove(id, { force: true, volumes: true, link: false }).catch(unlessDone);
   }
 
-  /** A task only goes to the right. */
-  async #note(id: TaskId, change: Partial<TaskStatus>): Promise<void> {
+  /** A task only goes to the right; the addresses that it has had are still shown when it has ended. */
+  async #note(id: TaskId, change: Partial<TaskStatus>, attachments?: Task["attachments"]): Promise<void> {
     const at = Date.now();
     await this.#parts.store.update((tx) => {
       const task = tx.get("tasks", id);
       if (task === undefined) return;
       const status = { ...task.status, ...change };
-      if (compareStates(status.state, task.status.state) < 0 || isDeepStrictEqual(status, task.status)) return;
-      tx.put("tasks", { ...task, status: { ...status, at } });
+      const next = { ...task, status, attachments: attachments ?? task.attachments };
+      if (compareStates(status.state, task.status.state) < 0 || isDeepStrictEqual(next, task)) return;
+      tx.put("tasks", { ...next, status: { ...status, at } });
     });
     failpoint("task.note");
   }
