@@ -2,6 +2,7 @@ import type { Network } from "../model/network.ts";
 import { createContainers } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { createExecs } from "./execs.ts";
+import { HealthChecks } from "./health-checks.ts";
 import { createEngineImages } from "./images.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
@@ -51,7 +52,11 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
   const moved = new MovedAddresses(parts);
   const leases = new Leases(parts);
   const execs = createExecs(parts);
-  const containers = createContainers(parts, (id) => execs.idsOf(id));
+  const health = new HealthChecks(parts, execs);
+  const containers = createContainers(parts, {
+    execIds: (id) => execs.idsOf(id),
+    health: (id) => health.reportOf(id),
+  });
   return {
     networks,
     containers,
@@ -72,6 +77,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       await containers.recover();
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
+      health.start();
       parts.overlays.start();
       moved.start();
     },
@@ -87,6 +93,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     async stop() {
       parts.overlays.stop();
       moved.stop();
+      health.stop();
       containers.stopAll();
       await leases.stop();
     },

@@ -19,6 +19,8 @@ import type {
   Usage,
 } from "../runtime/runtime.ts";
 
+import type { HealthReport } from "./health.ts";
+
 /** `filters` of a list call: each key with its values; a row passes when each key has a value that fits. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
 
@@ -70,6 +72,8 @@ export interface ContainerDetail {
   /** Of all its endpoints, also of the one on `docker_gwbridge` that nobody asked for. */
   readonly ports: readonly PortBinding[];
   readonly execIds: readonly string[];
+  /** What was found out of its health, if that is looked at. */
+  readonly health: HealthReport;
   readonly paths: {
     readonly directory: string;
     readonly hosts: string;

@@ -94,12 +94,12 @@ function passes(node: ClusterNode, filters: Filters): boolean {
     if (!words.includes(value)) throw invalid(`Invalid ${key} filter: '${value}'`);
     return own === value;
   };
-  // `label` asks for the engine's labels, of which a node tells none; `node.label` for those of `docker node update`.
+  // `label` asks for the engine's labels, `node.label` for those of `docker node update`.
   const hasLabels = (key: string, labels: ClusterNode["labels"]) =>
     passesLabels(new Map([["label", filters.get(key) ?? []]]), labels);
   return (
     hasLabels("node.label", node.labels) &&
-    hasLabels("label", {}) &&
+    hasLabels("label", node.engineLabels) &&
     passesFilters(filters, {
       id: (value) => node.id.startsWith(value),
       name: (value) => node.hostname.startsWith(value),

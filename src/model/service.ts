@@ -151,12 +151,17 @@ export interface UpdateStatus {
   readonly startedAt: number;
   readonly completedAt?: number;
   readonly message: string;
+  /** Tasks that it has made and that ended within `monitor`. */
+  readonly failed?: readonly TaskId[];
 }
 
 export interface Service extends Versioned {
   readonly id: ServiceId;
   readonly spec: ServiceSpec;
-  /** Another number for another `spec.task`, or other ports of its host: tasks of another number are to be replaced. */
+  /**
+   * The row's `version` when what tasks are made from, `spec.task` and ports of mode `host`, became another: tasks of another
+   * number are to be replaced. Where tasks are placed does not count: those that fit stay.
+   */
   readonly templateVersion: number;
   /** What was before the last update; rollback goes there. */
   readonly previous?: { readonly spec: ServiceSpec; readonly templateVersion: number };
@@ -230,8 +235,14 @@ export interface Task extends Versioned {
   readonly status: TaskStatus;
   /** Addresses on the service's networks, once the node has claimed them. */
   readonly attachments: readonly { readonly network: NetworkId; readonly addresses: readonly EndpointAddress[] }[];
+  /** True when an update has made it in the place of an older one: its failure is one of the update's. */
+  readonly isReplacement?: true;
+  /** Milliseconds since 1970 by the clock of a manager; absent until it runs. */
+  readonly runningSince?: number;
   /** It gets no new connections any more since then; it is told to stop when every node has acknowledged that, and its drain time is over. */
   readonly drainingSince?: number;
+  /** What it is told then. */
+  readonly drainsTo?: "shutdown" | "remove";
   /** Milliseconds since 1970 before which `desired` stays ready: the restart delay. */
   readonly startAfter?: number;
   readonly jobIteration?: number;
@@ -280,8 +291,11 @@ export interface FileContent extends Versioned {
   readonly templating?: string;
 }
 
-/** Up to which revision every node that this manager has the stream of has taken what backends went. */
+/**
+ * Of the tasks that are being drained, those to which no node sends new connections any more, as far as this manager has the
+ * nodes' streams. There only while something is drained.
+ */
 export interface Acknowledgement {
   readonly managerId: NodeId;
-  readonly revision: number;
+  readonly tasks: readonly TaskId[];
 }

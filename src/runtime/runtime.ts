@@ -12,9 +12,19 @@ export interface ImageConfig {
   readonly WorkingDir?: string;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly StopSignal?: string;
-  readonly Healthcheck?: object;
+  readonly Healthcheck?: ImageHealthCheck;
   readonly Shell?: readonly string[];
   readonly OnBuild?: readonly string[];
+}
+
+/** Docker's addition to it. Durations are nanoseconds. */
+export interface ImageHealthCheck {
+  readonly Test?: readonly string[];
+  readonly Interval?: number;
+  readonly Timeout?: number;
+  readonly StartPeriod?: number;
+  readonly StartInterval?: number;
+  readonly Retries?: number;
 }
 
 export interface ImageHistory {
@@ -223,6 +233,8 @@ export interface Processes {
     spec: ExecSpec,
     detached: boolean,
   ): Promise<{ readonly pid: number; readonly streams?: ProcessStreams }>;
+  /** Further processes in a container that run, also those of a daemon before. @returns their ids */
+  execs(id: ContainerId): Promise<string[]>;
   logs(container: Container, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Pids inside, as the host counts. */
   pids(id: ContainerId): Promise<number[]>;
