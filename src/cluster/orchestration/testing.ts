@@ -21,7 +21,9 @@ const container: TaskTemplate["container"] = {
 /** What `docker service create` without flags sends. */
 export const template: TaskTemplate = {
   container,
-  shown: { config: {}, hostConfig: {} },
+  shown: { config: {}, hostConfig: {}, task: {} },
+  volumes: [],
+  serviceLabels: {},
   networks: [],
   secrets: [],
   configs: [],
