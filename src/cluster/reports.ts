@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { EngineError, invalid } from "../lib/errors.ts";
+import { invalid } from "../lib/errors.ts";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { NodeId } from "../model/cluster.ts";
 import { compareStates, type TaskId, taskStates } from "../model/service.ts";
-import type { Store } from "../store/store.ts";
+import { type Store, StoreError } from "../store/store.ts";
 import type { Report } from "./gen/control_pb.ts";
 import { observe, type TaskReport } from "./orchestration/observe.ts";
 
@@ -31,7 +31,7 @@ const port = z.object({
 });
 /** Nodes say nothing of a task before it is theirs, and not that it is lost. */
 const reported = taskStates.filter(
-  (state) => compareStates(state, "assigned") > 0 && compareStates(state, "remove") < 0,
+  (state) => compareStates(state, "assigned") > 0 && compareStates(state, "orphaned") < 0,
 );
 const body = z.object({
   status: z.object({
@@ -54,10 +54,20 @@ const body = z.object({
 
 /** What another host says of a task goes into a row that every manager reads, so it is bounded. @throws {EngineError} invalid */
 export function readReport(row: Uint8Array): TaskReport {
-  const found = body.safeParse(fromJsonBytes(row));
+  const found = body.safeParse(jsonOf(row));
   if (!found.success) throw invalid(`a report of a task is malformed: ${z.prettifyError(found.error)}`);
   return found.data;
 }
+function jsonOf(row: Uint8Array): unknown {
+  try {
+    return fromJsonBytes(row);
+  } catch {
+    return undefined;
+  }
+}
+
+/** True for what may go better next time. */
+const isPassing = (error: unknown) => error instanceof StoreError && ["UNAVAILABLE", "WRITE"].includes(error.code);
 
 /** Writes what nodes report, the latest of each task; what can not be written now is tried again. */
 export class Reports {
@@ -78,16 +88,16 @@ export class Reports {
 
   async #write(id: string): Promise<void> {
     const { store, now, after, failed } = this.#parts;
-    const report = this.#waiting.get(id);
-    if (report === undefined) return;
-    try {
-      const said = readReport(report.row);
-      await store.update((tx) => observe(tx, report.node, report.task, said, now()));
-    } catch (error) {
-      failed(error);
-      if (!(error instanceof EngineError)) return void after(retryAfter, () => void this.#write(id));
+    for (let report = this.#waiting.get(id); report !== undefined; report = this.#waiting.get(id)) {
+      const { node, task, row } = report;
+      try {
+        const said = readReport(row);
+        await store.update((tx) => observe(tx, node, task, said, now()));
+      } catch (error) {
+        failed(error);
+        if (isPassing(error)) return void after(retryAfter, () => void this.#write(id));
+      }
+      if (this.#waiting.get(id) === report) this.#waiting.delete(id);
     }
-    if (this.#waiting.get(id) === report) this.#waiting.delete(id);
-    else await this.#write(id);
   }
 }

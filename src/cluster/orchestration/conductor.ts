@@ -1,8 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { EngineError } from "../../lib/errors.ts";
-import type { ServiceId, TaskId, UpdateStatus } from "../../model/service.ts";
+import type { Service, ServiceId, TaskId } from "../../model/service.ts";
 import type { Store } from "../../store/store.ts";
-import { carryOut, type Decision, type Edit, type Settle } from "./edits.ts";
+import { carryOut, type Decision, type Edit } from "./edits.ts";
 import { Orchestration } from "./orchestration.ts";
 
 export interface ConductorParts {
@@ -13,7 +13,6 @@ export interface ConductorParts {
   /** @returns what calls it off */
   readonly after: (milliseconds: number, call: () => void) => () => void;
   readonly newId: () => TaskId;
-  readonly settle: Settle;
 }
 
 /** Rows of one transaction: etcd takes 8 MiB. */
@@ -82,24 +81,24 @@ export class Conductor {
   }
 
   async #carryOut(decision: Decision): Promise<void> {
-    const { store, settle, now } = this.#parts;
+    const { store, now } = this.#parts;
     try {
-      const { result: isDone } = await store.update((tx) => carryOut(tx, decision, { now: now(), settle }));
+      const { result: isDone } = await store.update((tx) => carryOut(tx, decision, now()));
       if (!isDone) this.#orchestration.drop(decision);
     } catch (error) {
-      const rollback = decision.edits.find((edit) => edit.kind === "rollback");
-      if (rollback === undefined || !(error instanceof EngineError)) throw error;
-      await this.#carryOut({ ...decision, edits: [{ kind: "update", status: stuck(rollback.status, error) }] });
+      const isRollback = decision.edits.some(({ kind }) => kind === "rollback");
+      if (!isRollback || !(error instanceof EngineError)) throw error;
+      await this.#carryOut({ ...decision, edits: pausedBy(error, decision.service, now()) });
     }
   }
 }
 
 /** The way back is blocked: somebody else has what the service had. */
-const stuck = (status: UpdateStatus, { message }: Error): UpdateStatus => ({
-  ...status,
-  state: "paused",
-  message: `update paused: it can not be rolled back: ${message}`,
-});
+function pausedBy({ message }: Error, service: Service | undefined, now: number): Edit[] {
+  const { startedAt = now } = service?.update ?? {};
+  const why = `update paused: it can not be rolled back: ${message}`;
+  return [{ kind: "update", status: { state: "paused", startedAt, message: why } }];
+}
 
 const isOfService = ({ kind }: Edit) => kind === "update" || kind === "rollback";
 const taskOf = (edit: Edit) => (edit.kind === "create" ? edit.task.id : "id" in edit ? edit.id : "");

@@ -11,7 +11,7 @@ import { modes, type Slots } from "./modes.ts";
 import { startTask } from "./new-task.ts";
 import { promote } from "./promotion.ts";
 import { followEnded } from "./restarts.ts";
-import { judge, roll } from "./rolling.ts";
+import { begin, judge, roll } from "./rolling.ts";
 import { isLost } from "./tasks.ts";
 
 /** A decision, and the tasks as it leaves them: those that wait are still to be placed. */
@@ -32,7 +32,7 @@ export function decide(view: ServiceView): Drafted {
   const slots = modes[service.spec.mode.kind](one);
   const rollback = judge(one, slots.kept);
   if (rollback !== undefined) {
-    draft.edits.push({ kind: "rollback", status: rollback });
+    draft.edits.push({ kind: "rollback", message: rollback });
     return { serviceId: service.id, service, edits: draft.edits, tasks: view.tasks };
   }
   look(one, slots);
@@ -45,6 +45,7 @@ function look(one: Case, { kept, resting, filled, dropped }: Slots): void {
   finishDrains(one);
   for (const { slot, desired } of dropped)
     for (const task of draft.in(slot)) draft.stop(task, desired, { drains: !isLost(nodeOf(task.nodeId ?? "")), now });
+  if (!one.isJob) begin(one, kept);
   for (const slot of kept) followEnded(one, slot, true);
   for (const slot of resting) followEnded(one, slot, false);
   for (const place of filled) startTask(one, place);

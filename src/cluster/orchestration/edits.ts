@@ -13,7 +13,7 @@ import {
 } from "../../model/service.ts";
 import type { Transaction } from "../../store/store.ts";
 import { keys } from "../../store/tables.ts";
-import { rolledBack } from "./revisions.ts";
+import { rollBackService } from "../services.ts";
 import { placed } from "./scheduler.ts";
 
 /** What the leader does to a row. It writes its own fields only: what a node has reported meanwhile stays. */
@@ -30,7 +30,7 @@ export type Edit =
   | { readonly kind: "orphan"; readonly id: TaskId }
   | { readonly kind: "delete"; readonly id: TaskId }
   | { readonly kind: "update"; readonly status: UpdateStatus }
-  | { readonly kind: "rollback"; readonly status: UpdateStatus };
+  | { readonly kind: "rollback"; readonly message: string };
 
 /** What was decided for a service from its rows. */
 export interface Decision {
@@ -43,34 +43,27 @@ export interface Decision {
 }
 
 /**
- * Makes the names, addresses and virtual services of a service what its spec says.
- * @returns the row with them
- * @throws {EngineError} when one of them is another's
+ * @param now milliseconds since 1970
+ * @returns false, with nothing done, when the service is another one than that for which it was decided
+ * @throws {EngineError} when a service can not be rolled back: what it had is another's
  */
-export type Settle = (tx: Transaction, service: Service) => Service;
-
-/** @returns false, with nothing done, when the service is another one than that for which it was decided */
-export function carryOut(
-  tx: Transaction,
-  { serviceId, service, edits }: Decision,
-  { now, settle }: { readonly now: number; readonly settle: Settle },
-): boolean {
+export function carryOut(tx: Transaction, { serviceId, service, edits }: Decision, now: number): boolean {
   if (!isDeepStrictEqual(tx.get("services", serviceId), service)) return false;
-  for (const edit of edits) {
+  for (const edit of edits)
     if (edit.kind === "create") tx.insert("tasks", edit.task);
-    else if (edit.kind === "update") change(tx, service, { update: edit.status }, now);
-    else if (edit.kind === "rollback") {
-      if (service !== undefined) tx.put("services", settle(tx, rolledBack(service, edit.status, now)));
-    } else editTask(tx, edit, now);
-  }
+    else if (edit.kind !== "update" && edit.kind !== "rollback") editTask(tx, edit, now);
+    else if (service !== undefined) editService(tx, service, edit, now);
   return true;
 }
 
-function change(tx: Transaction, service: Service | undefined, what: Partial<Service>, now: number): void {
-  if (service !== undefined) tx.put("services", observed(service, what, now));
+type ServiceEdit = Extract<Edit, { readonly kind: "update" | "rollback" }>;
+
+function editService(tx: Transaction, service: Service, edit: ServiceEdit, now: number): void {
+  if (edit.kind === "update") tx.put("services", observed(service, { update: edit.status }, now));
+  else rollBackService(tx, service, { message: edit.message }, now);
 }
 
-type TaskEdit = Exclude<Edit, { readonly kind: "create" | "update" | "rollback" }>;
+type TaskEdit = Exclude<Edit, ServiceEdit | { readonly kind: "create" }>;
 
 function editTask(tx: Transaction, edit: TaskEdit, now: number): void {
   const task = tx.get("tasks", edit.id);

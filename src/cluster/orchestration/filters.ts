@@ -1,7 +1,7 @@
 import type { ClusterNode } from "../../model/cluster.ts";
 import type { Task } from "../../model/service.ts";
 import { parseConstraints, satisfies } from "./constraints.ts";
-import { fixedPorts, type Room } from "./rooms.ts";
+import { fixedPorts, hasPort, type Room } from "./rooms.ts";
 
 /** Why a task can not be on a node, and what is said of the nodes that it can not be on (moby/swarmkit manager/scheduler/filter.go). */
 export interface Filter {
@@ -37,7 +37,7 @@ export function filtersOf(task: Task): Filter[] {
       isAsked: placement.platforms.length > 0,
     },
     {
-      fits: ({ load }) => !ports.some((port) => load.ports.has(port)),
+      fits: ({ load }) => !ports.some((port) => hasPort(load, port)),
       explain: (nodes) => `host-mode port already in use on ${nodes}`,
       isAsked: ports.length > 0,
     },

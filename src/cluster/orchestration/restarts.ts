@@ -1,6 +1,7 @@
 import { hasEnded, type Task } from "../../model/service.ts";
 import { type Case, liveIn, type SlotKey, slotOf } from "./draft.ts";
 import { startTask } from "./new-task.ts";
+import { isUnderWay } from "./rolling.ts";
 import { hasFailed, isLost } from "./tasks.ts";
 
 /**
@@ -53,8 +54,9 @@ function isNeeded(one: Case, task: Task): boolean {
   return !others.some((other) => !one.isOutdated(other)) && (others.length === 0 || !one.isOutdated(task));
 }
 
+/** What comes after an outdated task is the update's: it does not wait, and its failure counts. */
 function follow(one: Case, task: Task, why: Why): void {
   const { delay } = task.template.restart;
-  const waits = why !== "drained" && delay > 0;
-  startTask(one, task, waits ? { startAfter: one.now + delay } : {});
+  if (isUnderWay(one.draft.status) && one.isOutdated(task)) startTask(one, task, { isReplacement: true });
+  else startTask(one, task, why !== "drained" && delay > 0 ? { startAfter: one.now + delay } : {});
 }

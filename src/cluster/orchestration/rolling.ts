@@ -11,7 +11,7 @@ const isRollback = (status: UpdateStatus | undefined) =>
 export const policyOf = ({ spec }: Service, status: UpdateStatus | undefined): UpdatePolicy =>
   isRollback(status) ? spec.rollback : spec.update;
 
-const isUnderWay = (status: UpdateStatus | undefined): status is UpdateStatus =>
+export const isUnderWay = (status: UpdateStatus | undefined): status is UpdateStatus =>
   status?.state === "updating" || status?.state === "rollback_started";
 const isPaused = (status: UpdateStatus | undefined) =>
   status?.state === "paused" || status?.state === "rollback_paused";
@@ -28,15 +28,15 @@ function madeBy({ service, draft: { status } }: Case, tasks: readonly Task[]): T
 /**
  * Counts the update's failures, and does what is to be done when they are too many.
  * @param slots that the service is to have
- * @returns how a rollback begins, if one does: then nothing else is to be done with the present spec
+ * @returns why the service is to be rolled back, if it is: then nothing else is to be done with the present spec
  */
-export function judge(one: Case, slots: readonly SlotKey[]): UpdateStatus | undefined {
+export function judge(one: Case, slots: readonly SlotKey[]): string | undefined {
   const { draft, service } = one;
   const { status } = draft;
   if (!isUnderWay(status)) return undefined;
   const { failureAction, maxFailureRatio, monitor } = policyOf(service, status);
   if (failureAction === "continue") return undefined;
-  const { failed: known = [], ...rest } = status;
+  const { failed: known = [] } = status;
   const made = slots.flatMap((slot) => madeBy(one, draft.in(slot)));
   const more = made.filter((task) => isEarly(task, monitor) && !known.includes(task.id)).map(({ id }) => id);
   const last = more.at(-1);
@@ -44,7 +44,7 @@ export function judge(one: Case, slots: readonly SlotKey[]): UpdateStatus | unde
   const failed = [...known, ...more];
   if (failed.length / slots.length <= maxFailureRatio) draft.setStatus({ ...status, failed });
   else if (status.state === "updating" && failureAction === "rollback" && service.previous !== undefined)
-    return { ...rest, state: "rollback_started", message: `update rolled back due to ${failure(last)}` };
+    return `update rolled back due to ${failure(last)}`;
   else draft.setStatus({ ...status, ...paused(status, failureAction, last), failed });
   return undefined;
 }
@@ -59,6 +59,13 @@ function paused({ state }: UpdateStatus, action: UpdatePolicy["failureAction"], 
   return { state: isBack ? "rollback_paused" : "paused", message: `${what} paused due to ${failure(task)}` } as const;
 }
 
+/** Begins an update when there is something to replace. @param slots where tasks may be started */
+export function begin(one: Case, slots: readonly SlotKey[]): void {
+  const { draft, now } = one;
+  if (isUnderWay(draft.status) || isPaused(draft.status) || !slots.some((slot) => isOutdatedSlot(one, slot))) return;
+  draft.setStatus({ state: "updating", startedAt: now, message: "update in progress" });
+}
+
 /**
  * Goes on with an update: replaces so many outdated tasks as its policy allows.
  * @param slots where tasks may be started
@@ -66,12 +73,8 @@ function paused({ state }: UpdateStatus, action: UpdatePolicy["failureAction"], 
 export function roll(one: Case, slots: readonly SlotKey[]): void {
   const { draft, service, now } = one;
   for (const slot of slots) handOver(one, slot);
-  if (isPaused(draft.status)) return;
+  if (!isUnderWay(draft.status)) return;
   const outdated = slots.filter((slot) => isOutdatedSlot(one, slot));
-  if (!isUnderWay(draft.status)) {
-    if (outdated.length === 0) return;
-    draft.setStatus({ state: "updating", startedAt: now, message: "update in progress" });
-  }
   const { parallelism, delay, order } = policyOf(service, draft.status);
   const ends = slots.map((slot) => endOf(one, slot) + delay).filter((end) => end > now);
   for (const end of ends) if (end < Infinity) draft.lookAgain(end);

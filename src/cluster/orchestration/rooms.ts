@@ -22,9 +22,19 @@ export interface Room {
 
 export const emptyLoad: Load = { tasks: 0, byService: new Map(), nanoCpus: 0, memory: 0, ports: new Map() };
 
-/** The ports of the host that a task must have; those that the node chooses are in nobody's way. */
+/** The ports of the host that a task must have, `tcp|80|` on all addresses; those that the node chooses are in nobody's way. */
 export const fixedPorts = (ports: readonly ServicePort[]): string[] =>
-  ports.flatMap(({ protocol, published }) => (published === 0 ? [] : `${protocol}|${published}`));
+  ports.flatMap(({ protocol, published, address = "" }) =>
+    published === 0 ? [] : `${protocol}|${published}|${address}`,
+  );
+
+/** True when a task has the port: on all addresses, or on one of those that are asked for. */
+export function hasPort({ ports }: Load, wish: string): boolean {
+  const onAll = wish.slice(0, wish.lastIndexOf("|") + 1);
+  return (
+    ports.has(wish) || ports.has(onAll) || (wish === onAll && [...ports.keys()].some((one) => one.startsWith(onAll)))
+  );
+}
 
 /** The load with a task more, or, with `by` -1, with one less. */
 export function added(load: Load, task: Task, by: 1 | -1 = 1): Load {

@@ -11,11 +11,11 @@ import {
 import { plainSpec } from "../../../model/network.ts";
 import { type Change, Rows, RowsTransaction } from "../../../store/rows.ts";
 import type { RowKey, Transaction } from "../../../store/store.ts";
+import { changeService, closeService, rollBackService } from "../../services.ts";
 import { newCluster } from "../../testing.ts";
 import { isDraining } from "../draining.ts";
 import { carryOut, type Decision } from "../edits.ts";
 import { Orchestration } from "../orchestration.ts";
-import { rolledBack, withSpec } from "../revisions.ts";
 import { newService, readyNode, seeded } from "../testing.ts";
 import { Clock } from "./clock-testing.ts";
 import { check } from "./invariants-testing.ts";
@@ -124,8 +124,7 @@ export class World {
     }
     this.clock.after(this.random() < 0.5 ? 0 : this.between(0, 20), () => {
       if (term !== this.#term) return;
-      const { now } = this.clock;
-      if (!this.commit((tx) => carryOut(tx, first, { now, settle: (_, service) => service }))) this.#leader.drop(first);
+      if (!this.commit((tx) => carryOut(tx, first, this.clock.now))) this.#leader.drop(first);
       this.#carryOut(others);
     });
   }
@@ -222,23 +221,20 @@ export class World {
     this.commit((tx) => tx.insert("services", newService(wish, { id })));
   }
   update(id: ServiceId, change: (spec: ServiceSpec) => ServiceSpec): void {
-    this.#changeService(id, (service) => withSpec(service, change(service.spec), service.ports, this.clock.now));
+    this.#with(id, (tx, service) => changeService(tx, service, change(service.spec), this.clock.now));
   }
   rollBack(id: ServiceId): void {
-    const { now } = this.clock;
-    const status = { state: "rollback_started", startedAt: now, message: "manually requested rollback" } as const;
-    this.#changeService(id, (service) =>
-      service.previous === undefined ? service : rolledBack(service, status, now, true),
-    );
-  }
-  #changeService(id: ServiceId, change: (service: Service) => Service): void {
-    this.commit((tx) => {
-      const service = tx.get("services", id);
-      if (service !== undefined) tx.put("services", change(service));
-    });
+    const why = { message: "manually requested rollback", byUser: true };
+    this.#with(id, (tx, service) => service.previous && rollBackService(tx, service, why, this.clock.now));
   }
   removeService(id: ServiceId): void {
-    this.commit((tx) => tx.delete("services", id));
+    this.#with(id, closeService);
+  }
+  #with(id: ServiceId, change: (tx: Transaction, service: Service) => unknown): void {
+    this.commit((tx) => {
+      const service = tx.get("services", id);
+      if (service !== undefined) change(tx, service);
+    });
   }
 
   /** A container was started in a slot: nobody else may be there, but where an update starts first. */
