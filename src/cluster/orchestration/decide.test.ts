@@ -3,12 +3,13 @@ import { describe, it } from "node:test";
 import type { Service, TaskRestart } from "../../model/service.ts";
 import { orphanedAfter } from "./tasks.ts";
 import { Stage } from "./stage-testing.ts";
-import { newService, policy, readyNode, template } from "./testing.ts";
+import { plainTemplate } from "../task-testing.ts";
+import { newService, policy, readyNode } from "./testing.ts";
 
 const replicas = (count: number, restart: Partial<TaskRestart> = {}): Service =>
   newService({
     mode: { kind: "replicated", replicas: count },
-    task: { ...template, restart: { ...template.restart, ...restart } },
+    task: { ...plainTemplate, restart: { ...plainTemplate.restart, ...restart } },
   });
 const web = "service-web";
 const scaled = (count: number) => (spec: Service["spec"]) => ({
@@ -40,7 +41,7 @@ describe("a replicated service", () => {
   });
 
   it("is given a place that another task has left", () => {
-    const task = { ...template, reservations: { nanoCpus: 2e9, memory: 0 } };
+    const task = { ...plainTemplate, reservations: { nanoCpus: 2e9, memory: 0 } };
     const [a, b] = ["a", "b"].map((name) => newService({ name, task, mode: { kind: "replicated", replicas: 1 } }));
     const stage = new Stage(["n1"], [a as Service]).obey().create(b as Service);
     assert.deepEqual(stage.told, ["t1 a.1@n1 running/running", "t2 b.1@- pending/running"]);
@@ -211,15 +212,15 @@ describe("tasks that end", () => {
 });
 
 const placedOn = (id: string) => ({
-  ...template,
-  placement: { ...template.placement, constraints: [`node.id==${id}`] },
+  ...plainTemplate,
+  placement: { ...plainTemplate.placement, constraints: [`node.id==${id}`] },
 });
 
 describe("a global service", () => {
   const global = (more: Partial<Service["spec"]> = {}) => newService({ mode: { kind: "global" }, ...more });
 
   it("gets a task on each node that it fits on, in one step", () => {
-    const task = { ...template, placement: { ...template.placement, constraints: ["node.labels.web==yes"] } };
+    const task = { ...plainTemplate, placement: { ...plainTemplate.placement, constraints: ["node.labels.web==yes"] } };
     const labels = { web: "yes" };
     const stage = new Stage(
       [readyNode("n1", { labels }), readyNode("n2"), readyNode("n3", { labels })],
@@ -249,7 +250,7 @@ describe("a global service", () => {
   });
 
   it("waits on a node until there is room, and says why", () => {
-    const task = { ...template, reservations: { nanoCpus: 2e9, memory: 0 } };
+    const task = { ...plainTemplate, reservations: { nanoCpus: 2e9, memory: 0 } };
     const stage = new Stage(["n1"], [newService({ name: "a", task })]).obey().create(global({ task }));
     assert.equal(stage.told.at(-1), "t2 web.0@n1 pending/running");
     assert.equal(stage.task("t2").status.error, "insufficient resources on 1 node");
@@ -292,7 +293,7 @@ describe("jobs", () => {
   });
 
   it("are not repeated more often than they may", () => {
-    const task = { ...template, restart: { ...template.restart, maxAttempts: 1, delay: 0 } };
+    const task = { ...plainTemplate, restart: { ...plainTemplate.restart, maxAttempts: 1, delay: 0 } };
     const stage = new Stage(["n1"], [job(1, 1, { task })]).say("failed", ["t1"]).say("failed", ["t2"]).pass(60_000);
     assert.deepEqual(
       stage.told.map((line) => line.split(" ")[2]),

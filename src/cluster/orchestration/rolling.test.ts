@@ -193,7 +193,7 @@ describe("an update that fails", () => {
   it("rollback: everything goes back, by the policy of rollbacks, and there is no way back from there", () => {
     const stage = failing(service(3, { failureAction: "rollback", parallelism: 0 }, { parallelism: 0, monitor: 1000 }));
     assert.match(status(stage), new RegExp(`^rollback_started: update rolled back due to ${reason}\\d`));
-    assert.equal(stage.service().spec.task.container.image, "web");
+    assert.equal(stage.service().spec.task.container.image, "busybox");
     assert.equal(stage.service().templateVersion, 1);
     assert.equal(stage.service().previous, undefined);
     stage.obey();
@@ -246,7 +246,7 @@ it("a rollback by the user goes back and forth", () => {
     return stage.settle().obey().pass(5000);
   };
   assert.equal(status(back()), "rollback_completed: rollback completed");
-  assert.equal(stage.service().spec.task.container.image, "web");
+  assert.equal(stage.service().spec.task.container.image, "busybox");
   assert.equal(status(back()), "rollback_completed: rollback completed");
   assert.equal(stage.service().spec.task.container.image, "new");
   assert.equal(stage.told.filter((line) => line.endsWith("running/running")).length, 2);

@@ -1,5 +1,6 @@
 import type { ServiceSpec } from "../../../model/service.ts";
-import { newSpec, policy, template } from "../testing.ts";
+import { plainTemplate } from "../../task-testing.ts";
+import { newSpec, policy } from "../testing.ts";
 import { checkQuiet } from "./invariants-testing.ts";
 import { World } from "./world-testing.ts";
 
@@ -63,16 +64,16 @@ function addService(world: World): void {
   if (name === undefined) return;
   const update = { ...policy, ...randomPolicy(world) };
   const task = {
-    ...template,
+    ...plainTemplate,
     restart:
       world.pick([
-        template.restart,
-        template.restart,
+        plainTemplate.restart,
+        plainTemplate.restart,
         { condition: "on-failure", delay: 1000, maxAttempts: 2, window: 0 },
-        { ...template.restart, delay: 0 },
-      ] as const) ?? template.restart,
+        { ...plainTemplate.restart, delay: 0 },
+      ] as const) ?? plainTemplate.restart,
     placement: {
-      ...template.placement,
+      ...plainTemplate.placement,
       constraints: world.random() < 0.3 ? ["node.labels.zone==a"] : [],
       spread: world.random() < 0.3 ? ["node.labels.zone"] : [],
       maxPerNode: world.random() < 0.2 ? 2 : 0,
