@@ -170,6 +170,20 @@ describe("tasks that end", () => {
     assert.deepEqual(stage.told, ["t1 web.1@n1 failed/shutdown", "t2 web.2@n2 assigned/shutdown"]);
   });
 
+  it("none: scaled down, the slot that is given up does not count while it is drained", () => {
+    const stage = new Stage(["n1"], [replicas(3, { condition: "none" })]).obey().update(web, scaled(2));
+    assert.deepEqual(
+      stage.told.filter((line) => line.includes("draining")),
+      ["t3 web.3@n1 running/running draining"],
+    );
+    stage.node("n1", { labels: { a: "b" } }).update(web, (spec) => ({ ...spec, drain: 1 }));
+    assert.equal(stage.told.filter((line) => line.includes("draining")).length, 1);
+    stage.update(web, scaled(3));
+    assert.equal(stage.told.at(-1), "t4 web.3@n1 assigned/ready");
+    stage.pass(1).obey();
+    assert.deepEqual(running(stage), ["1@n1", "2@n1", "3@n1"]);
+  });
+
   it("at most so many attempts, also with less history and another leader; a new template begins anew", () => {
     const stage = new Stage(["n1"], [replicas(1, { maxAttempts: 2, delay: 0 })]);
     stage.commit((tx) => {

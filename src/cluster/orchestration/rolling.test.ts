@@ -98,6 +98,11 @@ describe("a rolling update", () => {
     assert.deepEqual(fresh(stage), ["1 running/running"]);
   });
 
+  it("start-first: an old task that ends while the new one is being started is not followed by a third", () => {
+    const stage = updated(service(1, { order: "start-first" })).say("failed", ["t1"]);
+    assert.deepEqual(stage.told, ["t1 web.1@n1 failed/shutdown old", "t2 web.1@n2 assigned/running"]);
+  });
+
   it("of a global service goes from node to node, paused ones left out", () => {
     const stage = new Stage(["n1", "n2", "n3"], [newService({ mode: { kind: "global" } })]).obey();
     stage.node("n2", { availability: "pause" }).update(web, withImage("new")).obey().pass(5000);

@@ -36,12 +36,14 @@ const isAtWork = (world: World): boolean =>
     .list("tasks")
     .some(({ status, desired }) => status.state !== desired && status.error === "" && desired !== "shutdown");
 
-/** Everything that was cut is healed, and images are good ones. */
+/** What was cut is healed, but for some nodes, and images are good ones. */
 function calm(world: World): void {
   [world.isSlow, world.isQuiet] = [false, true];
   for (const [id, node] of world.nodes) {
-    node.heal();
-    world.changeNode(id, { availability: "active" });
+    const isLeft = id !== "n1" && world.random() < 0.3;
+    if (isLeft && world.random() < 0.5) node.cut(world.random() < 0.5);
+    else node.heal();
+    world.changeNode(id, { availability: isLeft ? (world.pick(["active", "drain"] as const) ?? "drain") : "active" });
   }
   for (const { id, spec } of world.rows.list("services"))
     if (spec.task.container.image === "bad") world.update(id, (old) => withImage(old, "good"));
@@ -72,6 +74,7 @@ function addService(world: World): void {
         { condition: "on-failure", delay: 1000, maxAttempts: 2, window: 0 },
         { ...plainTemplate.restart, delay: 0 },
       ] as const) ?? plainTemplate.restart,
+    reservations: { nanoCpus: (world.pick([0, 0, 4, 9]) ?? 0) * 1e8, memory: 0 },
     placement: {
       ...plainTemplate.placement,
       constraints: world.random() < 0.3 ? ["node.labels.zone==a"] : [],
