@@ -1,3 +1,4 @@
+import { parseConstraints } from "../cluster/orchestration/constraints.ts";
 import { changeService, closeService, openService, rollBackService } from "../cluster/services.ts";
 import { forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { NetworkId } from "../model/ids.ts";
@@ -78,6 +79,7 @@ function networkIdOf({ store }: ServiceParts, cluster: Snapshot, reference: stri
 
 function checkSpec({ name, task }: ServiceSpec): void {
   checkSwarmName(name);
+  parseConstraints(task.placement.constraints);
   const { image } = task.container;
   try {
     parseReference(image);
