@@ -79,7 +79,15 @@ class Workers {
       resolve();
     };
     const lost = () => void (this.#lost += 1);
-    const events = { managers: nothing, standing: nothing, cluster: nothing, rows: async () => {}, connected, lost };
+    const events = {
+      managers: nothing,
+      standing: nothing,
+      cluster: nothing,
+      connected,
+      lost,
+      rows: async () => {},
+      logsWanted: async () => {},
+    };
     const described = { ...description, addresses: { ...description.addresses, dataPath } };
     new Agent(client, { describe: () => described, endpoints: () => [] }, events).start();
     return promise;

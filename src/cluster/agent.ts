@@ -5,7 +5,7 @@ import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../m
 import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
 import type { EndpointId } from "../model/ids.ts";
-import type { Change, SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
+import type { Change, LogsWanted, SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
 import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
 
 type Up = MessageInitShape<typeof SessionRequestSchema>;
@@ -32,6 +32,8 @@ export interface AgentEvents {
   cluster(cluster: PublicCluster): void;
   /** Resolves when they are kept. */
   rows(batch: Batch): Promise<void>;
+  /** Resolves when all of it is told. */
+  logsWanted(wanted: LogsWanted): Promise<void>;
   /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
   connected(): void;
   lost(error: unknown): void;
@@ -128,6 +130,10 @@ export class Agent {
         await this.#events.rows(body.value);
         if (body.value.snapshot) this.#failures = 0;
         if (!body.value.more) this.#events.connected();
+        break;
+      case "logsWanted":
+        // As long as it takes: the stream goes on meanwhile.
+        void this.#events.logsWanted(body.value).catch(() => {});
         break;
       case undefined:
         break; // a newer manager's word

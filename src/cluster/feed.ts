@@ -5,6 +5,7 @@ import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
 import { Members, type Need, needing, needsOf } from "./members.ts";
+import type { Wanted } from "./log-broker.ts";
 import { Outbox } from "./outbox.ts";
 import { goneOf, shownChange, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
@@ -32,6 +33,13 @@ export class Feed {
     this.#tellStanding(node, outbox);
     outbox.rows(shownTo(node, this.#rows), this.#rows.revision);
     return outbox;
+  }
+
+  /** @returns false when the node has no stream here */
+  wantLogs(node: NodeId, wanted: Wanted): boolean {
+    const outbox = this.#outboxes.get(node);
+    outbox?.wantLogs(wanted);
+    return outbox !== undefined;
   }
 
   close(node: NodeId, outbox: Outbox): void {

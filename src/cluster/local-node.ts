@@ -17,6 +17,8 @@ import { createRequest, newKey } from "./identity/csr.ts";
 import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
 import { parseUnlockKey, type Sealed, sealed, unsealed } from "./identity/seal.ts";
+import type { LogBroker } from "./log-broker.ts";
+import { publishLogs, type ReadTaskLog } from "./log-publisher.ts";
 import {
   closeRunning,
   etcdOf,
@@ -41,6 +43,8 @@ export interface NodeParts extends ManagerParts {
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
   readonly hostRoutes: () => readonly HostRoute[];
+  /** What tasks of this host have said. */
+  readonly readTaskLog: ReadTaskLog;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -128,6 +132,10 @@ export class LocalNode {
     this.#agent = new Agent(this.#client, facts, {
       rows: (batch) => parts.replica.receive(batch),
       managers: (managers) => this.#meet(managers),
+      logsWanted: (wanted) => {
+        const how = { address: this.#wayTo(wanted.manager), credentials: this.credentials, read: parts.readTaskLog };
+        return publishLogs(wanted, how, this.#stopped.signal);
+      },
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
       connected: () => this.#tell(true, ""),
@@ -152,6 +160,10 @@ export class LocalNode {
   /** The cluster's rows, while this node is a manager at work. */
   get store(): Store | undefined {
     return this.#manager?.store;
+  }
+  /** What tasks of all nodes have said, while this node is a manager at work. */
+  get logs(): LogBroker | undefined {
+    return this.#manager?.logs;
   }
   /** False while too few managers answer for anything to be written: what is read then may be old. */
   get hasMajority(): boolean {

@@ -63,6 +63,10 @@ export function createServices(parts: ServiceParts): Services {
       const { id } = swarmObjectNamed(rows(), "services", reference);
       await membership.update((tx) => closeService(tx, swarmObjectNamed(tx, "services", id)));
     },
+    logs(reference, options, signal) {
+      const { id, spec } = swarmObjectNamed(rows(), "services", reference);
+      return { tty: spec.task.container.tty, lines: membership.logs({ service: id }, options, signal) };
+    },
   };
 }
 
