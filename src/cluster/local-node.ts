@@ -3,7 +3,7 @@ import { system, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
-import { type Addressing, isAny, placeText, readPlace } from "./addressing.ts";
+import { isAny, placeText, readPlace } from "./addressing.ts";
 import { attachedFromWire } from "./attachment-service.ts";
 import type { Attached, AttachWish } from "./attachments.ts";
 import type { EndpointId } from "../model/ids.ts";
@@ -23,13 +23,13 @@ import {
   closeRunning,
   etcdOf,
   Manager,
-  type ManagerIdentity,
   type ManagerParts,
   openStore,
   peerPortOf,
   type Running,
   writeManager,
 } from "./manager.ts";
+import { identityIn } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
@@ -57,24 +57,6 @@ export interface Standing {
   readonly error: string;
   readonly managers: readonly ManagerAddress[];
 }
-
-/** A node's state, as its files keep it. */
-export const stateOf = (
-  node: Pick<NodeState, "nodeId" | "clusterId" | "role" | "managers">,
-  { listen, advertise, dataPath }: Addressing,
-): NodeState => ({
-  ...node,
-  listenAddress: placeText(listen),
-  advertiseAddress: placeText(advertise),
-  dataPathAddress: dataPath,
-});
-
-export const identityIn = (state: NodeState): ManagerIdentity => ({
-  nodeId: state.nodeId,
-  clusterId: state.clusterId,
-  listen: readPlace(state.listenAddress),
-  advertise: readPlace(state.advertiseAddress),
-});
 
 const patience = { attach: 5000, detach: 2000, etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
