@@ -79,17 +79,18 @@ class Workers {
       resolve();
     };
     const lost = () => void (this.#lost += 1);
-    const events = {
+    const done = async () => {};
+    const heard = {
       managers: nothing,
       standing: nothing,
       cluster: nothing,
-      connected,
-      lost,
-      rows: async () => {},
-      logsWanted: async () => {},
+      rows: done,
+      settled: done,
+      logsWanted: done,
     };
     const described = { ...description, addresses: { ...description.addresses, dataPath } };
-    new Agent(client, { describe: () => described, endpoints: () => [] }, events).start();
+    async function* tasks() {}
+    new Agent(client, { describe: () => described, endpoints: () => [], tasks }, { ...heard, connected, lost }).start();
     return promise;
   }
 

@@ -45,6 +45,8 @@ export interface NodeParts extends ManagerParts {
   readonly hostRoutes: () => readonly HostRoute[];
   /** What tasks of this host have said. */
   readonly readTaskLog: ReadTaskLog;
+  /** Resolves when the kernel has what the replica has. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -110,9 +112,14 @@ export class LocalNode {
     );
     const { nodeId, clusterId, dataPathAddress } = files.state;
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
-    const facts = { describe: () => this.#description(), endpoints: () => parts.replica.endpoints() };
+    const facts = {
+      describe: () => this.#description(),
+      endpoints: () => parts.replica.endpoints(),
+      tasks: (signal: AbortSignal) => parts.replica.tasks(signal),
+    };
     this.#agent = new Agent(this.#client, facts, {
       rows: (batch) => parts.replica.receive(batch),
+      settled: (signal) => parts.settled(signal),
       managers: (managers) => this.#meet(managers),
       logsWanted: (wanted) => {
         const how = { address: this.#wayTo(wanted.manager), credentials: this.credentials, read: parts.readTaskLog };

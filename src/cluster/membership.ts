@@ -44,6 +44,8 @@ export interface MembershipParts {
   hostRoutes(): readonly HostRoute[];
   /** What tasks of this host have said. */
   readonly readTaskLog: ReadTaskLog;
+  /** Resolves when the kernel has what the replica has. */
+  settled(signal: AbortSignal): Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
   changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
@@ -97,6 +99,7 @@ export class Membership {
       replica: parts.replica,
       hostRoutes: () => parts.hostRoutes(),
       readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),
+      settled: (signal) => parts.settled(signal),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };

@@ -62,14 +62,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
-  const runtime = createRuntime({
-    dataRoot: config.dataRoot,
-    execRoot: config.execRoot,
-    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
-    namespace: `tombolo-${engineMark(settings.id)}`,
-    log,
-    insecureRegistries: config.insecureRegistries,
-  });
+  const runtime = runtimeOf(config, settings.id, log);
   const upstream = () => {
     const found = host.dns();
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
@@ -85,6 +78,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     bus,
     log,
     replica,
+    settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguardKey: wireguard.key,
     readTaskLog: taskLogReader({ store, runtime }),
   });
@@ -168,6 +162,16 @@ function followLinks(kernel: Kernel, call: () => void): () => void {
   };
 }
 
+const runtimeOf = (config: Config, engine: string, log: Log) =>
+  createRuntime({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
+    namespace: `tombolo-${engineMark(engine)}`,
+    log,
+    insecureRegistries: config.insecureRegistries,
+  });
+
 /** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
 function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
   const link = `twg${engineMark(engine)}`;
@@ -198,6 +202,7 @@ const createMembership = (
     readonly bus: EventBus;
     readonly log: Log;
     readonly replica: Replica;
+    readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguardKey: () => string;
     readonly readTaskLog: ReadTaskLog;
   },
@@ -224,6 +229,7 @@ const createMembership = (
       publishServices(parts.bus, before, commit);
     },
     replica: parts.replica,
+    settled: parts.settled,
     log: parts.log,
   });
 

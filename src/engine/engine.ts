@@ -68,6 +68,8 @@ export interface ContainerRequest {
   readonly attachments: readonly Attachment[];
   readonly shown: Container["shown"];
   readonly platform: string;
+  /** Of a service's task; no user's request has one. */
+  readonly taskId?: TaskId;
 }
 export interface ContainerDetail {
   readonly container: Container;
