@@ -5,7 +5,7 @@ import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { Task } from "../model/service.ts";
-import type { Change, Changes, SessionResponse } from "./gen/control_pb.ts";
+import type { Change, Changes, LogsWanted, SessionResponse } from "./gen/control_pb.ts";
 import { NodeMessages } from "./node-messages.ts";
 import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
 
@@ -33,6 +33,8 @@ export interface AgentEvents {
   cluster(cluster: PublicCluster): void;
   /** Resolves when they are kept. */
   rows(batch: Batch): Promise<void>;
+  /** Resolves when all of it is told. */
+  logsWanted(wanted: LogsWanted): Promise<void>;
   /** Resolves when what was kept is in the kernel. */
   settled(signal: AbortSignal): Promise<void>;
   /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
@@ -131,6 +133,10 @@ export class Agent {
         for (const { table, row } of body.value.changes)
           if (table === "clusters" && row !== undefined) this.#events.cluster(fromJsonBytes<PublicCluster>(row));
         await this.#take(body.value, up, signal);
+        break;
+      case "logsWanted":
+        // As long as it takes: the stream goes on meanwhile.
+        void this.#events.logsWanted(body.value).catch(() => {});
         break;
       case undefined:
         break; // a newer manager's word

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
 import { Replica } from "../cluster/replica.ts";
+import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
@@ -13,6 +14,7 @@ import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import { publishServices } from "../engine/service-events.ts";
+import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
@@ -78,6 +80,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     replica,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguardKey: wireguard.key,
+    readTaskLog: taskLogReader({ store, runtime }),
   });
   const engine = createEngine({
     membership,
@@ -201,6 +204,7 @@ const createMembership = (
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguardKey: () => string;
+    readonly readTaskLog: ReadTaskLog;
   },
 ) =>
   new Membership({
@@ -219,6 +223,7 @@ const createMembership = (
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
+    readTaskLog: parts.readTaskLog,
     changed: (before, commit) => {
       publishNodes(parts.bus, before, commit);
       publishServices(parts.bus, before, commit);
