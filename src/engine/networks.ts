@@ -95,18 +95,18 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
       ...encryptionTroubles(parts, rows, network),
-      ...routeTrouble(routes, network, rows.where("pools", "network", network.id)),
+      ...routeTrouble(routes, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
 }
 
-/** Routes that have come since: the host, or the containers, do not find what is behind them. */
-function routeTrouble(routes: readonly HostRoute[], network: Network, pools: readonly AddressPool[]): string[] {
-  if (network.spec.driver !== "bridge") return [];
+/** Routes that have come since: the host, or the containers, do not find what is behind them. On a LAN they may overlap. */
+function routeTrouble(routes: readonly HostRoute[], pools: readonly AddressPool[]): string[] {
+  const ours = pools.filter(({ segment }) => segment === undefined);
   return routes.flatMap(({ to, link }) => {
     const block = parseCidr(to);
-    const hit = block && block.prefix > 1 && pools.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
+    const hit = block && ours.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
     return hit
       ? [`the host's route ${to} on ${link} overlaps with ${hit.subnet}: make the network anew with another --subnet`]
       : [];

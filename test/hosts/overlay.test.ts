@@ -206,6 +206,28 @@ describe("overlay networks of the lab's hosts", () => {
     await docker(3, "network rm own open docker_gwbridge");
   });
 
+  it("are not made over a route of any host; one that comes later is told on that host", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    const route = (verb: string, to: string) => host(2).run("ip", "route", verb, to, "via", "192.0.2.254");
+    await route("add", "10.66.0.0/16");
+    const create = "network create -d overlay --subnet 10.66.3.0/24 over";
+    const isRefused = async () => {
+      const { status, stderr } = await host(1).tryDocker(...create.split(" "));
+      if (status === 0) await docker(1, "network rm over");
+      return /10\.66\.3\.0\/24 overlaps with node h2's route 10\.66\.0\.0\/16 on eth0/.test(stderr);
+    };
+    await until(isRefused, 5000, "h2's route is known");
+    await route("del", "10.66.0.0/16");
+    await until(async () => !(await isRefused()), 5000, "it is forgotten");
+    await run(2, "b", "net");
+    await route("add", "10.20.9.0/24");
+    const overlaps = (number: number) => docker(number, "network inspect net");
+    assert.match(await overlaps(2), /the host's route 10\.20\.9\.0\/24 on eth0 overlaps with 10\.20\.0\.0\/16/);
+    assert.doesNotMatch(await overlaps(1), /overlaps/);
+    await route("del", "10.20.9.0/24");
+    assert.doesNotMatch(await overlaps(2), /overlaps/);
+  });
+
   it("get back containers that always run: after a crash while no manager answers, and with the daemon", async () => {
     await swarm("--subnet", "10.20.0.0/16", "net");
     await run(1, "a", "net");

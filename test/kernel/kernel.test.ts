@@ -124,6 +124,19 @@ describe("Linux, beyond the contract", () => {
     other.close();
   });
 
+  it("tells the host's routes, without those that cover everybody, and what is of one link only", () => {
+    run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1");
+    for (const name of ["up0", "up1"]) run("ip", "link", "set", name, "up");
+    run("ip", "address", "add", "192.0.2.1/24", "dev", "up0");
+    run("ip", "address", "add", "2001:db8::1/64", "dev", "up0", "nodad");
+    for (const to of ["default", "0.0.0.0/1", "128.0.0.0/1", "10.7.0.0/16", "2001:db8:7::/48", "default via fe80::2"])
+      run("ip", ...(to.includes(":") ? ["-6"] : []), "route", "add", ...to.split(" "), "dev", "up0");
+    run("ip", "route", "add", "10.8.0.0/16", "nexthop", "dev", "up0", "nexthop", "dev", "up1");
+    const told = new Set(kernel.hostRoutes().map(({ to, link }) => `${to} ${link}`));
+    const wanted = ["192.0.2.0/24", "2001:db8::/64", "10.7.0.0/16", "2001:db8:7::/48"].map((to) => `${to} up0`);
+    assert.deepEqual(told, new Set([...wanted, "10.8.0.0/16 "]));
+  });
+
   it("sees that a link is down, and lifts it", () => {
     kernel.apply(creates([{ owner: "network:n", object: bridge }]));
     run("ip", "link", "set", "br-9", "down");
