@@ -43,7 +43,7 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
     defaultPools: cluster.addressPools.map((base) => ({ base, size: cluster.subnetSize })),
     daemonId: cluster.id,
     hostRoutes: [],
-    others: [...others, ...nodesIn(tx)],
+    others: [...nodesIn(tx), ...others],
     lenientCidr,
   });
   const vni = claimVni(tx, id, wish.vni);
