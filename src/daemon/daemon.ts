@@ -7,9 +7,9 @@ import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
+import { publishCluster } from "../engine/cluster-events.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
-import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -188,7 +188,7 @@ const createMembership = (
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
-    changed: (before, commit) => publishNodes(parts.bus, before, commit),
+    changed: (before, commit) => publishCluster(parts.bus, before, commit),
     replica: parts.replica,
     log: parts.log,
   });

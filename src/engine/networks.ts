@@ -164,9 +164,7 @@ export async function createNetwork(
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
   checkOptions(parts, driver, asked);
   if (driver.scope === "cluster" && !asked.configOnly) {
-    const id = await createClusterNetwork(parts, asked, driver);
-    publish(parts, "create", id, asked);
-    return { id, warning: "" };
+    return { id: await createClusterNetwork(parts, asked, driver), warning: "" };
   }
   const place = lanPlace(driver, asked);
   if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);
@@ -279,11 +277,7 @@ async function deleteNetwork(parts: Parts, id: string, link: string | undefined)
 
 async function removeNetwork(parts: Parts, reference: string): Promise<void> {
   const { network } = rowsWith(parts, reference);
-  if (network.scope === "cluster") {
-    await removeClusterNetwork(parts, network);
-    publish(parts, "remove", network.id, network.spec);
-    return;
-  }
+  if (network.scope === "cluster") return removeClusterNetwork(parts, network);
   if (network.predefined) throw forbidden(`${network.spec.name} is a pre-defined network and cannot be removed`);
   failpoint("network.remove.before-store");
   await parts.store.update((tx) => {

@@ -228,6 +228,34 @@ describe("overlay networks of the lab's hosts", () => {
     assert.doesNotMatch(await overlaps(2), /overlaps/);
   });
 
+  it("are told as events: on every manager when they are made, on every host when it has them", async () => {
+    await docker(1, "swarm init");
+    await joinWith(2, await token("manager"));
+    await joinWith(3, await token("worker"));
+    await until(() => isReady("h3", 2), 10_000, "h2 is a manager at work");
+    const since = String(Date.now() / 1000);
+    const events = async (number: number, more: readonly string[] = []) => {
+      const flags = ["--since", since, "--until", String(Date.now() / 1000 + 0.5), "--filter", "type=network", ...more];
+      const format = "{{.Scope}} {{.Action}} {{json .Actor.Attributes}}";
+      return (await host(number).docker("events", ...flags, "--format", format)).split("\n");
+    };
+    const id = await docker(1, "network create -d overlay --attachable --subnet 10.20.0.0/16 net");
+    await run(3, "c", "net");
+    const container = await docker(3, "inspect -f {{.Id}} c");
+    await docker(3, "rm -f c");
+    await until(async () => (await overlays(3)).join() === "ingress", 2000, "h3 needs it no more");
+    await docker(2, "network rm net");
+    const made = ['swarm create {"name":"net"}', 'swarm remove {"name":"net"}'];
+    for (const number of [1, 2]) assert.deepEqual(await events(number), made, `h${number}`);
+    assert.deepEqual(await events(1, ["--filter", `network=${id}`, "--filter", "event=remove"]), made.slice(1));
+    const here = `{"container":"${container}","name":"net","type":"overlay"}`;
+    const own = '{"name":"net","type":"overlay"}';
+    assert.deepEqual(
+      await events(3),
+      [`create ${own}`, `connect ${here}`, `disconnect ${here}`, `destroy ${own}`].map((line) => `local ${line}`),
+    );
+  });
+
   it("get back containers that always run: after a crash while no manager answers, and with the daemon", async () => {
     await swarm("--subnet", "10.20.0.0/16", "net");
     await run(1, "a", "net");
