@@ -8,12 +8,12 @@ export interface Changed<T extends TableName> {
   readonly row: Tables[T] | undefined;
 }
 
-/** What a commit changed in a table, in the commit's order. */
+/** What a commit changed in a table, in the commit's order. @param before undefined: nothing was there */
 export const changesOf = <T extends TableName>(
   table: T,
-  before: Snapshot,
+  before: Snapshot | undefined,
   { snapshot, changed }: Commit,
 ): Changed<T>[] =>
   changed.flatMap((one) =>
-    one.table === table ? { key: one.key, old: before.get(table, one.key), row: snapshot.get(table, one.key) } : [],
+    one.table === table ? { key: one.key, old: before?.get(table, one.key), row: snapshot.get(table, one.key) } : [],
   );
