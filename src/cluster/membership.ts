@@ -140,6 +140,11 @@ export class Membership {
     return store.snapshot();
   }
 
+  /** "" outside of a swarm. */
+  get nodeId(): NodeId {
+    return this.#node?.state.nodeId ?? "";
+  }
+
   /** True on a node, whatever state it is in. */
   get isInSwarm(): boolean {
     return this.#node !== undefined || this.#trouble !== undefined;

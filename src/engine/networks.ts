@@ -90,6 +90,7 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
     pools: rows.where("pools", "network", network.id),
     endpoints,
     peers: rows.where("peers", "network", network.id),
+    ...(network.tunnel !== undefined && { nodeId: parts.membership.nodeId }),
     ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),

@@ -140,6 +140,11 @@ describe("overlay networks of the lab's hosts", () => {
     );
     assert.ok(await pings(3, "c", "192.0.2.254"), "the outside");
     const inspected = JSON.parse(await docker(1, "network inspect -v net"))[0];
+    const ips = (inspected.Peers as { IP: string }[]).map(({ IP }) => IP);
+    assert.deepEqual(
+      ips.toSorted(),
+      [1, 2, 3].map((number) => host(number).address),
+    );
     assert.deepEqual(
       inspected.Services[""].Tasks.map((t: { Name: string; EndpointIP: string; Info: { Node?: string } }) => [
         t.Name,
