@@ -88,9 +88,14 @@ export class Believed implements Holdings {
       else this.set(owner, object);
   }
 
-  /** Reads one kind in one namespace. @returns the owners for whom the kernel has something else than was believed */
-  reread(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Set<Owner> {
-    const found = read(kernel, namespace, kind);
+  /** Reads some kinds in one namespace. @returns the owners for whom the kernel has something else than was believed */
+  reread(kernel: Kernel, namespace: NamespaceName, kinds: readonly ReadKind[]): Set<Owner> {
+    const found = read(kernel, namespace, kinds);
+    return new Set(kinds.flatMap((kind) => [...this.#compare(namespace, kind, found.get(kind) ?? new Map())]));
+  }
+
+  /** @param found by key */
+  #compare(namespace: NamespaceName, kind: ReadKind, found: Map<string, Holding>): Set<Owner> {
     const differing = new Set<Owner>();
     const note = (owners: Iterable<Owner>) => [...owners].forEach((owner) => differing.add(owner));
     for (const key of this.#byPlace.values(`${namespace}|${kind}`)) {
@@ -114,18 +119,22 @@ export class Believed implements Holdings {
   readAll(kernel: Kernel): void {
     const others = kernel.namespaces();
     for (const namespace of others) this.set(namespace as Owner, { kind: "namespace", namespace });
-    for (const namespace of ["host" as const, ...others])
-      for (const kind of readKinds) this.reread(kernel, namespace, kind);
+    for (const namespace of ["host" as const, ...others]) this.reread(kernel, namespace, readKinds);
   }
 }
 
-/** An element in one of our sets that nobody marked is the host's: nobody wants it. */
-function read(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Map<string, Holding> {
-  const found = kernel.list(namespace, kind).flatMap(({ object, owner }): [string, Holding][] => {
-    const whose = owner ?? (kind === "element" && namespace === "host" ? "host" : undefined);
-    return whose === undefined ? [] : [[keyOf(object), { object, owner: whose as Owner }]];
-  });
-  return new Map(found);
+/** By kind and key. An element in one of our sets that nobody marked is the host's: nobody wants it. */
+function read(
+  kernel: Kernel,
+  namespace: NamespaceName,
+  kinds: readonly ReadKind[],
+): Map<PlanKind, Map<string, Holding>> {
+  const all = new Map<PlanKind, Map<string, Holding>>(kinds.map((kind) => [kind, new Map()]));
+  for (const { object, owner } of kernel.list(namespace, ...kinds)) {
+    const whose = owner ?? (object.kind === "element" && namespace === "host" ? "host" : undefined);
+    if (whose !== undefined) all.get(object.kind)?.set(keyOf(object), { object, owner: whose as Owner });
+  }
+  return all;
 }
 
 /** Places whose objects go with this one. */

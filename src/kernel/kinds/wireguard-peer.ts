@@ -25,10 +25,10 @@ export function wireguardPeerHandler(realms: Realms, engine: string): Handler<Wi
       if (realm === undefined || link === undefined) return;
       tolerate(["ENODEV", "ENOENT"], () => deviceOf(realm, link).removePeer(object.publicKey));
     },
-    list(namespace) {
-      const realm = realms.find(namespace);
-      if (realm === undefined || namespace !== encryptedUnderlay) return [];
-      const links = realm.links().filter(isWireguard);
+    list(namespace, picture) {
+      if (namespace !== encryptedUnderlay) return [];
+      const { realm } = picture;
+      const links = picture.links.filter(isWireguard);
       const owners = holders(links, engine);
       return links.flatMap((link): Found[] => {
         const owner = owners.get(link.index)?.owner;
