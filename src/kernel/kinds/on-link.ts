@@ -23,10 +23,10 @@ import { ourProtocol } from "../netlink/protocol.ts";
 import type { Picture } from "../picture.ts";
 import { addRoute, deleteRoute, putRoute } from "../netlink/routes.ts";
 import { deleteTunnel, putTunnel, readTunnel } from "../netlink/tunnels.ts";
-import { type Realm, type Realms, tolerate } from "../realms.ts";
+import type { Realm, Realms } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
-import { holders } from "./of-link.ts";
+import { holders, removeFrom } from "./of-link.ts";
 
 type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject | TunnelObject;
 /** What the kernel holds on a link, less the link's name. */
@@ -71,10 +71,7 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
     },
     remove(object) {
       wishes.forget(object);
-      const realm = realms.find(object.namespace);
-      const link = realm?.link({ name: object.link });
-      if (realm === undefined || link === undefined) return;
-      tolerate([...words.gone, "ENODEV"], () => realm.route.exchange(words.remove(link.index, object)));
+      removeFrom(realms, object, words.gone, (realm, link) => realm.route.exchange(words.remove(link.index, object)));
     },
     list(namespace, picture) {
       const byIndex = holders(picture.links, engine);
