@@ -1,4 +1,5 @@
 import type { ServiceImpl } from "@connectrpc/connect";
+import { failpoint } from "../lib/failpoint.ts";
 import { fromJsonBytes, toJsonBytes } from "../lib/json-bytes.ts";
 import type { Store } from "../store/store.ts";
 import { attach, type AttachWish, type Attached, detach } from "./attachments.ts";
@@ -10,13 +11,17 @@ export function attachmentService(store: Store): Pick<ServiceImpl<typeof Node>, 
   return {
     async attach(request, context) {
       const nodeId = callerOf(context).identity?.nodeId ?? "";
+      failpoint("overlay.claim.before-etcd");
       const { result } = await store.update((tx) => attach(tx, nodeId, wishFromWire(request)), context.signal);
+      failpoint("overlay.claim.after-etcd");
       const { network, pools, peer } = result;
       return { network: toJsonBytes(network), pools: pools.map((pool) => toJsonBytes(pool)), peer: toJsonBytes(peer) };
     },
     async detach({ endpointIds }, context) {
       const nodeId = callerOf(context).identity?.nodeId ?? "";
+      failpoint("overlay.release.before-etcd");
       await store.update((tx) => detach(tx, nodeId, endpointIds), context.signal);
+      failpoint("overlay.release.after-etcd");
       return {};
     },
   };

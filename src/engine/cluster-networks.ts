@@ -2,6 +2,7 @@ import { closeNetwork, openNetwork } from "../cluster/networks.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -62,12 +63,17 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
     createdAt: new Date().toISOString(),
     ...(vni !== undefined && { vni }),
   };
-  return parts.membership.update((tx) => openNetwork(tx, wish).id);
+  failpoint("overlay.create.before-etcd");
+  const id = await parts.membership.update((tx) => openNetwork(tx, wish).id);
+  failpoint("overlay.create.after-etcd");
+  return id;
 }
 
 /** @throws {EngineError} unavailable on a worker, forbidden while containers are on it, with Docker's texts */
 export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
+  failpoint("overlay.remove.before-etcd");
   await parts.membership.update((tx) => closeNetwork(tx, network.id));
+  failpoint("overlay.remove.after-etcd");
 }
 
 /** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
