@@ -21,7 +21,7 @@ async function played(nodes: number) {
   const tasks = ["t1", "t2"].map((id) => newTask({ id, nodeId: "elsewhere" }));
   await store.update((tx) => {
     tx.insert("clusters", newCluster());
-    openIngress(tx, [], 0);
+    openIngress(tx, 0);
     const ingress = tx.list("networks")[0]?.id ?? "";
     for (const row of rows) tx.insert("nodes", row);
     for (const task of tasks) {
