@@ -5,10 +5,12 @@ import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { attempt, type Outcome } from "../../src/lab/command.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import { kill, processesIn } from "../../src/lab/processes.ts";
 import { useLab } from "./lab.ts";
 
+const program = join(import.meta.dirname, "../../bin/tombolo");
 const words = (line: string) => line.split(" ").filter(Boolean);
 export const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
 
@@ -71,6 +73,9 @@ export function useSwarm() {
     const [answer] = (await once(asked, "response")) as [IncomingMessage];
     return { status: answer.statusCode ?? 0, body: Buffer.concat(await answer.toArray()).toString() };
   }
+  /** Runs `tombolo swarm …` for a host; it need not succeed. */
+  const tombolo = (number: number, ...args: string[]): Promise<Outcome> =>
+    attempt([program, "-H", `unix://${host(number).socket}`, "swarm", ...args]);
   /** The daemon, and its etcd, as when a host loses its power. */
   async function crash(number: number): Promise<void> {
     await kill(processesIn([host(number).pin]).filter(({ command }) => /bin\/tombolod|^etcd /.test(command)));
@@ -111,6 +116,7 @@ export function useSwarm() {
     joinWith,
     threeManagers,
     post,
+    tombolo,
     crash,
     signal,
     etcds,
