@@ -150,15 +150,15 @@ export class Membership {
     return this.#node !== undefined || this.#trouble !== undefined;
   }
 
-  /** @throws {EngineError} as `LocalNode.attach`; unavailable outside of a swarm */
+  /** @throws {EngineError} as `AttachmentClient.attach`; unavailable outside of a swarm */
   attach(wish: AttachWish): Promise<Attached> {
     if (this.#node === undefined) throw unavailable(texts.notPart);
-    return this.#node.attach(wish);
+    return this.#node.attachments.attach(wish);
   }
 
-  /** @throws {EngineError} as `LocalNode.detach`. Outside of a swarm nothing is claimed. */
+  /** @throws {EngineError} as `AttachmentClient.detach`. Outside of a swarm nothing is claimed. */
   async detach(ids: readonly EndpointId[]): Promise<void> {
-    await this.#node?.detach(ids);
+    await this.#node?.attachments.detach(ids);
   }
 
   /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */

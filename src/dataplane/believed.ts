@@ -123,7 +123,7 @@ export class Believed implements Holdings {
   }
 }
 
-/** By kind and key. An element in one of our sets that nobody marked is the host's: nobody wants it. */
+/** By kind and key. An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
 function read(
   kernel: Kernel,
   namespace: NamespaceName,
@@ -131,7 +131,7 @@ function read(
 ): Map<PlanKind, Map<string, Holding>> {
   const all = new Map<PlanKind, Map<string, Holding>>(kinds.map((kind) => [kind, new Map()]));
   for (const { object, owner } of kernel.list(namespace, ...kinds)) {
-    const whose = owner ?? (object.kind === "element" && namespace === "host" ? "host" : undefined);
+    const whose = owner ?? (object.kind === "element" ? namespace : undefined);
     if (whose !== undefined) all.get(object.kind)?.set(keyOf(object), { object, owner: whose as Owner });
   }
   return all;

@@ -3,6 +3,7 @@ import { routesOfNodes } from "../cluster/routes.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -63,14 +64,19 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
     createdAt: new Date().toISOString(),
     ...(vni !== undefined && { vni }),
   };
-  return parts.membership.update(
+  failpoint("overlay.create.before-etcd");
+  const id = await parts.membership.update(
     (tx) => openNetwork(tx, { ...wish, others: [...local, ...routesOfNodes(tx), ...routes] }).id,
   );
+  failpoint("overlay.create.after-etcd");
+  return id;
 }
 
 /** @throws {EngineError} unavailable on a worker, forbidden while containers are on it, with Docker's texts */
 export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
+  failpoint("overlay.remove.before-etcd");
   await parts.membership.update((tx) => closeNetwork(tx, network.id));
+  failpoint("overlay.remove.after-etcd");
 }
 
 /** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */

@@ -4,6 +4,7 @@ import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
 import { changesOf } from "../store/changes.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Attachment, Container } from "../model/container.ts";
@@ -124,6 +125,7 @@ export class Overlays {
     const endpointId = randomBytes(32).toString("hex");
     replica.hold(endpointId);
     try {
+      failpoint("overlay.attach.before-call");
       const attached = await membership.attach({
         network: here?.id ?? reference,
         endpointId,
@@ -134,8 +136,10 @@ export class Overlays {
         ...(ipv6 !== undefined && { ipv6 }),
         ...(mac !== undefined && { mac }),
       });
+      failpoint("overlay.attach.after-call");
       replica.hold(endpointId, attached.network.id);
       await store.update((tx) => replica.keep(tx, attached));
+      failpoint("overlay.attach.after-store");
       if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
@@ -210,10 +214,16 @@ export class Overlays {
     }
   }
 
+  async #detach(ids: readonly EndpointId[]): Promise<void> {
+    failpoint("overlay.detach.before-call");
+    await this.#parts.membership.detach(ids);
+    failpoint("overlay.detach.after-call");
+  }
+
   async #workOff(signal: AbortSignal): Promise<void> {
     const ids = [...this.#gone];
     try {
-      if (ids.length > 0) await this.#parts.membership.detach(ids);
+      if (ids.length > 0) await this.#detach(ids);
       for (const id of ids) this.#gone.delete(id);
       for (const id of [...this.#again]) {
         await this.#claimAgain(id);
