@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
@@ -48,8 +49,9 @@ export class Agent {
   #running: Promise<void> | undefined;
   #period = 5000; // milliseconds
   #failures = 0;
+  #isChanged = false;
   #again = () => {};
-  #beat = () => {};
+  #speak = () => {};
 
   constructor(client: ControlClient, facts: NodeFacts, events: AgentEvents) {
     this.#client = client;
@@ -59,6 +61,12 @@ export class Agent {
 
   start(): void {
     this.#running = this.#run(this.#stopped.signal);
+  }
+
+  /** What the node says of itself may be another thing than before: if so it is said. */
+  describe(): void {
+    this.#isChanged = true;
+    this.#speak();
   }
 
   /** Asks again at once: a manager has come. */
@@ -98,23 +106,33 @@ export class Agent {
   }
 
   async *#up(signal: AbortSignal): AsyncIterable<Up> {
-    const { describe, endpoints } = this.#facts;
-    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
-    yield { body: { case: "register", value } };
+    let said = this.#description();
+    const endpointIds = [...this.#facts.endpoints()];
+    yield { body: { case: "register", value: { description: said, endpointIds } } };
     while (!signal.aborted) {
-      const beat = new Promise<void>((resolve) => {
-        this.#beat = resolve;
+      const spoken = new Promise<void>((resolve) => {
+        this.#speak = resolve;
       });
-      await Promise.race([beat, sleep(this.#period, undefined, { signal, ref: false }).catch(() => {})]);
-      if (!signal.aborted) yield { body: { case: "beat", value: {} } };
+      await Promise.race([spoken, sleep(this.#period, undefined, { signal, ref: false }).catch(() => {})]);
+      if (signal.aborted) return;
+      yield { body: { case: "beat", value: {} } };
+      const description = this.#isChanged ? this.#description() : said;
+      if (isDeepStrictEqual(description, said)) continue;
+      said = description;
+      yield { body: { case: "description", value: description } };
     }
+  }
+
+  #description() {
+    this.#isChanged = false;
+    return descriptionToWire(this.#facts.describe());
   }
 
   async #hear({ body }: SessionResponse): Promise<void> {
     switch (body.case) {
       case "registered":
         this.#period = body.value.period;
-        this.#beat(); // a shorter period begins now
+        this.#speak(); // a shorter period begins now
         break;
       case "managers":
         this.#events.managers(body.value.managers.map(({ nodeId, address }) => ({ nodeId, address })));

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { forbidden } from "../lib/errors.ts";
 import { Turns } from "../lib/turns.ts";
 import type { NodeId } from "../model/cluster.ts";
+import { changesOf } from "../store/changes.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
 import type { Peer } from "../model/peer.ts";
@@ -71,11 +72,11 @@ export class Feed {
   }
 
   /** @returns whose first endpoint on a network is there, and whose last one is gone */
-  #countMembers(before: Snapshot, { snapshot, changed }: Commit): { readonly came: Peer[]; readonly left: Peer[] } {
-    const changes = changed.flatMap(({ table, key }) => {
-      const [old, row] = [before.get("peers", key), snapshot.get("peers", key)];
-      return table !== "peers" || (old !== undefined) === (row !== undefined) ? [] : [{ old, row }];
-    });
+  #countMembers(before: Snapshot, commit: Commit): { readonly came: Peer[]; readonly left: Peer[] } {
+    const { snapshot } = commit;
+    const changes = changesOf("peers", before, commit).filter(
+      ({ old, row }) => (old !== undefined) !== (row !== undefined),
+    );
     const came = changes.flatMap(({ row }) => (row !== undefined && this.#members.add(row) ? row : []));
     const left = changes.flatMap(({ old }) => (old !== undefined && this.#members.remove(old) ? old : []));
     const isIngress = ({ networkId }: Peer) => snapshot.get("networks", networkId)?.spec.ingress === true;

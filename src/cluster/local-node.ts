@@ -26,7 +26,6 @@ import {
   type Running,
   writeManager,
 } from "./manager.ts";
-import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
@@ -38,7 +37,6 @@ export interface NodeParts extends ManagerParts {
   readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
-  readonly hostRoutes: () => readonly HostRoute[];
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -169,6 +167,11 @@ export class LocalNode {
   /** Ends the connections of who is no node any more. */
   look(): void {
     this.#manager?.look();
+  }
+
+  /** What this node says of itself may have changed. */
+  describe(): void {
+    this.#agent.describe();
   }
 
   start(): void {

@@ -23,6 +23,7 @@ import { closeRunning, type Running } from "./manager.ts";
 import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
+import { routesToTell } from "./routes.ts";
 import { texts } from "./texts.ts";
 
 export interface MembershipParts {
@@ -35,7 +36,7 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
-  describe(addresses: NodeDescription["addresses"]): NodeDescription;
+  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes">;
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
@@ -88,9 +89,8 @@ export class Membership {
       folder: this.#folder,
       directories: { dataDirectory: join(data, "etcd"), runDirectory: run },
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
-      describe: (addresses) => parts.describe(addresses),
+      describe: (addresses) => ({ ...parts.describe(addresses), routes: routesToTell(parts.hostRoutes()) }),
       replica: parts.replica,
-      hostRoutes: () => parts.hostRoutes(),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };
@@ -114,6 +114,11 @@ export class Membership {
     await this.#node?.stop();
   }
 
+  /** What this host says of itself may have changed. */
+  describe(): void {
+    this.#node?.describe();
+  }
+
   standing(): Standing {
     if (this.#node !== undefined) return this.#node.standing();
     return this.#trouble === undefined ? outside : { ...outside, ...this.#trouble };
@@ -133,6 +138,11 @@ export class Membership {
     const { store, node } = this.control();
     if (!node.hasMajority) throw unavailable(texts.noLeader);
     return store.snapshot();
+  }
+
+  /** "" outside of a swarm. */
+  get nodeId(): NodeId {
+    return this.#node?.state.nodeId ?? "";
   }
 
   /** True on a node, whatever state it is in. */
@@ -256,7 +266,7 @@ export class Membership {
     const request = {
       token: wish.token,
       csr: createRequest(key),
-      description: descriptionToWire(this.#parts.describe({ advertise: advertise.address, dataPath })),
+      description: descriptionToWire(this.#nodeParts.describe({ advertise: advertise.address, dataPath })),
       availability: availabilityToWire[wish.availability],
     };
     const { calls, close } = await joinCalls(remote, digest, signal);

@@ -7,9 +7,9 @@ import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
+import { publishCluster } from "../engine/cluster-events.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
-import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -24,6 +24,7 @@ import { openFileStore } from "../store/file-store.ts";
 import { startWireguardGo } from "../wireguard/wireguard-go.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
+import { followHost } from "./follow-host.ts";
 import { createHost } from "./host.ts";
 
 export interface Daemon {
@@ -74,10 +75,8 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
   const wireguard = wireguardOf(settings.id, kernel, registry);
   const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
-  parts.defer(
-    followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
-  );
   const membership = createMembership(config, host, { version, bus, log, replica, wireguardKey: wireguard.key });
+  parts.defer(followHost(kernel, { replica, membership, log }));
   const engine = createEngine({
     membership,
     replica,
@@ -141,23 +140,6 @@ const engineDrivers: readonly EngineDriver[] = [
   { type: "Volume", name: "local" },
 ];
 
-const settling = 500; // milliseconds: links change in bursts
-/** Calls after links of the host have changed. @returns what ends it */
-function followLinks(kernel: Kernel, call: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  const end = kernel.events((event) => {
-    if (event.kind !== "link" || event.namespace !== "host") return;
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      call();
-    }, settling).unref();
-  });
-  return () => {
-    clearTimeout(timer);
-    end();
-  };
-}
-
 /** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
 function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
   const link = `twg${engineMark(engine)}`;
@@ -206,7 +188,7 @@ const createMembership = (
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
-    changed: (before, commit) => publishNodes(parts.bus, before, commit),
+    changed: (before, commit) => publishCluster(parts.bus, before, commit),
     replica: parts.replica,
     log: parts.log,
   });

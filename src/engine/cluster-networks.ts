@@ -1,4 +1,5 @@
 import { closeNetwork, openNetwork } from "../cluster/networks.ts";
+import { routesOfNodes } from "../cluster/routes.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { EngineError, forbidden, invalid } from "../lib/errors.ts";
@@ -46,25 +47,27 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
   checkClusterSpec(parts, spec);
   const here = parts.store.snapshot();
   const vni = driver.overHosts?.vni(driver.readOptions(spec));
-  const others = here.list("pools").flatMap(({ networkId, subnet }) => {
+  const local = here.list("pools").flatMap(({ networkId, subnet }) => {
     const network = here.get("networks", networkId);
     return network?.scope === "local"
       ? [{ to: subnet, name: `network ${network.spec.name} of this host (${subnet})` }]
       : [];
   });
+  // One that has just come may not have been told yet.
+  const routes = parts.host.routes().map(({ to, link }) => ({ to, name: `this host's route ${to} on ${link}` }));
   if (rowNamed(here, "networks", spec.name)?.spec.name === spec.name)
     throw new EngineError("conflict", `network with name ${spec.name} already exists`);
   const wish = {
     spec,
     severalSubnets: driver.severalSubnets,
-    others,
-    hostRoutes: parts.host.routes(),
     lenientCidr: parts.settings.lenientCidr,
     createdAt: new Date().toISOString(),
     ...(vni !== undefined && { vni }),
   };
   failpoint("overlay.create.before-etcd");
-  const id = await parts.membership.update((tx) => openNetwork(tx, wish).id);
+  const id = await parts.membership.update(
+    (tx) => openNetwork(tx, { ...wish, others: [...local, ...routesOfNodes(tx), ...routes] }).id,
+  );
   failpoint("overlay.create.after-etcd");
   return id;
 }

@@ -28,6 +28,8 @@ export interface NetworkDetail {
   readonly endpoints: readonly Endpoint[];
   /** Endpoints that other hosts have on a network of the cluster; on a manager that takes no part, all. */
   readonly peers: readonly Peer[];
+  /** This host's node, on a network of the cluster in which it takes part. */
+  readonly nodeId?: NodeId;
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */

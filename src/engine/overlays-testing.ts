@@ -174,11 +174,12 @@ export async function startWorker({ worker, address }: Manager, containers: numb
     },
     ...{ certificate: worker.cert, key: worker.key, roots },
   };
+  let routes: NodeDescription["routes"] = [];
   const folder = { update: async (change: (old: NodeFiles) => NodeFiles) => (files = change(files)) };
   const local = new LocalNode(
     {
       folder: folder as unknown as NodeFolder,
-      describe: (addresses: NodeDescription["addresses"]) => ({ ...description, addresses }),
+      describe: (addresses: NodeDescription["addresses"]) => ({ ...description, addresses, routes }),
       ...{ replica, hostRoutes: () => [], changed() {}, log: quiet },
     } as unknown as NodeParts,
     files,
@@ -219,6 +220,11 @@ export async function startWorker({ worker, address }: Manager, containers: numb
     connect: (name: string) => connect(parts, "net", name, wish),
     disconnect: (name: string) => disconnect(parts, "net", name, false),
     audit: () => dataplane.audit(),
+    /** A route comes to the host, which says so. */
+    route(to: string) {
+      routes = [{ to, link: "eth0" }];
+      local.describe();
+    },
     async stop() {
       overlays.stop();
       await local.stop();

@@ -50,6 +50,7 @@ async function story(cut?: Cut) {
     });
   const failures = watchOver(manager, worker);
   await worker.connect("c1");
+  worker.route("198.51.100.0/24");
   await change(1);
   await worker.connect("c2");
   await worker.disconnect("c1");

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
+import { changesOf } from "../store/changes.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -12,9 +13,10 @@ import type { ContainerId, EndpointId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import { namesOf } from "./attachments.ts";
+import { publishArrivals } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 
-type OverlayParts = Pick<Parts, "store" | "membership" | "replica" | "log">;
+type OverlayParts = Pick<Parts, "store" | "membership" | "replica" | "bus" | "log">;
 
 /** What it does by verbs of the engine. */
 export interface Verbs {
@@ -182,13 +184,12 @@ export class Overlays {
   /** Whatever removes an endpoint: its claim goes back. */
   async #watch(signal: AbortSignal): Promise<void> {
     let before: Snapshot | undefined;
-    for await (const { snapshot, changed } of this.#parts.store.watch(signal)) {
-      for (const { table, key } of changed) {
-        if (table !== "endpoints") continue;
-        if (snapshot.get(table, key) !== undefined) this.#parts.replica.letGo(key);
-        const old = before?.get(table, key);
-        if (old === undefined || snapshot.get("endpoints", key) !== undefined) continue;
-        if (isOfCluster(before?.get("networks", old.networkId) ?? snapshot.get("networks", old.networkId)))
+    for await (const commit of this.#parts.store.watch(signal)) {
+      const { snapshot } = commit;
+      if (before !== undefined) publishArrivals(this.#parts, before, commit);
+      for (const { key, old, row } of changesOf("endpoints", before ?? snapshot, commit)) {
+        if (row !== undefined) this.#parts.replica.letGo(key);
+        else if (old !== undefined && isOfCluster((before ?? snapshot).get("networks", old.networkId)))
           this.#gone.add(key);
       }
       before = snapshot;

@@ -1,12 +1,22 @@
 import { createHash } from "node:crypto";
 
-/**
- * A locally administered unicast address from what is its holder's alone: never from an IP address, which is used again while
- * neighbours still remember the old owner.
- * @returns `02:42:ac:11:00:02`, lower case
- */
+// All of them are locally administered, unicast, and lower case: `02:42:ac:11:00:02`. None comes from an IP address, which is
+// used again while neighbours still remember the old owner; each comes from what is its holder's alone, so that it is the
+// same after every restart.
+
+const digest = (text: string) => createHash("sha256").update(text).digest();
+const written = (bytes: Iterable<number>) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+
+/** Of a container's interface. @param identity what nobody else has */
 export function localMac(identity: string): string {
-  const bytes = createHash("sha256").update(identity).digest().subarray(0, 6);
+  const bytes = digest(identity).subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+  return written(bytes);
 }
+
+/** Of one of several links that a network has for some use. @param id hexadecimal or not */
+export const macFrom = (id: string, use: string): string => written([0x5a, ...digest(`${use} ${id}`).subarray(0, 5)]);
+
+/** Of the one link that is named after an id: its first ten digits. @param first two digits, the second 2, 6, a or e @param id hexadecimal */
+export const derivedMac = (first: string, id: string): string =>
+  [first, ...(id.slice(0, 10).padEnd(10, "0").match(/../g) ?? [])].join(":");
