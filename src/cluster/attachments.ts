@@ -38,7 +38,7 @@ const mostNames = 100;
 
 /**
  * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
- * takes the container's names as they are now.
+ * takes the container's names as they are now; for another endpoint of the same container, that one is in its place.
  * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; as `claimAddress`
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
@@ -56,6 +56,13 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
     return { network, pools, peer };
   }
+  // A container is on a network once: what it had there its node has not given back yet.
+  const former = tx.where("peers", "member", `${nodeId}|${network.id}`);
+  detach(
+    tx,
+    nodeId,
+    former.flatMap(({ id, containerId }) => (containerId === wish.containerId ? id : [])),
+  );
   const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);
   const [holder] = tx.where("peers", "mac", `${network.id}|${mac}`);
   if (holder !== undefined)
