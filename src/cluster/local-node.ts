@@ -3,7 +3,7 @@ import { system, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
-import { type Addressing, isAny, placeText, readPlace } from "./addressing.ts";
+import { isAny, placeText, readPlace } from "./addressing.ts";
 import { attachedFromWire } from "./attachment-service.ts";
 import type { Attached, AttachWish } from "./attachments.ts";
 import type { EndpointId } from "../model/ids.ts";
@@ -17,17 +17,19 @@ import { createRequest, newKey } from "./identity/csr.ts";
 import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
 import { parseUnlockKey, type Sealed, sealed, unsealed } from "./identity/seal.ts";
+import type { LogBroker } from "./log-broker.ts";
+import { publishLogs, type ReadTaskLog } from "./log-publisher.ts";
 import {
   closeRunning,
   etcdOf,
   Manager,
-  type ManagerIdentity,
   type ManagerParts,
   openStore,
   peerPortOf,
   type Running,
   writeManager,
 } from "./manager.ts";
+import { identityIn } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
@@ -41,6 +43,10 @@ export interface NodeParts extends ManagerParts {
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
   readonly hostRoutes: () => readonly HostRoute[];
+  /** What tasks of this host have said. */
+  readonly readTaskLog: ReadTaskLog;
+  /** Resolves when the kernel has what the replica has. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -53,24 +59,6 @@ export interface Standing {
   readonly error: string;
   readonly managers: readonly ManagerAddress[];
 }
-
-/** A node's state, as its files keep it. */
-export const stateOf = (
-  node: Pick<NodeState, "nodeId" | "clusterId" | "role" | "managers">,
-  { listen, advertise, dataPath }: Addressing,
-): NodeState => ({
-  ...node,
-  listenAddress: placeText(listen),
-  advertiseAddress: placeText(advertise),
-  dataPathAddress: dataPath,
-});
-
-export const identityIn = (state: NodeState): ManagerIdentity => ({
-  nodeId: state.nodeId,
-  clusterId: state.clusterId,
-  listen: readPlace(state.listenAddress),
-  advertise: readPlace(state.advertiseAddress),
-});
 
 const patience = { attach: 5000, detach: 2000, etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
@@ -124,10 +112,19 @@ export class LocalNode {
     );
     const { nodeId, clusterId, dataPathAddress } = files.state;
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
-    const facts = { describe: () => this.#description(), endpoints: () => parts.replica.endpoints() };
+    const facts = {
+      describe: () => this.#description(),
+      endpoints: () => parts.replica.endpoints(),
+      tasks: (signal: AbortSignal) => parts.replica.tasks(signal),
+    };
     this.#agent = new Agent(this.#client, facts, {
       rows: (batch) => parts.replica.receive(batch),
+      settled: (signal) => parts.settled(signal),
       managers: (managers) => this.#meet(managers),
+      logsWanted: (wanted) => {
+        const how = { address: this.#wayTo(wanted.manager), credentials: this.credentials, read: parts.readTaskLog };
+        return publishLogs(wanted, how, this.#stopped.signal);
+      },
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
       connected: () => this.#tell(true, ""),
@@ -152,6 +149,10 @@ export class LocalNode {
   /** The cluster's rows, while this node is a manager at work. */
   get store(): Store | undefined {
     return this.#manager?.store;
+  }
+  /** What tasks of all nodes have said, while this node is a manager at work. */
+  get logs(): LogBroker | undefined {
+    return this.#manager?.logs;
   }
   /** False while too few managers answer for anything to be written: what is read then may be old. */
   get hasMajority(): boolean {

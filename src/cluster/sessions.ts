@@ -8,6 +8,7 @@ import type { CallerFacts } from "./control-server.ts";
 import { Feed, periodIn } from "./feed.ts";
 import type { Report, SessionRequest } from "./gen/control_pb.ts";
 import { newSwarmId } from "./identity/names.ts";
+import type { Wanted } from "./log-broker.ts";
 import type { Down, Outbox } from "./outbox.ts";
 import { descriptionFromWire } from "./wire.ts";
 
@@ -153,6 +154,11 @@ export class Sessions {
     } finally {
       this.#feed.close(node, outbox);
     }
+  }
+
+  /** Tells a node that logs of its tasks are wanted. @returns false when it has no stream here */
+  wantLogs(node: NodeId, wanted: Wanted): boolean {
+    return this.#feed.wantLogs(node, wanted);
   }
 
   async #open(session: Session, ...facts: Facts): Promise<Outbox> {

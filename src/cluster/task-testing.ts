@@ -52,6 +52,8 @@ export const plainContainer: ContainerSpec = {
 export const plainTemplate: TaskTemplate = {
   container: plainContainer,
   shown: { config: {}, hostConfig: {}, task: {} },
+  volumes: [],
+  serviceLabels: {},
   networks: [],
   secrets: [],
   configs: [],
@@ -59,8 +61,6 @@ export const plainTemplate: TaskTemplate = {
   restart: { condition: "any", delay: 5000, maxAttempts: 0, window: 0 },
   reservations: { nanoCpus: 0, memory: 0 },
   forceUpdate: 0,
-  volumes: [],
-  serviceLabels: {},
 };
 
 /** A task as the scheduler leaves it on a node. */

@@ -100,6 +100,7 @@ function newContainer(request: ContainerRequest, image: Image): Container {
     spec,
     attachments: request.attachments,
     shown: request.shown,
+    ...(request.taskId !== undefined && { taskId: request.taskId }),
     state: {
       status: "created",
       pid: 0,

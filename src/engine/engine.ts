@@ -5,7 +5,16 @@ import type { Endpoint, EndpointAddress, PortBinding } from "../model/endpoint.t
 import type { NetworkId } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
-import type { Backend, FileContent, Service, ServiceId, ServiceSpec, Task, VirtualService } from "../model/service.ts";
+import type {
+  Backend,
+  FileContent,
+  Service,
+  ServiceId,
+  ServiceSpec,
+  Task,
+  TaskId,
+  VirtualService,
+} from "../model/service.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -59,6 +68,8 @@ export interface ContainerRequest {
   readonly attachments: readonly Attachment[];
   readonly shown: Container["shown"];
   readonly platform: string;
+  /** Of a service's task; no user's request has one. */
+  readonly taskId?: TaskId;
 }
 export interface ContainerDetail {
   readonly container: Container;
@@ -358,6 +369,20 @@ export interface ServiceUpdate {
   /** Where the login comes from when the spec has none. */
   readonly registryAuthFrom: "spec" | "previous-spec";
 }
+/** What is asked of the logs of tasks. */
+export type TaskLogOptions = Omit<LogOptions, "until">;
+/** A line of a task's log, and whose it is. */
+export interface TaskLine extends LogLine {
+  readonly taskId: TaskId;
+  readonly serviceId: ServiceId;
+  readonly nodeId: NodeId;
+}
+/** Logs of tasks, wherever they are. Reading throws EngineError system at the end when some could not be had. */
+export interface TaskLogs {
+  readonly tty: boolean;
+  readonly lines: AsyncIterable<TaskLine>;
+}
+
 /** `docker service`, for managers alone. */
 export interface Services {
   /** A name for a service that is given none. */
@@ -373,6 +398,8 @@ export interface Services {
   /** Goes back to the spec before the last update. @param version as with `update` */
   rollBack(reference: string, version: number): Promise<void>;
   remove(reference: string): Promise<void>;
+  /** Of all its tasks; of those to come, too, when it is followed. @throws {EngineError} not-found */
+  logs(reference: string, options: TaskLogOptions, signal: AbortSignal): TaskLogs;
 }
 
 /** A task, with the networks that it is on. */
@@ -388,6 +415,8 @@ export interface Tasks {
   list(filters: Filters): TaskDetail[];
   /** By id, name (`web.1.<id>`), or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
   inspect(reference: string): TaskDetail;
+  /** @throws {EngineError} not-found */
+  logs(reference: string, options: TaskLogOptions, signal: AbortSignal): TaskLogs;
 }
 
 /** `docker secret` and `docker config`, for managers alone. */

@@ -260,6 +260,11 @@ test("constraints, networks, secrets, configs and images are checked", async () 
   const { container } = newSpec().task;
   const image = 'ContainerSpec: "Bad$" is not a valid repository/tag';
   await refused({ container: { ...container, image: "Bad$" } }, "invalid", rpc("InvalidArgument", image));
+  const placed = (placement: object) => ({ placement: { ...newSpec().task.placement, ...placement } });
+  const operator = rpc("InvalidArgument", "constraint expected one operator from ==, !=");
+  await refused(placed({ constraints: ["node.role"] }), "invalid", operator);
+  const spread = "placement preference spread=rack is not known: node.labels.KEY, for one, is";
+  await refused(placed({ spread: ["node.labels.dc", "rack"] }), "invalid", spread);
   const name = rpc("InvalidArgument", "name must be valid as a DNS name component");
   await assert.rejects(services.create(newSpec({ name: "w_" })), { class: "invalid", message: name });
   assert.deepEqual(services.networkIds(["shop", shop.id, shop.id.slice(0, 12)]), [shop.id, shop.id, shop.id]);

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSLoAgoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISFQoNd2lyZWd1YXJkX2tleRgKIAEoCRI7CgZsYWJlbHMYCyADKAsyKy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24uTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIkCgZEcml2ZXISDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJItIBCg5TZXNzaW9uUmVxdWVzdBIwCghyZWdpc3RlchgBIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlckgAEigKBGJlYXQYAiABKAsyGC50b21ib2xvLmNvbnRyb2wudjEuQmVhdEgAEiwKBnJlcG9ydBgDIAEoCzIaLnRvbWJvbG8uY29udHJvbC52MS5SZXBvcnRIABIuCgdhcHBsaWVkGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkFwcGxpZWRIAEIGCgRib2R5IlYKCFJlZ2lzdGVyEjQKC2Rlc2NyaXB0aW9uGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEhQKDGVuZHBvaW50X2lkcxgCIAMoCSIGCgRCZWF0IhsKB0FwcGxpZWQSEAoIcmV2aXNpb24YASABKAMiMQoGUmVwb3J0Eg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRILCgNyb3cYAyABKAwi4wEKD1Nlc3Npb25SZXNwb25zZRI0CgpyZWdpc3RlcmVkGAEgASgLMh4udG9tYm9sby5jb250cm9sLnYxLlJlZ2lzdGVyZWRIABIwCghtYW5hZ2VycxgCIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2Vyc0gAEjAKCHN0YW5kaW5nGAMgASgLMhwudG9tYm9sby5jb250cm9sLnYxLlN0YW5kaW5nSAASLgoHY2hhbmdlcxgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2VzSABCBgoEYm9keSIcCgpSZWdpc3RlcmVkEg4KBnBlcmlvZBgBIAEoDSJACghNYW5hZ2VycxI0CghtYW5hZ2VycxgBIAMoCzIiLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2VyQWRkcmVzcyIyCg5NYW5hZ2VyQWRkcmVzcxIPCgdub2RlX2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiagoIU3RhbmRpbmcSJgoEcm9sZRgBIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEjYKDGF2YWlsYWJpbGl0eRgCIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkifQoHQ2hhbmdlcxIQCghzbmFwc2hvdBgBIAEoCBIMCgRtb3JlGAIgASgIEisKB2NoYW5nZXMYAyADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlEhAKCHJldmlzaW9uGAQgASgDEhMKC2Fja25vd2xlZGdlGAUgASgIIj4KBkNoYW5nZRINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSEAoDcm93GAMgASgMSACIAQFCBgoEX3JvdyIxChBBZGRNZW1iZXJSZXF1ZXN0EhAKCHBlZXJfdXJsGAEgASgJEgsKA2NzchgCIAEoCSKIAQoRQWRkTWVtYmVyUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgJEisKB21lbWJlcnMYAiADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuTWVtYmVyEhMKC2NlcnRpZmljYXRlGAMgASgJEgwKBHJvb3QYBCABKAkSEAoIZGF0YV9rZXkYBSABKAwiNQoGTWVtYmVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJcGVlcl91cmxzGAMgAygJIikKFFByb21vdGVNZW1iZXJSZXF1ZXN0EhEKCW1lbWJlcl9pZBgBIAEoCSIXChVQcm9tb3RlTWVtYmVyUmVzcG9uc2UiKAoTUmVtb3ZlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFgoUUmVtb3ZlTWVtYmVyUmVzcG9uc2UqPwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9XT1JLRVIQARIQCgxST0xFX01BTkFHRVIQAip1CgxBdmFpbGFiaWxpdHkSHAoYQVZBSUxBQklMSVRZX1VOU1BFQ0lGSUVEEAASFwoTQVZBSUxBQklMSVRZX0FDVElWRRABEhYKEkFWQUlMQUJJTElUWV9QQVVTRRACEhYKEkFWQUlMQUJJTElUWV9EUkFJThADMtwCCgRKb2luEnMKEkdldFJvb3RDZXJ0aWZpY2F0ZRItLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXF1ZXN0Gi4udG9tYm9sby5jb250cm9sLnYxLkdldFJvb3RDZXJ0aWZpY2F0ZVJlc3BvbnNlEm0KEElzc3VlQ2VydGlmaWNhdGUSKy50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QaLC50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlc3BvbnNlEnAKEUNlcnRpZmljYXRlU3RhdHVzEiwudG9tYm9sby5jb250cm9sLnYxLkNlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBotLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1Jlc3BvbnNlMr0DCgROb2RlElYKB1Nlc3Npb24SIi50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlcXVlc3QaIy50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlc3BvbnNlKAEwARJtChBSZW5ld0NlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRJMCgVMZWF2ZRIgLnRvbWJvbG8uY29udHJvbC52MS5MZWF2ZVJlcXVlc3QaIS50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXNwb25zZRJPCgZBdHRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5BdHRhY2hSZXNwb25zZRJPCgZEZXRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5EZXRhY2hSZXNwb25zZTKsAgoHTWFuYWdlchJYCglBZGRNZW1iZXISJC50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVxdWVzdBolLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXNwb25zZRJkCg1Qcm9tb3RlTWVtYmVyEigudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXF1ZXN0GikudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXNwb25zZRJhCgxSZW1vdmVNZW1iZXISJy50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVxdWVzdBooLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSLoAgoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISFQoNd2lyZWd1YXJkX2tleRgKIAEoCRI7CgZsYWJlbHMYCyADKAsyKy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24uTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIkCgZEcml2ZXISDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJItIBCg5TZXNzaW9uUmVxdWVzdBIwCghyZWdpc3RlchgBIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlckgAEigKBGJlYXQYAiABKAsyGC50b21ib2xvLmNvbnRyb2wudjEuQmVhdEgAEiwKBnJlcG9ydBgDIAEoCzIaLnRvbWJvbG8uY29udHJvbC52MS5SZXBvcnRIABIuCgdhcHBsaWVkGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkFwcGxpZWRIAEIGCgRib2R5IlYKCFJlZ2lzdGVyEjQKC2Rlc2NyaXB0aW9uGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEhQKDGVuZHBvaW50X2lkcxgCIAMoCSIGCgRCZWF0IhsKB0FwcGxpZWQSEAoIcmV2aXNpb24YASABKAMiMQoGUmVwb3J0Eg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRILCgNyb3cYAyABKAwimgIKD1Nlc3Npb25SZXNwb25zZRI0CgpyZWdpc3RlcmVkGAEgASgLMh4udG9tYm9sby5jb250cm9sLnYxLlJlZ2lzdGVyZWRIABIwCghtYW5hZ2VycxgCIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2Vyc0gAEjAKCHN0YW5kaW5nGAMgASgLMhwudG9tYm9sby5jb250cm9sLnYxLlN0YW5kaW5nSAASLgoHY2hhbmdlcxgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2VzSAASNQoLbG9nc193YW50ZWQYBSABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuTG9nc1dhbnRlZEgAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5In0KB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAxITCgthY2tub3dsZWRnZRgFIAEoCCI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciowEKCkxvZ3NXYW50ZWQSFwoPc3Vic2NyaXB0aW9uX2lkGAEgASgJEg8KB21hbmFnZXIYAiABKAkSEAoIdGFza19pZHMYAyADKAkSDgoGZm9sbG93GAQgASgIEg4KBnN0ZG91dBgFIAEoCBIOCgZzdGRlcnIYBiABKAgSDQoFc2luY2UYByABKAMSEQoEdGFpbBgIIAEoA0gAiAEBQgcKBV90YWlsImwKElB1Ymxpc2hMb2dzUmVxdWVzdBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSKwoFbGluZXMYAiADKAsyHC50b21ib2xvLmNvbnRyb2wudjEuVGFza0xpbmUSEAoIdHJvdWJsZXMYAyADKAkiRwoIVGFza0xpbmUSDwoHdGFza19pZBgBIAEoCRIOCgZzdGRlcnIYAiABKAgSDAoEdGltZRgDIAEoCRIMCgRkYXRhGAQgASgMIhUKE1B1Ymxpc2hMb2dzUmVzcG9uc2UiVAoRQXNrRm9yTG9nc1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIuCgZ3YW50ZWQYAiABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuTG9nc1dhbnRlZCIUChJBc2tGb3JMb2dzUmVzcG9uc2UiMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTKfBAoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2USTwoGQXR0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVzcG9uc2USTwoGRGV0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVzcG9uc2USYAoLUHVibGlzaExvZ3MSJi50b21ib2xvLmNvbnRyb2wudjEuUHVibGlzaExvZ3NSZXF1ZXN0GicudG9tYm9sby5jb250cm9sLnYxLlB1Ymxpc2hMb2dzUmVzcG9uc2UoATKJAwoHTWFuYWdlchJYCglBZGRNZW1iZXISJC50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVxdWVzdBolLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXNwb25zZRJkCg1Qcm9tb3RlTWVtYmVyEigudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXF1ZXN0GikudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXNwb25zZRJhCgxSZW1vdmVNZW1iZXISJy50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVxdWVzdBooLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXNwb25zZRJbCgpBc2tGb3JMb2dzEiUudG9tYm9sby5jb250cm9sLnYxLkFza0ZvckxvZ3NSZXF1ZXN0GiYudG9tYm9sby5jb250cm9sLnYxLkFza0ZvckxvZ3NSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -638,6 +638,12 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
      */
     value: Changes;
     case: "changes";
+  } | {
+    /**
+     * @generated from field: tombolo.control.v1.LogsWanted logs_wanted = 5;
+     */
+    value: LogsWanted;
+    case: "logsWanted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -807,6 +813,181 @@ export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
   messageDesc(file_control, 27);
 
 /**
+ * A manager wants what tasks of the node have said: the node answers with one PublishLogs to that manager.
+ *
+ * @generated from message tombolo.control.v1.LogsWanted
+ */
+export type LogsWanted = Message<"tombolo.control.v1.LogsWanted"> & {
+  /**
+   * @generated from field: string subscription_id = 1;
+   */
+  subscriptionId: string;
+
+  /**
+   * address:port
+   *
+   * @generated from field: string manager = 2;
+   */
+  manager: string;
+
+  /**
+   * @generated from field: repeated string task_ids = 3;
+   */
+  taskIds: string[];
+
+  /**
+   * @generated from field: bool follow = 4;
+   */
+  follow: boolean;
+
+  /**
+   * @generated from field: bool stdout = 5;
+   */
+  stdout: boolean;
+
+  /**
+   * @generated from field: bool stderr = 6;
+   */
+  stderr: boolean;
+
+  /**
+   * milliseconds since 1970; 0: no bound
+   *
+   * @generated from field: int64 since = 7;
+   */
+  since: bigint;
+
+  /**
+   * lines of each task from the end; absent: all
+   *
+   * @generated from field: optional int64 tail = 8;
+   */
+  tail?: bigint | undefined;
+};
+
+/**
+ * Describes the message tombolo.control.v1.LogsWanted.
+ * Use `create(LogsWantedSchema)` to create a new message.
+ */
+export const LogsWantedSchema: GenMessage<LogsWanted> = /*@__PURE__*/
+  messageDesc(file_control, 28);
+
+/**
+ * @generated from message tombolo.control.v1.PublishLogsRequest
+ */
+export type PublishLogsRequest = Message<"tombolo.control.v1.PublishLogsRequest"> & {
+  /**
+   * the same in all of a stream
+   *
+   * @generated from field: string subscription_id = 1;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: repeated tombolo.control.v1.TaskLine lines = 2;
+   */
+  lines: TaskLine[];
+
+  /**
+   * why a task's log is not whole
+   *
+   * @generated from field: repeated string troubles = 3;
+   */
+  troubles: string[];
+};
+
+/**
+ * Describes the message tombolo.control.v1.PublishLogsRequest.
+ * Use `create(PublishLogsRequestSchema)` to create a new message.
+ */
+export const PublishLogsRequestSchema: GenMessage<PublishLogsRequest> = /*@__PURE__*/
+  messageDesc(file_control, 29);
+
+/**
+ * @generated from message tombolo.control.v1.TaskLine
+ */
+export type TaskLine = Message<"tombolo.control.v1.TaskLine"> & {
+  /**
+   * @generated from field: string task_id = 1;
+   */
+  taskId: string;
+
+  /**
+   * @generated from field: bool stderr = 2;
+   */
+  stderr: boolean;
+
+  /**
+   * RFC 3339 with nanoseconds
+   *
+   * @generated from field: string time = 3;
+   */
+  time: string;
+
+  /**
+   * with its newline
+   *
+   * @generated from field: bytes data = 4;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message tombolo.control.v1.TaskLine.
+ * Use `create(TaskLineSchema)` to create a new message.
+ */
+export const TaskLineSchema: GenMessage<TaskLine> = /*@__PURE__*/
+  messageDesc(file_control, 30);
+
+/**
+ * @generated from message tombolo.control.v1.PublishLogsResponse
+ */
+export type PublishLogsResponse = Message<"tombolo.control.v1.PublishLogsResponse"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.PublishLogsResponse.
+ * Use `create(PublishLogsResponseSchema)` to create a new message.
+ */
+export const PublishLogsResponseSchema: GenMessage<PublishLogsResponse> = /*@__PURE__*/
+  messageDesc(file_control, 31);
+
+/**
+ * @generated from message tombolo.control.v1.AskForLogsRequest
+ */
+export type AskForLogsRequest = Message<"tombolo.control.v1.AskForLogsRequest"> & {
+  /**
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * @generated from field: tombolo.control.v1.LogsWanted wanted = 2;
+   */
+  wanted?: LogsWanted | undefined;
+};
+
+/**
+ * Describes the message tombolo.control.v1.AskForLogsRequest.
+ * Use `create(AskForLogsRequestSchema)` to create a new message.
+ */
+export const AskForLogsRequestSchema: GenMessage<AskForLogsRequest> = /*@__PURE__*/
+  messageDesc(file_control, 32);
+
+/**
+ * @generated from message tombolo.control.v1.AskForLogsResponse
+ */
+export type AskForLogsResponse = Message<"tombolo.control.v1.AskForLogsResponse"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.AskForLogsResponse.
+ * Use `create(AskForLogsResponseSchema)` to create a new message.
+ */
+export const AskForLogsResponseSchema: GenMessage<AskForLogsResponse> = /*@__PURE__*/
+  messageDesc(file_control, 33);
+
+/**
  * @generated from message tombolo.control.v1.AddMemberRequest
  */
 export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & {
@@ -830,7 +1011,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 28);
+  messageDesc(file_control, 34);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -877,7 +1058,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 29);
+  messageDesc(file_control, 35);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -908,7 +1089,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 30);
+  messageDesc(file_control, 36);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -925,7 +1106,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 31);
+  messageDesc(file_control, 37);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -938,7 +1119,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 32);
+  messageDesc(file_control, 38);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -955,7 +1136,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 33);
+  messageDesc(file_control, 39);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -968,7 +1149,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 34);
+  messageDesc(file_control, 40);
 
 /**
  * @generated from enum tombolo.control.v1.Role
@@ -1120,6 +1301,16 @@ export const Node: GenService<{
     input: typeof DetachRequestSchema;
     output: typeof DetachResponseSchema;
   },
+  /**
+   * What its tasks have said, to the manager that wants it.
+   *
+   * @generated from rpc tombolo.control.v1.Node.PublishLogs
+   */
+  publishLogs: {
+    methodKind: "client_streaming";
+    input: typeof PublishLogsRequestSchema;
+    output: typeof PublishLogsResponseSchema;
+  },
 }> = /*@__PURE__*/
   serviceDesc(file_control, 1);
 
@@ -1152,6 +1343,16 @@ export const Manager: GenService<{
     methodKind: "unary";
     input: typeof RemoveMemberRequestSchema;
     output: typeof RemoveMemberResponseSchema;
+  },
+  /**
+   * A node whose stream the other manager has is to publish logs to this one.
+   *
+   * @generated from rpc tombolo.control.v1.Manager.AskForLogs
+   */
+  askForLogs: {
+    methodKind: "unary";
+    input: typeof AskForLogsRequestSchema;
+    output: typeof AskForLogsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_control, 2);
