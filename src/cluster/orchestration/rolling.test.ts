@@ -58,9 +58,11 @@ describe("a rolling update", () => {
   });
 
   it("counts what it is replacing when its number of tasks is changed meanwhile", () => {
-    const stage = updated(service(3));
-    stage.update(web, (spec) => ({ ...spec, mode: { kind: "replicated", replicas: 2 } }));
-    assert.deepEqual(fresh(stage), ["1 assigned/ready"]);
+    const stage = updated(service(3)).acknowledge(["t1"]).say("shutdown", ["t1"]);
+    stage.update(web, (spec) => ({ ...spec, mode: { kind: "replicated", replicas: 4 } }));
+    assert.deepEqual(fresh(stage), ["1 assigned/running", "4 assigned/running"]);
+    stage.say("running", ["t4"]);
+    assert.deepEqual(fresh(stage), ["1 running/running", "4 assigned/running", "2 assigned/ready"]);
   });
 
   it("waits its delay after each, and after the last before it is done", () => {
