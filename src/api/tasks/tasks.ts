@@ -26,13 +26,15 @@ function inspectTask(call: Call): Reply {
 
 /** A task as list and inspect show it (moby api/types/swarm/task.go; fields in Docker's order). */
 export function taskJson({ task, attachments }: TaskDetail): object {
+  // In a job Docker counts slots from 0; its client, which shows the progress, counts along.
+  const slot = task.jobIteration === undefined ? task.slot : task.slot - 1;
   return {
     ID: task.id,
     ...metaJson(task),
     Labels: {},
     Spec: task.template.shown.task,
     ServiceID: task.serviceId,
-    ...(task.slot !== 0 && { Slot: task.slot }),
+    ...(slot > 0 && { Slot: slot }),
     ...(task.nodeId !== undefined && { NodeID: task.nodeId }),
     Status: statusJson(task.status),
     DesiredState: task.desired,
