@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
@@ -55,6 +56,8 @@ export class Agent {
   /** Whether a manager waits for what has come so far of a batch. */
   #owes = false;
   #again = () => {};
+  /** Says the node's description, if it is another one than the stream has said last. */
+  #describe = () => {};
 
   constructor(client: ControlClient, facts: NodeFacts, events: AgentEvents) {
     this.#client = client;
@@ -64,6 +67,11 @@ export class Agent {
 
   start(): void {
     this.#running = this.#run(this.#stopped.signal);
+  }
+
+  /** What the node says of itself may be another thing than before: if so it is said. */
+  describe(): void {
+    this.#describe();
   }
 
   /** Asks again at once: a manager has come. */
@@ -97,8 +105,13 @@ export class Agent {
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
     const up = new NodeMessages();
-    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
+    let said = descriptionToWire(describe());
+    const value = { description: said, endpointIds: [...endpoints()] };
     const messages = up.from({ body: { case: "register", value } }, either);
+    this.#describe = () => {
+      const description = descriptionToWire(describe());
+      if (!isDeepStrictEqual(description, said)) up.description((said = description));
+    };
     this.#owes = false;
     void this.#report(up, either).catch(() => {}); // the stream has ended
     try {

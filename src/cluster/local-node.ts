@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { system, unavailable } from "../lib/errors.ts";
+import { unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
 import { isAny, placeText, readPlace } from "./addressing.ts";
-import { attachedFromWire } from "./attachment-service.ts";
-import type { Attached, AttachWish } from "./attachments.ts";
-import type { EndpointId } from "../model/ids.ts";
+import { AttachmentClient } from "./attachment-client.ts";
 import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import { ControlClient } from "./control-client.ts";
@@ -30,7 +28,6 @@ import {
   writeManager,
 } from "./manager.ts";
 import { identityIn } from "./node-state.ts";
-import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
@@ -42,7 +39,6 @@ export interface NodeParts extends ManagerParts {
   readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
-  readonly hostRoutes: () => readonly HostRoute[];
   /** What tasks of this host have said. */
   readonly readTaskLog: ReadTaskLog;
   /** Resolves when the kernel has what the replica has. */
@@ -60,7 +56,7 @@ export interface Standing {
   readonly managers: readonly ManagerAddress[];
 }
 
-const patience = { attach: 5000, detach: 2000, etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
+const patience = { etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
 
 /** Rejects at the signal. @throws {EngineError} unavailable */
@@ -79,6 +75,8 @@ export class LocalNode {
   readonly #parts: NodeParts;
   readonly #client: ControlClient;
   readonly #agent: Agent;
+  /** What its containers ask of networks of the cluster. */
+  readonly attachments: AttachmentClient;
   readonly #stopped = new AbortController();
   #renewal: Renewal | undefined;
   #files: NodeFiles;
@@ -110,6 +108,7 @@ export class LocalNode {
       files.state.managers.map((one) => this.#wayTo(one)),
       this.credentials,
     );
+    this.attachments = new AttachmentClient(this.#client, (signal) => this.#connected(signal));
     const { nodeId, clusterId, dataPathAddress } = files.state;
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
     const facts = {
@@ -163,6 +162,11 @@ export class LocalNode {
     this.#manager?.look();
   }
 
+  /** What this node says of itself may have changed. */
+  describe(): void {
+    this.#agent.describe();
+  }
+
   start(): void {
     this.#renewal = new Renewal(lifeOf(this.#files.certificate), {
       ...renewalDefaults,
@@ -189,30 +193,6 @@ export class LocalNode {
     const late = lateness(signal, () => this.#error || texts.preparing);
     while (!this.#isConnected || (this.#wanted === "manager" && this.#manager === undefined))
       await Promise.race([this.#heard.promise, late]);
-  }
-
-  /**
-   * Claims addresses on a network of the cluster for a container of this node.
-   * @throws {EngineError} what the manager said; unavailable when none answers in time
-   */
-  async attach(wish: AttachWish): Promise<Attached> {
-    const late = AbortSignal.timeout(patience.attach);
-    const { ipv4 = "", ipv6 = "", mac = "", names, taskId = "", isIngressSandbox = false, ...others } = wish;
-    const request = { ...others, names: [...names], ipv4, ipv6, mac, taskId, ingressSandbox: isIngressSandbox };
-    try {
-      // What is asked for before the stream has begun could be taken for left over.
-      await this.#connected(late);
-      return attachedFromWire(await this.#client.use(({ node }) => node.attach(request, { signal: late }), late));
-    } catch (error) {
-      throw late.aborted && this.#isConnected ? system(texts.attachTimeout) : error;
-    }
-  }
-
-  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again */
-  async detach(endpointIds: readonly EndpointId[]): Promise<void> {
-    const late = AbortSignal.timeout(patience.detach);
-    await this.#connected(late);
-    await this.#client.use(({ node }) => node.detach({ endpointIds: [...endpointIds] }, { signal: late }), late);
   }
 
   async #connected(signal: AbortSignal): Promise<void> {

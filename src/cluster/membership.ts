@@ -26,6 +26,7 @@ import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
 import { stateOf } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
+import { routesToTell } from "./routes.ts";
 import { texts } from "./texts.ts";
 
 export interface MembershipParts {
@@ -38,7 +39,7 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
-  describe(addresses: NodeDescription["addresses"]): NodeDescription;
+  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes">;
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
@@ -95,9 +96,8 @@ export class Membership {
       folder: this.#folder,
       directories: { dataDirectory: join(data, "etcd"), runDirectory: run },
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
-      describe: (addresses) => parts.describe(addresses),
+      describe: (addresses) => ({ ...parts.describe(addresses), routes: routesToTell(parts.hostRoutes()) }),
       replica: parts.replica,
-      hostRoutes: () => parts.hostRoutes(),
       readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),
       settled: (signal) => parts.settled(signal),
       changed: (before, commit) => parts.changed?.(before, commit),
@@ -121,6 +121,11 @@ export class Membership {
 
   async stop(): Promise<void> {
     await this.#node?.stop();
+  }
+
+  /** What this host says of itself may have changed. */
+  describe(): void {
+    this.#node?.describe();
   }
 
   standing(): Standing {
@@ -151,20 +156,25 @@ export class Membership {
     return logs.read(selection, options, signal);
   }
 
+  /** "" outside of a swarm. */
+  get nodeId(): NodeId {
+    return this.#node?.state.nodeId ?? "";
+  }
+
   /** True on a node, whatever state it is in. */
   get isInSwarm(): boolean {
     return this.#node !== undefined || this.#trouble !== undefined;
   }
 
-  /** @throws {EngineError} as `LocalNode.attach`; unavailable outside of a swarm */
+  /** @throws {EngineError} as `AttachmentClient.attach`; unavailable outside of a swarm */
   attach(wish: AttachWish): Promise<Attached> {
     if (this.#node === undefined) throw unavailable(texts.notPart);
-    return this.#node.attach(wish);
+    return this.#node.attachments.attach(wish);
   }
 
-  /** @throws {EngineError} as `LocalNode.detach`. Outside of a swarm nothing is claimed. */
+  /** @throws {EngineError} as `AttachmentClient.detach`. Outside of a swarm nothing is claimed. */
   async detach(ids: readonly EndpointId[]): Promise<void> {
-    await this.#node?.detach(ids);
+    await this.#node?.attachments.detach(ids);
   }
 
   /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */
@@ -272,7 +282,7 @@ export class Membership {
     const request = {
       token: wish.token,
       csr: createRequest(key),
-      description: descriptionToWire(this.#parts.describe({ advertise: advertise.address, dataPath })),
+      description: descriptionToWire(this.#nodeParts.describe({ advertise: advertise.address, dataPath })),
       availability: availabilityToWire[wish.availability],
     };
     const { calls, close } = await joinCalls(remote, digest, signal);

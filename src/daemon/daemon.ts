@@ -8,9 +8,9 @@ import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
+import { publishCluster } from "../engine/cluster-events.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
-import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import { publishServices } from "../engine/service-events.ts";
@@ -27,6 +27,7 @@ import { openFileStore } from "../store/file-store.ts";
 import { startWireguardGo } from "../wireguard/wireguard-go.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
+import { followHost } from "./follow-host.ts";
 import { createHost } from "./host.ts";
 
 export interface Daemon {
@@ -70,9 +71,6 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
   const wireguard = wireguardOf(settings.id, kernel, registry);
   const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
-  parts.defer(
-    followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
-  );
   const membership = createMembership(config, host, {
     version,
     bus,
@@ -82,6 +80,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     wireguardKey: wireguard.key,
     readTaskLog: taskLogReader({ store, runtime }),
   });
+  parts.defer(followHost(kernel, { replica, membership, log }));
   const engine = createEngine({
     membership,
     replica,
@@ -144,23 +143,6 @@ const engineDrivers: readonly EngineDriver[] = [
   ...Object.keys(drivers).map((name) => ({ type: "Network", name: name === "none" ? "null" : name }) as const),
   { type: "Volume", name: "local" },
 ];
-
-const settling = 500; // milliseconds: links change in bursts
-/** Calls after links of the host have changed. @returns what ends it */
-function followLinks(kernel: Kernel, call: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  const end = kernel.events((event) => {
-    if (event.kind !== "link" || event.namespace !== "host") return;
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      call();
-    }, settling).unref();
-  });
-  return () => {
-    clearTimeout(timer);
-    end();
-  };
-}
 
 const runtimeOf = (config: Config, engine: string, log: Log) =>
   createRuntime({
@@ -225,7 +207,7 @@ const createMembership = (
     hostRoutes: () => host.routes(),
     readTaskLog: parts.readTaskLog,
     changed: (before, commit) => {
-      publishNodes(parts.bus, before, commit);
+      publishCluster(parts.bus, before, commit);
       publishServices(parts.bus, before, commit);
     },
     replica: parts.replica,

@@ -43,6 +43,8 @@ export interface NetworkDetail {
   readonly peers: readonly Peer[];
   /** Services of the swarm on it, and the tasks that take connections. */
   readonly services: readonly { readonly service: VirtualService; readonly backends: readonly Backend[] }[];
+  /** This host's node, on a network of the cluster in which it takes part. */
+  readonly nodeId?: NodeId;
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */
