@@ -26,15 +26,13 @@ function inspectTask(call: Call): Reply {
 
 /** A task as list and inspect show it (moby api/types/swarm/task.go; fields in Docker's order). */
 export function taskJson({ task, attachments }: TaskDetail): object {
-  // In a job Docker counts slots from 0; its client, which shows the progress, counts along.
-  const slot = task.jobIteration === undefined ? task.slot : task.slot - 1;
   return {
     ID: task.id,
     ...metaJson(task),
     Labels: {},
     Spec: task.template.shown.task,
     ServiceID: task.serviceId,
-    ...(slot > 0 && { Slot: slot }),
+    ...slotJson(task),
     ...(task.nodeId !== undefined && { NodeID: task.nodeId }),
     Status: statusJson(task.status),
     DesiredState: task.desired,
@@ -42,6 +40,12 @@ export function taskJson({ task, attachments }: TaskDetail): object {
     ...(task.jobIteration !== undefined && { JobIteration: indexJson(task.jobIteration) }),
     Volumes: null,
   };
+}
+
+/** Docker's client counts the tasks of a replicated job from 0, and waits for ever for one that it does not find. */
+function slotJson({ slot, jobIteration }: Task): object {
+  const shown = jobIteration === undefined || slot === 0 ? slot : slot - 1;
+  return shown === 0 ? {} : { Slot: shown };
 }
 
 function statusJson({ state, at, message, error, container, ports = [] }: Task["status"]): object {
