@@ -9,11 +9,11 @@
  * back down to the one who asked. So an attach costs the same on the third leaf as on the first, and nothing has to be
  * written to the leaves there are when another one grows.
  */
+import { macFrom } from "../lib/mac.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { NetworkId } from "../model/ids.ts";
 import type { BridgePort, NamespaceName, PlanObject } from "../model/plan.ts";
 import { portName } from "./cable.ts";
-import { macFrom } from "./segment.ts";
 
 export interface LeafNames {
   readonly bridge: string;
@@ -60,10 +60,10 @@ export function planLeafBridge(id: NetworkId, leaf: number, tree: Tree): PlanObj
   ];
 }
 
-/** The port of an endpoint, on the root or on its leaf. Only the root answers ARP. */
+/** The port of an endpoint, on the root or on its leaf, which takes frames with the endpoint's MAC alone. Only the root answers ARP. */
 export function endpointPort({ leaf }: Endpoint, { root, leafNames, isolated }: Tree): BridgePort {
-  if (leaf === undefined) return { ...silent, bridge: root, isolated, proxyArp: true };
-  return { ...silent, bridge: leafNames(leaf).bridge, isolated, proxyArp: false, isSpared: true };
+  if (leaf === undefined) return { ...silent, bridge: root, isolated, proxyArp: true, locked: true };
+  return { ...silent, bridge: leafNames(leaf).bridge, isolated, proxyArp: false, isSpared: true, locked: true };
 }
 
 /** Where its MAC is: on its own bridge, and on the root of a leaf. */

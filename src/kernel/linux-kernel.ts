@@ -15,6 +15,7 @@ import { createBase } from "./nft/base.ts";
 import { foreignDrops } from "./nft/foreign.ts";
 import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
 import { openFrames } from "./packets.ts";
+import { Picture } from "./picture.ts";
 import { openSocket } from "./sockets.ts";
 import { deviceOf } from "./wireguard/device.ts";
 import { Keyring } from "./wireguard/keys.ts";
@@ -38,7 +39,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const host = () => realms.get("host");
   // A missing libnftables shows at once.
   host().nft();
-  const base = createBase(() => host().nft(), engine);
+  const base = createBase(realms, engine);
   const rules = createRules(realms, base);
   const listeners = createListeners(realms);
   const keys = new Keyring();
@@ -46,9 +47,14 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const chosen = new Map<string, string>();
   return {
     apply: (steps) => applyAll(steps, handlers, rules),
-    list(namespace, kind) {
-      if (kind === "chain") return rules.listChains(namespace);
-      return kind === "element" ? rules.listElements(namespace) : handlers[kind].list(namespace);
+    list(namespace, ...kinds) {
+      const realm = realms.find(namespace);
+      const picture = realm && new Picture(realm);
+      return kinds.flatMap((kind) => {
+        if (kind === "chain") return rules.listChains(namespace);
+        if (kind === "element") return rules.listElements(namespace);
+        return picture === undefined ? [] : handlers[kind].list(namespace, picture);
+      });
     },
     namespaces: () => namespaces.names(),
     link: (namespace, name) => describeLink(realms.find(namespace), engine, name),
@@ -57,7 +63,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
       host()
         .addresses()
         .some((one) => one.address.split("/")[0] === address),
-    ensureBase: (text) => base.ensure(text),
+    ensureBase: (text, namespace = "host") => base.ensure(text, namespace),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),

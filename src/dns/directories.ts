@@ -1,0 +1,41 @@
+import { Multimap } from "../lib/multimap.ts";
+import type { Endpoint } from "../model/endpoint.ts";
+import type { IpAddress, NetworkId } from "../model/ids.ts";
+import type { Peer } from "../model/peer.ts";
+import { changesOf } from "../store/changes.ts";
+import type { Commit, Snapshot } from "../store/store.ts";
+
+/** A container on a network: on this host, or on another one. */
+export type Member = Endpoint | Peer;
+
+/** Who has which name and address on each network, kept up row by row: a change costs what it changed. */
+export class Directories {
+  /** By network and name, in lower case (RFC 4343), and by network and address. */
+  readonly #names = new Multimap<string, Member>();
+  readonly #addresses = new Multimap<string, Member>();
+  #before: Snapshot | undefined;
+
+  /** Takes note of a store's commits, each in its turn; the first one has every row. */
+  follow(commit: Commit): void {
+    for (const table of ["endpoints", "peers"] as const)
+      for (const { old, row } of changesOf(table, this.#before, commit)) {
+        if (old !== undefined) this.#note(old, "delete");
+        if (row !== undefined) this.#note(row, "add");
+      }
+    this.#before = commit.snapshot;
+  }
+
+  /** @param name in lower case */
+  named(network: NetworkId, name: string): readonly Member[] {
+    return this.#names.values(`${network}|${name}`);
+  }
+  at(network: NetworkId, address: IpAddress): readonly Member[] {
+    return this.#addresses.values(`${network}|${address}`);
+  }
+
+  #note(member: Member, verb: "add" | "delete"): void {
+    const { networkId, names, addresses } = member;
+    for (const name of names) this.#names[verb](`${networkId}|${name.toLowerCase()}`, member);
+    for (const { address } of addresses) this.#addresses[verb](`${networkId}|${address}`, member);
+  }
+}
