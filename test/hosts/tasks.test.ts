@@ -124,6 +124,28 @@ describe("what nodes do with their tasks", () => {
     await docker(1, "network rm app");
   });
 
+  it("a task with a published port is on ingress, too, and leads out", async () => {
+    await swarm();
+    await create("web", "--constraint", "node.hostname==h2", "--publish", "8082:80", "busybox", "sleep", "1d");
+    await become("web", 1);
+    const [name = ""] = await containers(2);
+    const networks = JSON.parse(await inspect(2, name, "{{json .NetworkSettings.Networks}}")) as Record<
+      string,
+      unknown
+    >;
+    assert.deepEqual(Object.keys(networks), ["ingress"]);
+    assert.equal((await host(2).tryDocker("exec", name, "ping", "-c1", "-W2", host(1).address)).status, 0);
+    const ingress = await inspect(1, "ingress", "{{.Id}}");
+    const [attached] = JSON.parse(await inspect(1, name.slice(-25), "{{json .NetworksAttachments}}")) as {
+      Network: { ID: string };
+      Addresses: string[];
+    }[];
+    assert.equal(attached?.Network.ID, ingress);
+    assert.match(attached?.Addresses[0] ?? "", /^10\.0\.0\.\d+\/24$/);
+    await docker(1, "service rm web");
+    await until(async () => (await all()).length === 0, 25_000, "no container is left");
+  });
+
   it("secrets and configs are files of their tasks, in memory where these are and nowhere else", async () => {
     await swarm();
     const hush = `hush-${process.pid}-${Date.now()}`;
@@ -232,6 +254,13 @@ describe("what nodes do with their tasks", () => {
       30_000,
       "the job is done",
     );
+    await docker(1, "network create -d overlay --subnet 10.51.0.0/29 narrow");
+    await create("many", "--replicas", "6", "--network", "narrow", "busybox", "sleep", "1d");
+    const hasNoAddress = ({ error }: Shown) =>
+      /no available IPv4 addresses on this network's address pools/.test(error);
+    await until(async () => (await tasks("many")).some(hasNoAddress), 20_000, "no address is left");
+    await docker(1, "service scale -d many=2");
+    await become("many", 2);
     await create(
       "sick",
       "--restart-condition",
@@ -249,8 +278,9 @@ describe("what nodes do with their tasks", () => {
     );
     await until(async () => (await tasks("sick"))[0]?.state === "Failed", 20_000, "unhealthy");
     assert.equal((await tasks("sick"))[0]?.error, "task: non-zero exit (5): dockerexec: unhealthy container");
-    await docker(1, "service rm lost port ends job sick");
+    await docker(1, "service rm lost port ends job sick many");
     await until(async () => (await all()).length === 0, 25_000, "no container is left");
+    await docker(1, "network rm narrow");
   });
 
   it("goes on while no manager answers, and tells later what has happened", async () => {
