@@ -10,6 +10,7 @@ export const readKinds = [
   "parent",
   "address",
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",

@@ -17,6 +17,7 @@ export const applyOrder = [
   "link sysctl", // before addresses: one of them switches IPv6 on
   "address", // routes go by it
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",
@@ -44,6 +45,7 @@ export const removeOrder = [
   "bridge",
   "host element", // after tunnels
   "namespace", // after cables and tunnels, which would vanish some time later
+  "rule",
   "route",
   "address",
   "neighbour",
@@ -64,6 +66,7 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   parent: () => "parent",
   address: () => "address",
   route: () => "route",
+  rule: () => "rule",
   neighbour: () => "neighbour",
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",

@@ -30,6 +30,8 @@ export function eventName(object: PlanObject): string {
       return object.key === "net.ipv4.ip_forward" ? "net.ipv4.conf.all.forwarding" : object.key;
     case "element":
       return object.set;
+    case "rule":
+      return String(object.priority);
     default:
       return "name" in object ? object.name : object.link;
   }

@@ -13,7 +13,7 @@ export function hostRoutes(realm: Realm, engine: string): HostRoute[] {
       .map((link) => [link.index, link.name]),
   );
   const addresses = realm.addresses().map(({ index, address }) => ({ index, to: subnetOf(address) }));
-  const routes = realm.routes().filter(({ to }) => !to.endsWith("/0"));
+  const routes = realm.routes().filter(({ to, table }) => table === undefined && !to.endsWith("/0"));
   const found = [...addresses, ...routes].flatMap(({ index, to }): HostRoute[] => {
     const link = index === 0 ? "" : foreign.get(index);
     return link === undefined ? [] : [{ to, link }];

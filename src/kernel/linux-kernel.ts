@@ -6,6 +6,7 @@ import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler, tunnelHandler } from "./kinds/on-link.ts";
 import { parentHandler } from "./kinds/parent.ts";
+import { routingRuleHandler } from "./kinds/routing-rule.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { wireguardPeerHandler } from "./kinds/wireguard-peer.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
@@ -87,6 +88,7 @@ function createHandlers(
     parent: parentHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
+    rule: routingRuleHandler(realms),
     neighbour: neighbourHandler(realms, engine),
     forwarding: forwardingHandler(realms, engine),
     tunnel: tunnelHandler(realms, engine),

@@ -18,7 +18,7 @@ export interface Realm {
   link(by: { readonly name: string } | { readonly index: number }): LinkInfo | undefined;
   links(): LinkInfo[];
   addresses(): AddressInfo[];
-  /** Ordinary routes of the main table, in both families. @param protocol absent: whoever made them */
+  /** Ordinary routes of all tables, in both families. @param protocol absent: whoever made them */
   routes(protocol?: number): RouteInfo[];
   /** @throws {KernelError} ENODEV */
   need(link: string): LinkInfo;

@@ -170,6 +170,19 @@ export interface RouteObject {
    * Found in the kernel only while the route has the source that this leads to.
    */
   readonly sourceOf?: string;
+  /** Number of a routing table, 1 to 252, which only a `rule` leads to; absent: the main one. */
+  readonly table?: number;
+}
+/** Packets from an address look for their way in `table` before the main one (ip-rule(8)). */
+export interface RuleObject {
+  readonly kind: "rule";
+  readonly namespace: NamespaceName;
+  /** Order among rules, 1 to 32765: one of ours for each number and family. */
+  readonly priority: number;
+  readonly from: IpAddress;
+  /** Only packets whose mark has this value in the bits of `mask`; absent: all. */
+  readonly mark?: { readonly value: number; readonly mask: number };
+  readonly table: number;
 }
 /** A permanent neighbour: `address` is at `mac` on `link`. */
 export interface NeighbourObject {
@@ -243,6 +256,7 @@ export type PlanObject =
   | ParentObject
   | AddressObject
   | RouteObject
+  | RuleObject
   | NeighbourObject
   | ForwardingObject
   | TunnelObject
@@ -284,7 +298,9 @@ export function keyOf(o: PlanObject): string {
     case "address":
       return `address|${o.namespace}|${o.link}|${o.address}`;
     case "route":
-      return `route|${o.namespace}|${o.to}`;
+      return `route|${o.namespace}|${o.to}${o.table === undefined ? "" : `|${o.table}`}`;
+    case "rule":
+      return `rule|${o.namespace}|${o.from.includes(":") ? "ip6" : "ip"}|${o.priority}`;
     case "neighbour":
       return `neighbour|${o.namespace}|${o.link}|${o.address}`;
     case "forwarding":

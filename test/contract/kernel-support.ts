@@ -33,6 +33,7 @@ const kinds: readonly PlanKind[] = [
   "parent",
   "address",
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",

@@ -141,5 +141,6 @@ const isOnSame = (one: TunnelObject, other: TunnelObject) =>
 function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   if (object.kind === "element") return object.set;
   if (object.kind === "sysctl") return object.key;
+  if (object.kind === "rule") return String(object.priority);
   return "name" in object ? object.name : object.link;
 }
