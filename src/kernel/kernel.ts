@@ -88,6 +88,14 @@ export interface Kernel {
   ensureBase(text: Readonly<Record<Family, string>>): void;
   /** Runs text of our own in the nft of a namespace (the resolver's redirect). One transaction. */
   nft(namespace: NamespaceName, text: string): void;
+  /** The addresses from which tracked connections of a namespace are answered that were begun to another one. */
+  answering(namespace: NamespaceName): IpAddress[];
+  /**
+   * Forgets the tracked connections of a namespace that are answered from one of these addresses and were begun to another one:
+   * the next packet of each is one of a new connection. Nothing where there is no namespace.
+   * @returns how many there were
+   */
+  forgetConnections(namespace: NamespaceName, from: readonly IpAddress[]): number;
   /** Sets a sysctl, dotted. @throws {KernelError} ENOENT when the kernel does not know it. */
   sysctl(namespace: NamespaceName, key: string, value?: string): string;
   /** Runs `body` with this thread inside the namespace. `body` must be synchronous (FFI and *Sync only). */

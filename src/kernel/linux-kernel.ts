@@ -1,4 +1,5 @@
 import { encryptedUnderlay, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { answering, forgetConnections } from "./connections.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
@@ -60,6 +61,14 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
         .some((one) => one.address.split("/")[0] === address),
     ensureBase: (text) => base.ensure(text),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
+    answering(namespace) {
+      const realm = realms.find(namespace);
+      return realm === undefined ? [] : answering(realm);
+    },
+    forgetConnections(namespace, from) {
+      const realm = realms.find(namespace);
+      return realm === undefined ? 0 : forgetConnections(realm, from);
+    },
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),

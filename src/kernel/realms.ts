@@ -12,6 +12,8 @@ export interface Realm {
   readonly route: RouteSocket;
   /** Generic netlink; opened at the first use. */
   generic(): RouteSocket;
+  /** Netfilter's netlink: tracked connections; opened at the first use. */
+  netfilter(): RouteSocket;
   /** libnftables of this namespace; made at the first use. */
   nft(): Nft;
   /** One link by name or index. */
@@ -80,6 +82,7 @@ function closeOldest(): void {
 function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   const route = namespaces.inside(namespace, () => new RouteSocket());
   let generic: RouteSocket | undefined;
+  let netfilter: RouteSocket | undefined;
   let nft: Nft | undefined;
   let resting: NodeJS.Timeout | undefined;
   const closeNft = () => {
@@ -105,6 +108,7 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   return {
     route,
     generic: () => (generic ??= namespaces.inside(namespace, () => new RouteSocket(16))),
+    netfilter: () => (netfilter ??= namespaces.inside(namespace, () => new RouteSocket(12))),
     nft() {
       if (nft === undefined && contextsLeft() === 0) closeOldest();
       nft ??= namespaces.inside(namespace, () => new Nft());
@@ -128,6 +132,7 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
     close() {
       route.close();
       generic?.close();
+      netfilter?.close();
       closeNft();
     },
   };

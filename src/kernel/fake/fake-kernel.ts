@@ -1,3 +1,4 @@
+import type { IpAddress } from "../../model/ids.ts";
 import type { HostRoute } from "../../model/network.ts";
 import { createHash } from "node:crypto";
 import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
@@ -20,6 +21,8 @@ export interface FakeKernel extends Kernel {
   readonly sent: { readonly link: string; readonly frame: Buffer }[];
   /** Texts that `nft` ran, in order. */
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
+  /** Tracked connections that were begun to another address than the one that answers. */
+  readonly connections: { readonly namespace: NamespaceName; readonly answeredFrom: IpAddress }[];
   /** Types of links that it cannot make. */
   readonly lacking: Set<LinkObject["type"]>;
   /** The next step of this verb and kind is refused with this errno's name. */
@@ -45,6 +48,7 @@ export function createFakeKernel(): FakeKernel {
   const foreignChains: FakeKernel["foreignChains"] = [];
   const texts: FakeKernel["texts"] = [];
   const sent: FakeKernel["sent"] = [];
+  const connections: FakeKernel["connections"] = [];
   const mustExist = (namespace: NamespaceName) => {
     if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
   };
@@ -54,6 +58,7 @@ export function createFakeKernel(): FakeKernel {
     foreignChains,
     texts,
     sent,
+    connections,
     lacking: world.lacking,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
@@ -86,6 +91,13 @@ export function createFakeKernel(): FakeKernel {
     nft(namespace, text) {
       mustExist(namespace);
       texts.push({ namespace, text });
+    },
+    answering: (namespace) => [
+      ...new Set(connections.flatMap((one) => (one.namespace === namespace ? one.answeredFrom : []))),
+    ],
+    forgetConnections(namespace, from) {
+      const left = connections.filter((one) => one.namespace !== namespace || !from.includes(one.answeredFrom));
+      return connections.splice(0, connections.length, ...left).length - left.length;
     },
     sysctl(namespace, key, value) {
       readSysctl(world, namespace, key);
