@@ -92,13 +92,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       texts.push({ namespace, text });
     },
-    answering: (namespace) => [
-      ...new Set(connections.flatMap((one) => (one.namespace === namespace ? one.answeredFrom : []))),
-    ],
-    forgetConnections(namespace, from) {
-      const left = connections.filter((one) => one.namespace !== namespace || !from.includes(one.answeredFrom));
-      return connections.splice(0, connections.length, ...left).length - left.length;
-    },
+    ...tracking(connections),
     sysctl(namespace, key, value) {
       readSysctl(world, namespace, key);
       if (value !== undefined) world.sysctls.set(`sysctl|${namespace}|${key}`, value);
@@ -121,6 +115,18 @@ export function createFakeKernel(): FakeKernel {
       return () => void listeners.delete(onEvent);
     },
     close: () => listeners.clear(),
+  };
+}
+
+function tracking(connections: FakeKernel["connections"]): Pick<Kernel, "answering" | "forgetConnections"> {
+  return {
+    answering: (namespace) => [
+      ...new Set(connections.flatMap((one) => (one.namespace === namespace ? one.answeredFrom : []))),
+    ],
+    forgetConnections(namespace, from) {
+      const left = connections.filter((one) => one.namespace !== namespace || !from.includes(one.answeredFrom));
+      return connections.splice(0, connections.length, ...left).length - left.length;
+    },
   };
 }
 
