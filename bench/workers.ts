@@ -16,6 +16,7 @@ const description: NodeDescription = {
   platform: { os: "linux", architecture: "x86_64" },
   resources: { nanoCpus: 2e9, memoryBytes: 4e9 },
   engineVersion: "0.1.0",
+  engineLabels: {},
   drivers: [{ type: "Network", name: "bridge" }],
   addresses: { advertise: "192.0.2.2", dataPath: "192.0.2.2" },
 };

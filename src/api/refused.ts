@@ -10,7 +10,7 @@ export const refused =
   () => {
     throw notImplemented(reason);
   };
-/** What needs a service, a task, a secret or a config. Outside of managers the swarm says first that it cannot be asked. */
+/** What needs a service or a task. Outside of managers the swarm says first that it cannot be asked. */
 const noServices: Handler = ({ engine }) => {
   engine.swarm.inspect();
   throw notImplemented("services are not supported by this version");
@@ -53,12 +53,8 @@ export const refusedRoutes: readonly Route[] = [
   { method: "GET", path: "/plugins/privileges", handler: refused(noPlugins) },
   { method: "POST", path: "/plugins/{name...}", handler: refused(noPlugins) },
   { method: "DELETE", path: "/plugins/{name...}", handler: noPlugin },
-  ...["services", "tasks", "secrets", "configs"].flatMap((thing) => [
-    {
-      method: "GET",
-      path: `/${thing}`,
-      handler: thing === "services" || thing === "tasks" ? noneYet(thing) : noServices,
-    } as const,
+  ...(["services", "tasks"] as const).flatMap((thing) => [
+    { method: "GET", path: `/${thing}`, handler: noneYet(thing) } as const,
     ...methods.map((method) => ({ method, path: `/${thing}/{rest...}`, handler: noServices })),
   ]),
 ];

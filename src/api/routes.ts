@@ -6,6 +6,7 @@ import { networkRoutes } from "./networks/routes.ts";
 import { nodeRoutes } from "./nodes/routes.ts";
 import { refusedRoutes } from "./refused.ts";
 import type { Route } from "./router.ts";
+import { contentRoutes } from "./secrets/routes.ts";
 import { swarmRoutes } from "./swarm/routes.ts";
 import { systemRoutes } from "./system/routes.ts";
 import { volumeRoutes } from "./volumes/routes.ts";
@@ -21,5 +22,7 @@ export const routes: readonly Route[] = [
   ...volumeRoutes,
   ...swarmRoutes,
   ...nodeRoutes,
+  ...contentRoutes("secrets"),
+  ...contentRoutes("configs"),
   ...refusedRoutes,
 ];

@@ -4,10 +4,9 @@ import { Turns } from "../lib/turns.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
-import type { Peer } from "../model/peer.ts";
-import { Members } from "./members.ts";
+import { Members, type Need, needing, needsOf } from "./members.ts";
 import { Outbox } from "./outbox.ts";
-import { goneOf, shownChange, shownOf, shownTo } from "./views.ts";
+import { goneOf, shownChange, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
@@ -19,7 +18,8 @@ export class Feed {
 
   constructor(rows: Snapshot) {
     this.#rows = rows;
-    for (const peer of rows.list("peers")) this.#members.add(peer);
+    for (const table of needing)
+      for (const row of rows.list(table)) for (const need of needsOf(table, row)) this.#members.add(need);
   }
 
   /** @returns what the node gets from now on: a snapshot first. A former one of the node ends. */
@@ -51,17 +51,16 @@ export class Feed {
     if (snapshot === before) return;
     this.#rows = snapshot;
     const { came, left } = this.#countMembers(before, commit);
+    // What a task needs goes out before the task.
+    for (const need of came) this.#outboxes.get(need.node)?.rows(shownFor(need, snapshot), snapshot.revision);
     for (const key of changed) {
       // The first commit of a watch has every row: those that are as they were are told to nobody.
       if (before.get(key.table, key.key) === snapshot.get(key.table, key.key)) continue;
-      for (const { to, change } of shownChange(key, before, snapshot, (network) => this.#members.nodesOn(network)))
+      for (const { to, change } of shownChange(key, before, snapshot, this.#members))
         for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
-    for (const { nodeId, networkId } of came)
-      this.#outboxes.get(nodeId)?.rows(shownOf(networkId, snapshot), snapshot.revision);
-    for (const { nodeId, networkId } of left)
-      this.#outboxes.get(nodeId)?.rows([{ table: "networks", key: networkId }], snapshot.revision);
+    for (const { node, table, key } of left) this.#outboxes.get(node)?.rows([{ table, key }], snapshot.revision);
     const period = periodIn(snapshot);
     if (period !== periodIn(before))
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "registered", value: { period } });
@@ -70,16 +69,14 @@ export class Feed {
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "managers", value: { managers } });
   }
 
-  /** @returns whose first endpoint on a network is there, and whose last one is gone */
-  #countMembers(before: Snapshot, { snapshot, changed }: Commit): { readonly came: Peer[]; readonly left: Peer[] } {
-    const changes = changed.flatMap(({ table, key }) => {
-      const [old, row] = [before.get("peers", key), snapshot.get("peers", key)];
-      return table !== "peers" || (old !== undefined) === (row !== undefined) ? [] : [{ old, row }];
-    });
-    const came = changes.flatMap(({ row }) => (row !== undefined && this.#members.add(row) ? row : []));
-    const left = changes.flatMap(({ old }) => (old !== undefined && this.#members.remove(old) ? old : []));
-    const isIngress = ({ networkId }: Peer) => snapshot.get("networks", networkId)?.spec.ingress === true;
-    return { came: came.filter((peer) => !isIngress(peer)), left: left.filter((peer) => !isIngress(peer)) };
+  /** @returns what nodes need from now on, and what they need no more */
+  #countMembers(before: Snapshot, { snapshot, changed }: Commit): { readonly came: Need[]; readonly left: Need[] } {
+    const changes = changed.filter(({ table, key }) => before.get(table, key) !== snapshot.get(table, key));
+    const needsIn = (rows: Snapshot) => changes.flatMap(({ table, key }) => needsOf(table, rows.get(table, key)));
+    const came = needsIn(snapshot).filter((need) => this.#members.add(need));
+    const left = needsIn(before).filter((need) => this.#members.remove(need));
+    const isOfAll = ({ table, key }: Need) => table === "networks" && snapshot.get(table, key)?.spec.ingress === true;
+    return { came: came.filter((need) => !isOfAll(need)), left: left.filter((need) => !isOfAll(need)) };
   }
 
   #tellNode(node: NodeId, before: Snapshot): void {

@@ -202,6 +202,7 @@ const createMembership = (
       platform: { os: "linux", architecture },
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: parts.version,
+      engineLabels: Object.fromEntries(config.labels.map(pairOf)),
       drivers: engineDrivers,
       wireguardKey: parts.wireguardKey(),
     }),
@@ -210,6 +211,9 @@ const createMembership = (
     replica: parts.replica,
     log: parts.log,
   });
+
+/** `disk=ssd` */
+const pairOf = (label: string) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)] as const;
 
 function settingsOf(config: Config, id: string, version: string): Settings {
   return {

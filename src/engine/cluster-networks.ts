@@ -1,7 +1,7 @@
 import { closeNetwork, openNetwork } from "../cluster/networks.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -72,7 +72,7 @@ export async function removeClusterNetwork(parts: Parts, network: Network): Prom
 
 /** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
 function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
-  const wrong = (text: string) => invalid(`rpc error: code = InvalidArgument desc = ${text}`);
+  const wrong = (text: string) => rpcError("InvalidArgument", text);
   if (!/^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/.test(name)) throw wrong("name must be valid as a DNS name component");
   if (name.length > 63) throw wrong("name must be 63 characters or fewer");
   if (!ipv4) throw invalid("IPv4 cannot be disabled in a Swarm scoped network");

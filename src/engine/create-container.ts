@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { conflict, EngineError, invalid } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
-import type { Container, ContainerSpec, Mount } from "../model/container.ts";
-import type { Image } from "../runtime/runtime.ts";
+import type { Container, ContainerSpec, HealthCheck, Mount } from "../model/container.ts";
+import type { Image, ImageHealthCheck } from "../runtime/runtime.ts";
 import type { ContainerRequest } from "./engine.ts";
 import { checkAttachment } from "./attachments.ts";
 import { networkNamed } from "./lookup.ts";
@@ -144,7 +144,27 @@ function merge(spec: ContainerSpec, image: Image, id: string): ContainerSpec {
     labels: { ...config.Labels, ...spec.labels },
     stopSignal: spec.stopSignal || (config.StopSignal ?? ""),
     exposed: [...spec.exposed, ...more],
+    ...mergeHealthCheck(spec.healthCheck, config.Healthcheck),
     mounts: namedVolumes(spec.mounts, config.Volumes),
+  };
+}
+
+/** The image says what the request leaves open, one word after the other. */
+function mergeHealthCheck(
+  own: HealthCheck | undefined,
+  image: ImageHealthCheck | undefined,
+): Pick<ContainerSpec, "healthCheck"> {
+  if (image === undefined) return {};
+  const milliseconds = (nanoseconds = 0) => nanoseconds / 1e6;
+  return {
+    healthCheck: {
+      test: own !== undefined && own.test.length > 0 ? own.test : (image.Test ?? []),
+      interval: own?.interval || milliseconds(image.Interval),
+      timeout: own?.timeout || milliseconds(image.Timeout),
+      startPeriod: own?.startPeriod || milliseconds(image.StartPeriod),
+      startInterval: own?.startInterval || milliseconds(image.StartInterval),
+      retries: own?.retries || (image.Retries ?? 0),
+    },
   };
 }
 

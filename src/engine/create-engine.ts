@@ -2,6 +2,7 @@ import type { Network } from "../model/network.ts";
 import { createContainers } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { createExecs } from "./execs.ts";
+import { HealthChecks } from "./health-checks.ts";
 import { createEngineImages } from "./images.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
@@ -12,6 +13,7 @@ import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
+import { createFileContents } from "./secrets.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
 import { ensureWayOut } from "./way-out.ts";
@@ -48,7 +50,11 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
   const moved = new MovedAddresses(parts);
   const leases = new Leases(parts);
   const execs = createExecs(parts);
-  const containers = createContainers(parts, (id) => execs.idsOf(id));
+  const health = new HealthChecks(parts, execs);
+  const containers = createContainers(parts, {
+    execIds: (id) => execs.idsOf(id),
+    health: (id) => health.reportOf(id),
+  });
   return {
     networks,
     containers,
@@ -58,6 +64,8 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
+    secrets: createFileContents(parts, "secrets"),
+    configs: createFileContents(parts, "configs"),
     system: createSystem(parts, new Date().toISOString()),
     followSettings: () => followSettings(parts),
     ensurePredefined: () => ensurePredefined(parts),
@@ -65,6 +73,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       await containers.recover();
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
+      health.start();
       parts.overlays.start();
       moved.start();
     },
@@ -80,6 +89,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     async stop() {
       parts.overlays.stop();
       moved.stop();
+      health.stop();
       containers.stopAll();
       await leases.stop();
     },

@@ -4,6 +4,7 @@ import type { Attachment, Container, ContainerSpec, Volume } from "../model/cont
 import type { Endpoint, PortBinding } from "../model/endpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
+import type { FileContent } from "../model/service.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -16,6 +17,8 @@ import type {
   RegistryAuth,
   Usage,
 } from "../runtime/runtime.ts";
+
+import type { HealthReport } from "./health.ts";
 
 /** `filters` of a list call: each key with its values; a row passes when each key has a value that fits. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
@@ -66,6 +69,8 @@ export interface ContainerDetail {
   /** Of all its endpoints, also of the one on `docker_gwbridge` that nobody asked for. */
   readonly ports: readonly PortBinding[];
   readonly execIds: readonly string[];
+  /** What was found out of its health, if that is looked at. */
+  readonly health: HealthReport;
   readonly paths: {
     readonly directory: string;
     readonly hosts: string;
@@ -337,10 +342,28 @@ export interface Nodes {
   remove(reference: string, force: boolean): Promise<void>;
 }
 
+/** `docker secret` and `docker config`, for managers alone. */
+export interface FileContents {
+  /** @returns its id @throws {EngineError} conflict for a name that is taken; invalid for a name, a size or a template */
+  create(wish: Pick<FileContent, "name" | "labels" | "data" | "templating">): Promise<string>;
+  list(filters: Filters): FileContent[];
+  /** By id, name, or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): FileContent;
+  /** Labels alone can be changed. @throws {EngineError} invalid for another name or data */
+  update(
+    reference: string,
+    change: Pick<FileContent, "version" | "name" | "labels"> & { readonly data?: string },
+  ): Promise<void>;
+  /** @throws {EngineError} invalid while services use it, naming them */
+  remove(reference: string): Promise<void>;
+}
+
 /** What the API speaks to: Docker's verbs without Docker's JSON. */
 export interface Engine {
   readonly swarm: Swarm;
   readonly nodes: Nodes;
+  readonly secrets: FileContents;
+  readonly configs: FileContents;
   readonly networks: Networks;
   readonly containers: Containers;
   readonly execs: Execs;

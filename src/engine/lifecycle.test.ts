@@ -87,7 +87,7 @@ async function containers(test: TestContext) {
     locks: new KeyedLock(),
     log,
   } as unknown as Parts;
-  const verbs = createContainers(parts, () => []);
+  const verbs = createContainers(parts, { execIds: () => [], health: () => ({ failingStreak: 0, log: [] }) });
   test.after(async () => {
     verbs.stopAll();
     await rm(dataRoot, { recursive: true, force: true });

@@ -2,7 +2,8 @@ import { mkdir, stat } from "node:fs/promises";
 import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { signalNumber } from "../lib/signals.ts";
-import type { Container, ContainerState, Mount } from "../model/container.ts";
+import { within } from "../lib/within.ts";
+import { type Container, type ContainerState, isChecked, type Mount } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { ExitEvent, FoundContainer, ResolvedMount } from "../runtime/runtime.ts";
 import { isRunning } from "./containers.ts";
@@ -83,6 +84,7 @@ export class Lifecycle {
         error: "",
         oomKilled: false,
         stoppedByUser: false,
+        ...(isChecked(container.spec) && { health: "starting" }),
       });
     } catch (error) {
       await closeSandbox(this.#parts, container.id);
@@ -300,10 +302,9 @@ export class Lifecycle {
       const row = tx.get("containers", id);
       if (row === undefined) return [];
       const { oomKilled, exitedAt } = event;
-      tx.put("containers", {
-        ...row,
-        state: { ...row.state, status: "exited", pid: 0, exitCode, oomKilled, finishedAt: exitedAt },
-      });
+      const ended = { status: "exited", pid: 0, exitCode, oomKilled, finishedAt: exitedAt } as const;
+      const health = row.state.health && ({ health: "unhealthy" } as const);
+      tx.put("containers", { ...row, state: { ...row.state, ...ended, ...health } });
       return dropSandbox(tx, id);
     });
     failpoint("container.exit.after-store");
@@ -454,16 +455,3 @@ function wantsRestart(container: Container): boolean {
 
 /** `always` runs again after a restart of the daemon even where the user had stopped it; `unless-stopped` does not. */
 const bootRestart = (container: Container) => container.spec.restart.name === "always" || wantsRestart(container);
-
-async function within(done: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  if (milliseconds < 0) return done.then(() => true);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), milliseconds);
-  });
-  try {
-    return await Promise.race([done.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

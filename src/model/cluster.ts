@@ -124,6 +124,8 @@ export interface NodeDescription {
   readonly platform: { readonly os: string; readonly architecture: string };
   readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
   readonly engineVersion: string;
+  /** Of its daemon (`--label`): constraints can ask for them. */
+  readonly engineLabels: Readonly<Record<string, string>>;
   /** What its engine has drivers for. */
   readonly drivers: readonly EngineDriver[];
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };

@@ -45,6 +45,23 @@ export interface RestartPolicy {
   readonly maximumRetryCount: number;
 }
 
+/** By what it is found out whether what runs in a container is well. Durations are milliseconds; 0 stands for Docker's default. */
+export interface HealthCheck {
+  /** `CMD` and the arguments, `CMD-SHELL` and a line, or `NONE`; in a request, empty: as the image has it. */
+  readonly test: readonly string[];
+  readonly interval: number;
+  readonly timeout: number;
+  /** After the start failures do not count for so long. */
+  readonly startPeriod: number;
+  /** The interval in `startPeriod`, until the first check that passes. */
+  readonly startInterval: number;
+  /** So many failures one after the other make it unhealthy. */
+  readonly retries: number;
+}
+/** True when the container's health is looked at. */
+export const isChecked = ({ healthCheck }: Pick<ContainerSpec, "healthCheck">): boolean =>
+  ["CMD", "CMD-SHELL"].includes(healthCheck?.test[0] ?? "");
+
 /** What is needed to run the process. Names follow the API's `Config` and `HostConfig`. */
 export interface ContainerSpec {
   readonly image: string; // as typed
@@ -92,7 +109,12 @@ export interface ContainerSpec {
   readonly exposed: readonly { readonly protocol: PortBinding["protocol"]; readonly port: number }[];
   readonly pidMode: string;
   readonly ipcMode: string;
+  readonly healthCheck?: HealthCheck;
+  /** What runs the line of a health check; absent: `/bin/sh -c`. */
+  readonly shell?: readonly string[];
 }
+
+export type HealthStatus = "starting" | "healthy" | "unhealthy";
 
 export interface ContainerState {
   readonly status: "created" | "running" | "paused" | "restarting" | "exited" | "dead";
@@ -105,6 +127,8 @@ export interface ContainerState {
   readonly restartCount: number;
   /** True after `docker stop` or `kill`: the restart policy `unless-stopped` and `always` leave it alone. */
   readonly stoppedByUser: boolean;
+  /** Of containers whose health is looked at. What does not run is unhealthy (moby daemon/container/health.go). */
+  readonly health?: HealthStatus;
 }
 
 export interface Container {

@@ -1,5 +1,5 @@
 import type { NodeId, Versioned } from "./cluster.ts";
-import type { ContainerSpec } from "./container.ts";
+import type { ContainerSpec, Volume } from "./container.ts";
 import type { EndpointAddress, PortBinding } from "./endpoint.ts";
 import type { IpAddress, NetworkId } from "./ids.ts";
 
@@ -61,6 +61,8 @@ export interface ServicePort {
   readonly published: number;
   /** ingress: on every node. host: on the task's node only. */
   readonly mode: "ingress" | "host";
+  /** The host's address that it is bound to; absent: all. */
+  readonly address?: IpAddress;
 }
 
 export interface ServiceNetwork {
@@ -85,11 +87,16 @@ export interface FileReference {
 export interface TaskTemplate {
   /** Words in `{{ }}` of env, hostname and mounts are still to be filled in. */
   readonly container: ContainerSpec;
-  /** The same as `docker inspect` shows it, before the words are filled in. */
+  /** The same as `docker inspect` shows it, before the words are filled in; and all of the template, as a task shows it. */
   readonly shown: {
     readonly config: Readonly<Record<string, unknown>>;
     readonly hostConfig: Readonly<Record<string, unknown>>;
+    readonly task: Readonly<Record<string, unknown>>;
   };
+  /** Volumes that want labels or options of their own when they are made; words in `{{ }}` of these, too. */
+  readonly volumes: readonly Pick<Volume, "name" | "labels" | "options">[];
+  /** The service's own, for words in `{{ }}` and for lists by label. */
+  readonly serviceLabels: Readonly<Record<string, string>>;
   readonly networks: readonly ServiceNetwork[];
   readonly secrets: readonly FileReference[];
   readonly configs: readonly FileReference[];
@@ -144,12 +151,17 @@ export interface UpdateStatus {
   readonly startedAt: number;
   readonly completedAt?: number;
   readonly message: string;
+  /** Tasks that it has made and that ended within `monitor`. */
+  readonly failed?: readonly TaskId[];
 }
 
 export interface Service extends Versioned {
   readonly id: ServiceId;
   readonly spec: ServiceSpec;
-  /** Grows when `spec.task` becomes another one: tasks of another number are to be replaced. */
+  /**
+   * The row's `version` when what tasks are made from, `spec.task` and ports of mode `host`, became another: tasks of another
+   * number are to be replaced. Where tasks are placed does not count: those that fit stay.
+   */
   readonly templateVersion: number;
   /** What was before the last update; rollback goes there. */
   readonly previous?: { readonly spec: ServiceSpec; readonly templateVersion: number };
@@ -223,8 +235,14 @@ export interface Task extends Versioned {
   readonly status: TaskStatus;
   /** Addresses on the service's networks, once the node has claimed them. */
   readonly attachments: readonly { readonly network: NetworkId; readonly addresses: readonly EndpointAddress[] }[];
+  /** True when an update has made it in the place of an older one: its failure is one of the update's. */
+  readonly isReplacement?: true;
+  /** Milliseconds since 1970 by the clock of a manager; absent until it runs. */
+  readonly runningSince?: number;
   /** It gets no new connections any more since then; it is told to stop when every node has acknowledged that, and its drain time is over. */
   readonly drainingSince?: number;
+  /** What it is told then. */
+  readonly drainsTo?: "shutdown" | "remove";
   /** Milliseconds since 1970 before which `desired` stays ready: the restart delay. */
   readonly startAfter?: number;
   readonly jobIteration?: number;
@@ -273,8 +291,11 @@ export interface FileContent extends Versioned {
   readonly templating?: string;
 }
 
-/** Up to which revision every node that this manager has the stream of has taken what backends went. */
+/**
+ * Of the tasks that are being drained, those to which no node sends new connections any more, as far as this manager has the
+ * nodes' streams. There only while something is drained.
+ */
 export interface Acknowledgement {
   readonly managerId: NodeId;
-  readonly revision: number;
+  readonly tasks: readonly TaskId[];
 }
