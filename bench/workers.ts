@@ -79,9 +79,11 @@ class Workers {
       resolve();
     };
     const lost = () => void (this.#lost += 1);
-    const events = { managers: nothing, standing: nothing, cluster: nothing, rows: async () => {}, connected, lost };
+    const done = async () => {};
+    const heard = { managers: nothing, standing: nothing, cluster: nothing, rows: done, settled: done };
     const described = { ...description, addresses: { ...description.addresses, dataPath } };
-    new Agent(client, { describe: () => described, endpoints: () => [] }, events).start();
+    async function* tasks() {}
+    new Agent(client, { describe: () => described, endpoints: () => [], tasks }, { ...heard, connected, lost }).start();
     return promise;
   }
 

@@ -1,20 +1,21 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
 import type { EndpointId } from "../model/ids.ts";
-import type { Change, SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
+import type { Task } from "../model/service.ts";
+import type { Change, Changes, SessionResponse } from "./gen/control_pb.ts";
+import { NodeMessages } from "./node-messages.ts";
 import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
 
-type Up = MessageInitShape<typeof SessionRequestSchema>;
-
-/** What a node says when its stream begins. */
+/** What a node says of itself. */
 export interface NodeFacts {
   readonly describe: () => NodeDescription;
   /** What containers have, or are about to have, on networks of the cluster. */
   readonly endpoints: () => Iterable<EndpointId>;
+  /** Its tasks: all, then each that has become another way, until the signal. */
+  readonly tasks: (signal: AbortSignal) => AsyncIterable<Task>;
 }
 
 /** Rows that a node needs; with `snapshot` all of them, and `more` come. */
@@ -32,6 +33,8 @@ export interface AgentEvents {
   cluster(cluster: PublicCluster): void;
   /** Resolves when they are kept. */
   rows(batch: Batch): Promise<void>;
+  /** Resolves when what was kept is in the kernel. */
+  settled(signal: AbortSignal): Promise<void>;
   /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
   connected(): void;
   lost(error: unknown): void;
@@ -46,10 +49,10 @@ export class Agent {
   readonly #events: AgentEvents;
   readonly #stopped = new AbortController();
   #running: Promise<void> | undefined;
-  #period = 5000; // milliseconds
   #failures = 0;
+  /** Whether a manager waits for what has come so far of a batch. */
+  #owes = false;
   #again = () => {};
-  #beat = () => {};
 
   constructor(client: ControlClient, facts: NodeFacts, events: AgentEvents) {
     this.#client = client;
@@ -88,33 +91,35 @@ export class Agent {
   }
 
   async #session({ node }: Calls, signal: AbortSignal): Promise<void> {
+    const { describe, endpoints } = this.#facts;
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
+    const up = new NodeMessages();
+    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
+    const messages = up.from({ body: { case: "register", value } }, either);
+    this.#owes = false;
+    void this.#report(up, either).catch(() => {}); // the stream has ended
     try {
-      for await (const message of node.session(this.#up(either), { signal })) await this.#hear(message);
+      for await (const message of node.session(messages, { signal })) await this.#hear(message, up, either);
     } finally {
       ended.abort();
     }
   }
 
-  async *#up(signal: AbortSignal): AsyncIterable<Up> {
-    const { describe, endpoints } = this.#facts;
-    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
-    yield { body: { case: "register", value } };
-    while (!signal.aborted) {
-      const beat = new Promise<void>((resolve) => {
-        this.#beat = resolve;
-      });
-      await Promise.race([beat, sleep(this.#period, undefined, { signal, ref: false }).catch(() => {})]);
-      if (!signal.aborted) yield { body: { case: "beat", value: {} } };
-    }
+  /** Each stream begins with all tasks: what was said on the one before may not have come. */
+  async #report(up: NodeMessages, signal: AbortSignal): Promise<void> {
+    for await (const task of this.#facts.tasks(signal)) up.task(task);
   }
 
-  async #hear({ body }: SessionResponse): Promise<void> {
+  async #acknowledge(revision: bigint, up: NodeMessages, signal: AbortSignal): Promise<void> {
+    await this.#events.settled(signal);
+    up.applied(revision);
+  }
+
+  async #hear({ body }: SessionResponse, up: NodeMessages, signal: AbortSignal): Promise<void> {
     switch (body.case) {
       case "registered":
-        this.#period = body.value.period;
-        this.#beat(); // a shorter period begins now
+        up.beatEvery(body.value.period);
         break;
       case "managers":
         this.#events.managers(body.value.managers.map(({ nodeId, address }) => ({ nodeId, address })));
@@ -125,12 +130,21 @@ export class Agent {
       case "changes":
         for (const { table, row } of body.value.changes)
           if (table === "clusters" && row !== undefined) this.#events.cluster(fromJsonBytes<PublicCluster>(row));
-        await this.#events.rows(body.value);
-        if (body.value.snapshot) this.#failures = 0;
-        if (!body.value.more) this.#events.connected();
+        await this.#take(body.value, up, signal);
         break;
       case undefined:
         break; // a newer manager's word
     }
+  }
+
+  async #take(batch: Changes, up: NodeMessages, signal: AbortSignal): Promise<void> {
+    await this.#events.rows(batch);
+    if (batch.snapshot) this.#failures = 0;
+    this.#owes ||= batch.acknowledge;
+    if (batch.more) return;
+    this.#events.connected();
+    if (!this.#owes) return;
+    this.#owes = false;
+    void this.#acknowledge(batch.revision, up, signal).catch(() => {}); // the stream has ended
   }
 }

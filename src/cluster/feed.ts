@@ -6,7 +6,7 @@ import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
 import { Members, type Need, needing, needsOf } from "./members.ts";
 import { Outbox } from "./outbox.ts";
-import { goneOf, shownChange, shownFor, shownTo } from "./views.ts";
+import { goneOf, type Shown, shownChange, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
@@ -22,16 +22,24 @@ export class Feed {
       for (const row of rows.list(table)) for (const need of needsOf(table, row)) this.#members.add(need);
   }
 
-  /** @returns what the node gets from now on: a snapshot first. A former one of the node ends. */
-  open(node: NodeId): Outbox {
+  /**
+   * @param asks true: the node is to acknowledge the snapshot
+   * @returns what the node gets from now on: a snapshot first. A former one of the node ends.
+   */
+  open(node: NodeId, asks = false): Outbox {
     this.#outboxes.get(node)?.end();
     const outbox = new Outbox(this.#turns);
     this.#outboxes.set(node, outbox);
     outbox.notice({ case: "registered", value: { period: periodIn(this.#rows) } });
     outbox.notice({ case: "managers", value: { managers: managersIn(this.#rows) } });
     this.#tellStanding(node, outbox);
-    outbox.rows(shownTo(node, this.#rows), this.#rows.revision);
+    outbox.rows(shownTo(node, this.#rows), this.#rows.revision, asks);
     return outbox;
+  }
+
+  /** The revision up to which the node has taken what it is to acknowledge; undefined: it has no stream here. */
+  takenBy(node: NodeId): number | undefined {
+    return this.#outboxes.get(node)?.taken;
   }
 
   close(node: NodeId, outbox: Outbox): void {
@@ -57,7 +65,7 @@ export class Feed {
       // The first commit of a watch has every row: those that are as they were are told to nobody.
       if (before.get(key.table, key.key) === snapshot.get(key.table, key.key)) continue;
       for (const { to, change } of shownChange(key, before, snapshot, this.#members))
-        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
+        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision, isEnd(change));
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
     for (const { node, table, key } of left) this.#outboxes.get(node)?.rows([{ table, key }], snapshot.revision);
@@ -99,6 +107,9 @@ export class Feed {
     return to.flatMap((node) => this.#outboxes.get(node) ?? []);
   }
 }
+
+/** A task takes no connections any more: it may stop when the nodes know. */
+const isEnd = ({ table, row }: Shown) => table === "backends" && row === undefined;
 
 /** @returns milliseconds between two beats; swarmkit's default while there is no cluster */
 export const periodIn = (rows: Snapshot) => rows.list("clusters")[0]?.spec.heartbeatPeriod ?? 5000;

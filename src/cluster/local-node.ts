@@ -41,6 +41,8 @@ export interface NodeParts extends ManagerParts {
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
   readonly hostRoutes: () => readonly HostRoute[];
+  /** Resolves when the kernel has what the replica has. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -124,9 +126,14 @@ export class LocalNode {
     );
     const { nodeId, clusterId, dataPathAddress } = files.state;
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
-    const facts = { describe: () => this.#description(), endpoints: () => parts.replica.endpoints() };
+    const facts = {
+      describe: () => this.#description(),
+      endpoints: () => parts.replica.endpoints(),
+      tasks: (signal: AbortSignal) => parts.replica.tasks(signal),
+    };
     this.#agent = new Agent(this.#client, facts, {
       rows: (batch) => parts.replica.receive(batch),
+      settled: (signal) => parts.settled(signal),
       managers: (managers) => this.#meet(managers),
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),

@@ -19,6 +19,7 @@ import { renewalDefaults } from "./identity/renewal.ts";
 import { joinService, renewCertificate } from "./join.ts";
 import { runLeader } from "./leader.ts";
 import { memberIdOf, type Members, membersOf, memberService } from "./member-service.ts";
+import { Reports } from "./reports.ts";
 import { hasLeft, Sessions } from "./sessions.ts";
 import type { StoreKeys } from "./store-keys.ts";
 
@@ -149,7 +150,9 @@ export class Manager {
     const now = Date.now;
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
     const { after } = renewalDefaults;
-    const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed });
+    const reports = new Reports({ store, now, after, failed });
+    const report = reports.take.bind(reports);
+    const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed, report });
     const shown = { credentials };
     const signing = { store, now, own: () => shown.credentials };
     const routes = (router: ConnectRouter) => {
@@ -181,7 +184,8 @@ export class Manager {
     await server.listen(identity.listen.address, identity.listen.port);
     const manager = new Manager(etcd, opened, server, shown);
     const { signal } = manager.#stopped;
-    const leader = { client, store, members, sessions, self: identity.nodeId, clusterId: identity.clusterId, log };
+    const { nodeId: self, clusterId } = identity;
+    const leader = { client, store, members, sessions, self, clusterId, now, after, log };
     manager.#running = [
       ignored(() => sessions.run(signal), signal, log),
       ignored(() => runLeader(leader, signal), signal, log),

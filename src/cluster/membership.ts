@@ -39,6 +39,8 @@ export interface MembershipParts {
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
+  /** Resolves when the kernel has what the replica has. */
+  settled(signal: AbortSignal): Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
   changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
@@ -91,6 +93,7 @@ export class Membership {
       describe: (addresses) => parts.describe(addresses),
       replica: parts.replica,
       hostRoutes: () => parts.hostRoutes(),
+      settled: (signal) => parts.settled(signal),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };

@@ -1,6 +1,6 @@
 import { forgetNetwork } from "../ipam/forget-network.ts";
 import { openPools } from "../ipam/pools.ts";
-import { conflict, forbidden, invalid } from "../lib/errors.ts";
+import { conflict, forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
 import { type HostRoute, type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
@@ -61,10 +61,18 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
   return network;
 }
 
-/** @throws {EngineError} forbidden while containers are on it, naming them */
+/** @throws {EngineError} invalid while services need it, with swarmkit's text, or containers are on it, naming them */
 export function closeNetwork(tx: Transaction, id: NetworkId): void {
   const network = tx.get("networks", id);
   if (network === undefined) return;
+  const [service] = tx.where("virtualServices", "network", id);
+  if (service !== undefined)
+    throw rpcError(
+      "FailedPrecondition",
+      network.spec.ingress
+        ? `ingress network cannot be removed because service ${service.serviceId} depends on it`
+        : `network ${id} is in use by service ${service.serviceId}`,
+    );
   const used = tx
     .where("peers", "network", id)
     .map((p) => `name:"${p.containerName}" id:"${p.id.slice(0, 12)}" on ${p.hostname}`);

@@ -52,6 +52,8 @@ export const plainContainer: ContainerSpec = {
 export const plainTemplate: TaskTemplate = {
   container: plainContainer,
   shown: { config: {}, hostConfig: {}, task: {} },
+  volumes: [],
+  serviceLabels: {},
   networks: [],
   secrets: [],
   configs: [],

@@ -6,6 +6,7 @@ import type { FileContent } from "../model/service.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { keys, type TableName, type Tables } from "../store/tables.ts";
 import { type Members, type Need, needsOf } from "./members.ts";
+import { isPlaced } from "./orchestration/tasks.ts";
 
 type Audience = "all" | readonly NodeId[];
 
@@ -44,12 +45,13 @@ const views: { readonly [T in TableName]?: View<Tables[T]> } = {
   secrets: ofTasks("secrets"),
   configs: ofTasks("configs"),
   tasks: {
-    audience: ({ nodeId }) => (nodeId === undefined ? [] : [nodeId]),
-    rowsOf: (node, rows) => rows.where("tasks", "node", node),
+    // One of a global service has its node from the beginning, and waits there until there is room.
+    audience: (task) => (task.nodeId !== undefined && isPlaced(task) ? [task.nodeId] : []),
+    rowsOf: (node, rows) => rows.where("tasks", "node", node).filter(isPlaced),
     show: (row) => row,
     // What the node has said itself it need not hear again.
     isOfOne: true,
-    isSame: (old, row) => old.nodeId === row.nodeId && old.desired === row.desired,
+    isSame: (old, row) => isPlaced(old) === isPlaced(row) && old.desired === row.desired,
   },
 };
 /** A network is known where containers are on it; the one of published ports everywhere. */

@@ -12,6 +12,7 @@ import { EventBus } from "../engine/events.ts";
 import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
+import { publishServices } from "../engine/service-events.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
@@ -59,14 +60,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
-  const runtime = createRuntime({
-    dataRoot: config.dataRoot,
-    execRoot: config.execRoot,
-    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
-    namespace: `tombolo-${engineMark(settings.id)}`,
-    log,
-    insecureRegistries: config.insecureRegistries,
-  });
+  const runtime = runtimeOf(config, settings.id, log);
   const upstream = () => {
     const found = host.dns();
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
@@ -77,7 +71,14 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   parts.defer(
     followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
   );
-  const membership = createMembership(config, host, { version, bus, log, replica, wireguardKey: wireguard.key });
+  const membership = createMembership(config, host, {
+    version,
+    bus,
+    log,
+    replica,
+    settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
+    wireguardKey: wireguard.key,
+  });
   const engine = createEngine({
     membership,
     replica,
@@ -158,6 +159,16 @@ function followLinks(kernel: Kernel, call: () => void): () => void {
   };
 }
 
+const runtimeOf = (config: Config, engine: string, log: Log) =>
+  createRuntime({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
+    namespace: `tombolo-${engineMark(engine)}`,
+    log,
+    insecureRegistries: config.insecureRegistries,
+  });
+
 /** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
 function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
   const link = `twg${engineMark(engine)}`;
@@ -188,6 +199,7 @@ const createMembership = (
     readonly bus: EventBus;
     readonly log: Log;
     readonly replica: Replica;
+    readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguardKey: () => string;
   },
 ) =>
@@ -207,8 +219,12 @@ const createMembership = (
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
-    changed: (before, commit) => publishNodes(parts.bus, before, commit),
+    changed: (before, commit) => {
+      publishNodes(parts.bus, before, commit);
+      publishServices(parts.bus, before, commit);
+    },
     replica: parts.replica,
+    settled: parts.settled,
     log: parts.log,
   });
 

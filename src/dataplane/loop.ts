@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
 import { keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
@@ -20,6 +21,9 @@ import { Waiters } from "./waiters.ts";
 const fullReading = 60_000;
 /** Milliseconds between readings of the host's own sysctls: a handful, and most of them tell nobody when they change. */
 const sysctlReading = 900;
+const balancePause = 100; // milliseconds between looks at what was refused
+/** True for owners whose plans send connections to tasks. */
+const isBalanced = (owner: Owner) => /^(?:service|sandbox):/.test(owner);
 const ruleKinds: readonly ReadKind[] = ["chain", "element"];
 /** With an address go routes over its link, and the sources of others. */
 const goesWith: Partial<Record<PlanKind, readonly ReadKind[]>> = { address: ["address", "route"] };
@@ -114,6 +118,11 @@ export class Loop implements Dataplane {
 
   settled(owner: Owner, revision: number, signal?: AbortSignal): Promise<void> {
     return this.#waiters.wait(owner, revision, (of) => this.errorOf(of), signal);
+  }
+
+  async balanced(revision: number, signal: AbortSignal): Promise<void> {
+    await this.#waiters.wait("host", revision, () => undefined, signal);
+    while (this.#retries.owners().some(isBalanced)) await sleep(balancePause, undefined, { signal, ref: false });
   }
 
   errorOf(owner: Owner): Error | undefined {

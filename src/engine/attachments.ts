@@ -244,9 +244,11 @@ function gatewayOf(network: Network, pool: AddressPool): IpAddress | undefined {
   return named ?? pool.gateway;
 }
 
-/** What DNS answers for on a network. */
+/** What DNS answers for on a network. A task's aliases are its service's, and all of its tasks may have one hostname. */
 export function namesOf(container: Container, attachment: Attachment): string[] {
-  const names = [container.name, ...attachment.aliases, container.id.slice(0, 12), container.spec.hostname];
+  const isTask = container.taskId !== undefined;
+  const [aliases, hostname] = isTask ? [[], ""] : [attachment.aliases, container.spec.hostname];
+  const names = [container.name, ...aliases, container.id.slice(0, 12), hostname];
   return [...new Set(names.filter((n) => n !== ""))];
 }
 

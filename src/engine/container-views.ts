@@ -120,7 +120,7 @@ function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
       publish: (v) =>
         c.spec.ports.some((p) => p.containerPort === Number(port(v)?.[1]) && p.protocol === (port(v)?.[3] ?? "tcp")),
       health: (v) => v === (c.state.health ?? "none"),
-      "is-task": (v) => v === "false" || v === "0",
+      "is-task": (v) => /^(1|t|true)$/i.test(v) === (c.taskId !== undefined),
     })
   );
 }

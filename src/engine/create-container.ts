@@ -95,11 +95,12 @@ function newContainer(request: ContainerRequest, image: Image): Container {
   if (spec.entrypoint.length === 0 && spec.cmd.length === 0) throw invalid("no command specified");
   return {
     id,
-    name: request.name === "" ? `${pick(adjectives)}_${pick(sailors)}_${id.slice(0, 4)}` : request.name,
+    name: request.name === "" ? newName() : request.name,
     createdAt: new Date().toISOString(),
     spec,
     attachments: request.attachments,
     shown: request.shown,
+    ...(request.taskId !== undefined && { taskId: request.taskId }),
     state: {
       status: "created",
       pid: 0,
@@ -116,6 +117,8 @@ function newContainer(request: ContainerRequest, image: Image): Container {
 
 const adjectives = ["calm", "sandy", "salty", "windy", "sunny", "tidal", "quiet", "bright"];
 const sailors = ["gull", "crab", "tern", "seal", "kelp", "dune", "reef", "cove"];
+/** A name for what has none: `calm_gull_3f2a`. */
+export const newName = () => `${pick(adjectives)}_${pick(sailors)}_${randomBytes(2).toString("hex")}`;
 const pick = (words: readonly string[]) => words[randomBytes(1).readUInt8() % words.length] ?? "";
 
 /** What the image says where the request is silent (moby image/merge: entrypoint and command belong together). */

@@ -14,8 +14,11 @@ import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
 import { createFileContents } from "./secrets.ts";
+import { createServices } from "./services.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
+import { TaskRunner } from "./task-runner.ts";
+import { createTasks } from "./tasks.ts";
 import { ensureWayOut } from "./way-out.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
@@ -55,15 +58,20 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     execIds: (id) => execs.idsOf(id),
     health: (id) => health.reportOf(id),
   });
+  const volumes = createVolumes(parts);
+  const images = createEngineImages(parts);
+  const runner = new TaskRunner(parts, { containers, images, volumes });
   return {
     networks,
     containers,
     execs,
-    volumes: createVolumes(parts),
-    images: createEngineImages(parts),
+    volumes,
+    images,
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
+    services: createServices(parts),
+    tasks: createTasks(parts),
     secrets: createFileContents(parts, "secrets"),
     configs: createFileContents(parts, "configs"),
     system: createSystem(parts, new Date().toISOString()),
@@ -80,7 +88,10 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
     async settleMembership() {
       if (!parts.membership.isInSwarm) await parts.overlays.leave();
     },
-    beginRestarts: () => containers.beginRestarts(),
+    beginRestarts() {
+      containers.beginRestarts();
+      runner.start();
+    },
     announce(networks) {
       const rows = parts.store.snapshot();
       const endpoints = networks.flatMap(({ id }) => rows.where("endpoints", "network", id));
@@ -90,6 +101,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       parts.overlays.stop();
       moved.stop();
       health.stop();
+      runner.stop();
       containers.stopAll();
       await leases.stop();
     },

@@ -1,10 +1,20 @@
 import type { ParentState } from "../dataplane/dataplane.ts";
 import type { Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole, TrustedRoot } from "../model/cluster.ts";
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
-import type { Endpoint, PortBinding } from "../model/endpoint.ts";
+import type { Endpoint, EndpointAddress, PortBinding } from "../model/endpoint.ts";
+import type { NetworkId } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
-import type { FileContent } from "../model/service.ts";
+import type {
+  Backend,
+  FileContent,
+  Service,
+  ServiceId,
+  ServiceSpec,
+  Task,
+  TaskId,
+  VirtualService,
+} from "../model/service.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -31,6 +41,8 @@ export interface NetworkDetail {
   readonly endpoints: readonly Endpoint[];
   /** Endpoints that other hosts have on a network of the cluster; on a manager that takes no part, all. */
   readonly peers: readonly Peer[];
+  /** Services of the swarm on it, and the tasks that take connections. */
+  readonly services: readonly { readonly service: VirtualService; readonly backends: readonly Backend[] }[];
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */
@@ -56,6 +68,8 @@ export interface ContainerRequest {
   readonly attachments: readonly Attachment[];
   readonly shown: Container["shown"];
   readonly platform: string;
+  /** Of a service's task; no user's request has one. */
+  readonly taskId?: TaskId;
 }
 export interface ContainerDetail {
   readonly container: Container;
@@ -189,7 +203,7 @@ export interface Volumes {
 
 /** An entry of `docker events`. */
 export interface EngineEvent {
-  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node";
+  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node" | "service" | "secret" | "config";
   readonly action: string;
   readonly id: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -342,6 +356,51 @@ export interface Nodes {
   remove(reference: string, force: boolean): Promise<void>;
 }
 
+export interface ServiceStatus {
+  readonly running: number;
+  readonly desired: number;
+  /** Of jobs: those that have done their work. */
+  readonly completed: number;
+}
+export interface ServiceUpdate {
+  /** That of the service which was changed: another one was written meanwhile when it differs. */
+  readonly version: number;
+  readonly spec: ServiceSpec;
+  /** Where the login comes from when the spec has none. */
+  readonly registryAuthFrom: "spec" | "previous-spec";
+}
+/** `docker service`, for managers alone. */
+export interface Services {
+  /** A name for a service that is given none. */
+  newName(): string;
+  /** The networks of the swarm that services can be on. @throws {EngineError} not-found; forbidden for one of this host */
+  networkIds(references: readonly string[]): NetworkId[];
+  /** @returns its id @throws {EngineError} with Docker's texts; nothing is left behind */
+  create(spec: ServiceSpec): Promise<ServiceId>;
+  list(filters: Filters, withStatus: boolean): { readonly service: Service; readonly status?: ServiceStatus }[];
+  /** By id, name, or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): Service;
+  update(reference: string, change: ServiceUpdate): Promise<void>;
+  /** Goes back to the spec before the last update. @param version as with `update` */
+  rollBack(reference: string, version: number): Promise<void>;
+  remove(reference: string): Promise<void>;
+}
+
+/** A task, with the networks that it is on. */
+export interface TaskDetail {
+  readonly task: Task;
+  readonly attachments: readonly {
+    readonly network: Network;
+    readonly pools: readonly AddressPool[];
+    readonly addresses: readonly EndpointAddress[];
+  }[];
+}
+export interface Tasks {
+  list(filters: Filters): TaskDetail[];
+  /** By id, name (`web.1.<id>`), or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): TaskDetail;
+}
+
 /** `docker secret` and `docker config`, for managers alone. */
 export interface FileContents {
   /** @returns its id @throws {EngineError} conflict for a name that is taken; invalid for a name, a size or a template */
@@ -362,6 +421,8 @@ export interface FileContents {
 export interface Engine {
   readonly swarm: Swarm;
   readonly nodes: Nodes;
+  readonly services: Services;
+  readonly tasks: Tasks;
   readonly secrets: FileContents;
   readonly configs: FileContents;
   readonly networks: Networks;

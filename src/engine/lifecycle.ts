@@ -13,6 +13,7 @@ import { containerNamed } from "./lookup.ts";
 import { publishAttachments } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 import { pathsOf, refreshFiles, removeFiles } from "./sandbox-files.ts";
+import { taskFileMounts, writeTaskFiles } from "./task-files.ts";
 import { closeSandbox, dropSandbox, hasSandbox, openSandbox, removalSettled } from "./sandboxes.ts";
 import { removeVolume, volumePath } from "./volumes.ts";
 
@@ -68,6 +69,7 @@ export class Lifecycle {
     const { processes } = this.#parts.runtime;
     clearTimeout(this.#restarts.get(container.id)?.timer);
     try {
+      writeTaskFiles(this.#parts, container);
       const mounts = await this.mounts(container);
       await processes.reap(container.id);
       if (hasSandbox(container)) await openSandbox(this.#parts, container);
@@ -88,6 +90,7 @@ export class Lifecycle {
       });
     } catch (error) {
       await closeSandbox(this.#parts, container.id);
+      this.#parts.runtime.memoryFiles.remove(container.id);
       const exitCode = /not found|no such file/i.test((error as Error).message) ? 127 : 128;
       await this.remember(container.id, { error: (error as Error).message, exitCode });
       if (container.spec.autoRemove)
@@ -160,7 +163,8 @@ export class Lifecycle {
       file(files.hostname, "/etc/hostname"),
       file(files.hosts, "/etc/hosts"),
     ];
-    return [...etc.filter((e) => !own.some((m) => m.target === e.target)), ...own];
+    const usual = etc.filter((e) => !own.some((m) => m.target === e.target));
+    return [...usual, ...own, ...taskFileMounts(this.#parts, container)];
   }
 
   async stop(container: Container, options: { readonly timeout?: number; readonly signal?: string }): Promise<void> {
@@ -246,6 +250,7 @@ export class Lifecycle {
       return owners;
     });
     failpoint("container.remove.after-store");
+    this.#parts.runtime.memoryFiles.remove(container.id);
     await Promise.all([removalSettled(this.#parts, result, revision), removeFiles(this.#parts, container.id)]);
     if (options.volumes) await this.#removeVolumes(container);
     publishContainer(this.#parts, container, "destroy");
@@ -308,6 +313,7 @@ export class Lifecycle {
       return dropSandbox(tx, id);
     });
     failpoint("container.exit.after-store");
+    runtime.memoryFiles.remove(id);
     await Promise.all([removalSettled(this.#parts, result, revision), runtime.processes.reap(id)]);
     this.#publishEnd(before, exitCode);
     this.#tell(id, ["next-exit", "not-running"], { exitCode, error: "" });
@@ -383,6 +389,8 @@ export class Lifecycle {
     for (const sandbox of store.snapshot().list("sandboxes"))
       if (store.snapshot().get("containers", sandbox.containerId) === undefined)
         await closeSandbox(this.#parts, sandbox.id);
+    const running = store.snapshot().list("containers").filter(isRunning);
+    runtime.memoryFiles.keepOnly(new Set(running.map(({ id }) => id)));
   }
 
   async #recoverOne(container: Container, found: FoundContainer | undefined): Promise<void> {

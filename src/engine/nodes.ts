@@ -77,7 +77,7 @@ function checkDemotion(rows: Snapshot, node: ClusterNode): void {
 }
 
 /** By id, then by name, then by the beginning of an id (moby daemon/cluster/helpers.go, getNode). */
-function nodeNamed(rows: Snapshot, reference: string): ClusterNode {
+export function nodeNamed(rows: Snapshot, reference: string): ClusterNode {
   const exact = rows.get("nodes", reference);
   if (exact !== undefined) return exact;
   const all = rows.list("nodes");

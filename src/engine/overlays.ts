@@ -131,6 +131,7 @@ export class Overlays {
         ...(ipv4 !== undefined && { ipv4 }),
         ...(ipv6 !== undefined && { ipv6 }),
         ...(mac !== undefined && { mac }),
+        ...(container.taskId !== undefined && { taskId: container.taskId }),
       });
       replica.hold(endpointId, attached.network.id);
       await store.update((tx) => replica.keep(tx, attached));
@@ -150,7 +151,8 @@ export class Overlays {
     const endpoint = store.snapshot().get("endpoints", id);
     if (endpoint === undefined) return;
     try {
-      await membership.attach(wishOf(endpoint));
+      const taskId = store.snapshot().get("containers", endpoint.containerId)?.taskId;
+      await membership.attach({ ...wishOf(endpoint), ...(taskId !== undefined && { taskId }) });
     } catch (err) {
       if (!(err instanceof EngineError) || ["unavailable", "system"].includes(err.class)) throw err;
       log.warn({ err, container: endpoint.containerName }, "an address could not be claimed again");

@@ -79,6 +79,7 @@ async function audit(parts: Parts): Promise<AuditLine[]> {
     ...containerd.map((line) => ({ where: "containerd" as const, ...line })),
     ...files.map((name) => leftOver("files", `containers/${name}`)),
     ...volumes.map((name) => leftOver("files", `volumes/${name}`)),
+    ...parts.runtime.memoryFiles.list().flatMap((id) => (runs(parts, id) ? [] : leftOver("files", `memory/${id}`))),
     ...auditStore(parts),
   ];
 }

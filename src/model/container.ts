@@ -1,5 +1,6 @@
 import type { ContainerId, IpAddress, MacAddress } from "./ids.ts";
 import type { PortBinding } from "./endpoint.ts";
+import type { TaskId } from "./service.ts";
 
 /** A container's wish to be on a network; it lives as long as the container, running or not. */
 export interface Attachment {
@@ -138,6 +139,8 @@ export interface Container {
   readonly spec: ContainerSpec;
   readonly attachments: readonly Attachment[];
   readonly state: ContainerState;
+  /** Of a task: it is made, and ended, as the task's row says. */
+  readonly taskId?: TaskId;
   /** The request's Config and HostConfig, defaults filled in: what inspect shows. */
   readonly shown: {
     readonly config: Readonly<Record<string, unknown>>;

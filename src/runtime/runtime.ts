@@ -279,9 +279,30 @@ export interface PathStat {
   readonly linkTarget: string;
 }
 
+export interface MemoryFile {
+  readonly data: Uint8Array;
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+/** Files of running containers that are on no disk. */
+export interface MemoryFiles {
+  /** Writes a container's files, in the place of those that it has. */
+  write(id: ContainerId, files: readonly MemoryFile[]): void;
+  /** Where a container's files are, in the order in which they were written; none when it has none. */
+  paths(id: ContainerId): string[];
+  remove(id: ContainerId): void;
+  /** Whose there are. */
+  list(): ContainerId[];
+  /** Removes those of all other containers. */
+  keepOnly(ids: ReadonlySet<ContainerId>): void;
+}
+
 export interface Runtime {
   readonly images: Images;
   readonly processes: Processes;
+  readonly memoryFiles: MemoryFiles;
   /** Connects (or starts containerd), finds running containers, listens for exits. */
   start(): Promise<void>;
   /** Leaves containers running. @param options.end the programs that `start` began end too, not those that it found */

@@ -94,6 +94,7 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     mac: (r) => `${r.networkId}|${r.mac}`,
   },
   sandboxes: { container: (r) => r.containerId },
+  containers: { task: (r) => r.taskId ?? "" },
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
   // Who is demoted has its vote, and its place among the managers, until that was taken.

@@ -4,7 +4,8 @@ import { boolean, keySet, number, text, textMap, texts, words } from "../schemas
 import { healthCheck } from "./health-check.ts";
 
 const portBinding = z.looseObject({ HostIp: text, HostPort: text });
-const mount = z.looseObject({
+/** A mount, in a container's and a service's words (moby api/types/mount). */
+export const mount = z.looseObject({
   Type: text,
   Source: text,
   Target: text,
