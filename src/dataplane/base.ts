@@ -1,5 +1,6 @@
 import type { IpAddress } from "../model/ids.ts";
-import type { Family, PlanObject } from "../model/plan.ts";
+import { type BaseText, encryptedUnderlay, type Family, type PlanObject } from "../model/plan.ts";
+import { frameBase } from "./frames.ts";
 
 /** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
 const guard: Readonly<Record<Family, string>> = {
@@ -31,8 +32,9 @@ const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
     udp dport @tunnel_ports notrack`;
 
 /**
- * The part of the table `tombolo` that is there from the start and never changes: hooks, and the maps they read.
+ * The part of the tables `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
+ * A network's own namespace has bridges in it and nothing else that needs rules. On the host:
  *
  *   guard       first of all: drops what pretends to come from this host or from a container, and what comes up on a leaf
  *               bridge: a network's containers reach the host by its root bridge, on which the other rules are
@@ -43,7 +45,10 @@ const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
  *   forward     DOCKER-USER (the users' own), then each network's chains by the bridge's name
  *   postrouting from a container's subnet to elsewhere: the host's address as source
  */
-export const baseText: Readonly<Record<Family, string>> = { ip: base("ip"), ip6: base("ip6") };
+export const baseText: BaseText = (namespace) => {
+  if (namespace === "host") return { ip: base("ip"), ip6: base("ip6"), bridge: frameBase };
+  return namespace.startsWith("network:") && namespace !== encryptedUnderlay ? { bridge: frameBase } : {};
+};
 
 function base(family: Family): string {
   const address = family === "ip" ? "ipv4_addr" : "ipv6_addr";
@@ -106,8 +111,7 @@ export function planHost(wish: {
   readonly ipv6: boolean;
   /** UDP ports of this host's tunnels: closed to strangers before the first tunnel is there. */
   readonly tunnelPorts: readonly number[];
-  /** What `fittingSysctls` found. */
-  readonly fitting: Readonly<Record<string, string>>;
+  readonly fitting: Fitting["host"];
   /** By how much limits among them are raised. */
   readonly factor: number;
 }): PlanObject[] {
@@ -162,18 +166,26 @@ export const limitFactor = (endpoints: number): number =>
   Math.min(2 ** Math.ceil(Math.log2(Math.max(endpoints, 1000) / 1000)), 32);
 
 /**
- * Only kernels with br_netfilter have these. Switched on, as they are by default, a bridge translates published ports
- * itself and hands the packet from port to port: back to its sender, or past `isolated`, it then never arrives.
+ * Only kernels with br_netfilter have these, and switched on they are by default, in each namespace. On the host a bridge then
+ * translates published ports itself and hands the packet from port to port: back to its sender, or past `isolated`, it then never
+ * arrives. In a network's namespace each frame takes a way through the IP layer, where no rules are.
  */
 const bridgeFilters = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+const arpFilter = "net.bridge.bridge-nf-call-arptables";
+
+/** Sysctls that not every kernel and namespace has, with the values that they are to have. */
+export interface Fitting {
+  /** The host's: limits, which are only ever raised (dataplane/audit.ts, isEnough), and what bridges must not do. */
+  readonly host: Readonly<Record<string, string>>;
+  /** Those of each overlay network's namespace. */
+  readonly networks: Readonly<Record<string, string>>;
+}
 
 /**
- * Sysctls that not every kernel and namespace has: limits, which are only ever raised (dataplane/audit.ts, isEnough), and
- * what bridges must not do.
  * @param read gives a sysctl's value, and throws when the kernel does not know it
  * @param alone false where dockerd works on the same bridges' kernel: its isolation needs the filters
  */
-export function fittingSysctls(read: (key: string) => string, alone: boolean): Record<string, string> {
+export function fittingSysctls(read: (key: string) => string, alone: boolean): Fitting {
   const known = (key: string) => {
     try {
       return read(key);
@@ -182,6 +194,12 @@ export function fittingSysctls(read: (key: string) => string, alone: boolean): R
     }
   };
   const limits = Object.entries(hostLimits).filter(([key]) => known(key) !== undefined);
-  const there = alone ? bridgeFilters.filter((key) => known(key) !== undefined) : [];
-  return Object.fromEntries([...limits.map(([key, limit]) => [key, String(limit)]), ...there.map((key) => [key, "0"])]);
+  const off = (keys: readonly string[]) => keys.filter((key) => known(key) !== undefined).map((key) => [key, "0"]);
+  return {
+    host: Object.fromEntries([
+      ...limits.map(([key, limit]) => [key, String(limit)]),
+      ...(alone ? off(bridgeFilters) : []),
+    ]),
+    networks: Object.fromEntries(off([...bridgeFilters, arpFilter])),
+  };
 }

@@ -119,10 +119,10 @@ export class Believed implements Holdings {
   }
 }
 
-/** An element in one of our sets that nobody marked is the host's: nobody wants it. */
+/** An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
 function read(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Map<string, Holding> {
   const found = kernel.list(namespace, kind).flatMap(({ object, owner }): [string, Holding][] => {
-    const whose = owner ?? (kind === "element" && namespace === "host" ? "host" : undefined);
+    const whose = owner ?? (kind === "element" ? namespace : undefined);
     return whose === undefined ? [] : [[keyOf(object), { object, owner: whose as Owner }]];
   });
   return new Map(found);

@@ -21,6 +21,12 @@ import type { Dataplane } from "./dataplane.ts";
 
 const one = networkRows({ number: 1 });
 const two = networkRows({ number: 2, ipv6: true });
+const wide = networkRows({
+  number: 3,
+  driver: "overlay",
+  vni: 4097,
+  tunnel: { udpPort: 4789, local: "192.0.2.1", mtu: 1450 },
+});
 const owner = `network:${one.network.id}` as const;
 const published = { protocol: "tcp", containerPort: 80, hostIp: "0.0.0.0", hostPort: 8080 } as const;
 
@@ -287,6 +293,15 @@ const toChain = `to_${one.network.id.slice(0, 12)}`;
 const element = { kind: "element", namespace: "host", family: "ip", set: "published" } as const;
 const disturbances: Readonly<Record<string, (kernel: FakeKernel) => void>> = {
   "a flushed ruleset": (k) => k.flushRules(),
+  "a flushed ruleset of a network": (k) => k.flushRules(`network:${wide.network.id}`),
+  "a strange port on a network": (k) =>
+    k.disturb({
+      ...element,
+      namespace: `network:${wide.network.id}`,
+      family: "bridge",
+      set: "taken",
+      key: "10.3.0.77",
+    }),
   "a deleted bridge": (k) => k.lose(`link|host|${bridgeName}`),
   "a deleted cable": (k) => k.lose(`link|host|${cable}`),
   "a lost address": (k) => k.lose(`address|host|${bridgeName}|10.1.0.1/16`),
@@ -301,7 +316,11 @@ const disturbances: Readonly<Record<string, (kernel: FakeKernel) => void>> = {
 };
 
 it("puts right within a second whatever was changed", async () => {
-  await commit(twoContainers, owner);
+  await commit((tx) => {
+    twoContainers(tx);
+    putNetwork(tx, wide);
+    putContainer(tx, wide, { member: 9 });
+  }, owner);
   const cases = Object.entries(disturbances).map(async ([name, disturb]) => {
     const own = createFakeKernel();
     const mine = open(own);

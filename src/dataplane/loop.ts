@@ -4,7 +4,7 @@ import { KernelError } from "../kernel/kernel.ts";
 import { keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
-import { baseText, fittingSysctls } from "./base.ts";
+import { baseText, type Fitting, fittingSysctls } from "./base.ts";
 import { Believed, type ReadKind, readKinds } from "./believed.ts";
 import type { DataplaneParts } from "./create-dataplane.ts";
 import type { Dataplane, Difference } from "./dataplane.ts";
@@ -39,7 +39,7 @@ export class Loop implements Dataplane {
   readonly #parents: Parents;
   readonly #end = new AbortController();
   #rows: Snapshot;
-  #fitting: Readonly<Record<string, string>> = {};
+  #fitting: Fitting = { host: {}, networks: {} };
   #following: Promise<void> | undefined;
   #unlisten = () => {};
 
@@ -60,6 +60,8 @@ export class Loop implements Dataplane {
     const alone = dockerd === undefined || dockerd.owner !== undefined;
     this.#fitting = fittingSysctls((key) => kernel.sysctl("host", key), alone);
     kernel.ensureBase(baseText);
+    for (const namespace of kernel.namespaces())
+      if (namespace.startsWith("network:")) kernel.ensureBase(baseText, namespace);
     this.#unlisten = kernel.events((event) => this.#hear(event));
     this.#believed.readAll(kernel);
     const commits = store.watch(this.#end.signal)[Symbol.asyncIterator]();
@@ -203,9 +205,11 @@ export class Loop implements Dataplane {
     this.#repairs.note(kinds, !this.#echo.has(name, namespace), namespace);
   }
 
-  #noteAll(urgent: boolean): void {
-    for (const namespace of ["host" as const, ...this.#believed.networks()])
-      this.#repairs.note(readKinds, urgent, namespace);
+  /** Of rules in networks' namespaces the kernel tells all, and an nftables context for each is a megabyte. */
+  #noteAll(lost: boolean): void {
+    const others = lost ? readKinds : readKinds.filter((kind) => !ruleKinds.includes(kind));
+    this.#repairs.note(readKinds, lost);
+    for (const namespace of this.#believed.networks()) this.#repairs.note(others, lost, namespace);
   }
 
   /** Reads what events were about, and puts right what differs. @returns true when something did */
@@ -258,11 +262,12 @@ export class Loop implements Dataplane {
     return differing;
   }
 
-  /** Rules are left out: nobody else writes any there, and an nftables context for each network costs a megabyte. */
   #readNetwork(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
-    const isGone = this.#parts.kernel.link(namespace, "lo") === undefined;
+    const { kernel } = this.#parts;
+    const isGone = kernel.link(namespace, "lo") === undefined;
     if (isGone) return this.#believed.delete(keyOf({ kind: "namespace", namespace }));
-    const differing = this.#reread(namespace, wanted.difference(new Set(ruleKinds)));
+    if (ruleKinds.some((kind) => wanted.has(kind))) kernel.ensureBase(baseText, namespace);
+    const differing = this.#reread(namespace, wanted);
     if (wanted.has("link")) for (const owner of this.#readSysctls([namespace as Owner])) differing.add(owner);
     return differing;
   }

@@ -32,6 +32,8 @@ it("makes things in the order of their need", () =>
   assert.deepEqual(places(inOrder(steps("create"))), [
     "create namespace",
     "create sysctl",
+    "create chain", // what guards ports is there before them
+    "create element",
     "create bridge",
     "create veth",
     "create sysctl",

@@ -5,6 +5,8 @@ import type { Owner, PlanKind, PlanObject, SysctlObject } from "../model/plan.ts
 export const applyOrder = [
   "namespace", // the far ends of cables go into it
   "sandbox sysctl", // `--sysctl net.*`, forwarding and defaults are for every interface to come
+  "frame chain", // elements jump to it
+  "frame element", // a port is guarded before there is one
   "host element", // a tunnel's port is closed to strangers before there is one, a leaf bridge to all
   "bridge", // cables and tunnels become its ports
   "veth", // has everything that follows on it
@@ -45,6 +47,8 @@ export const removeOrder = [
   "bridge",
   "host element", // after tunnels
   "namespace", // after cables and tunnels, which would vanish some time later
+  "frame element", // after ports
+  "frame chain",
   "rule",
   "route",
   "address",
@@ -71,8 +75,11 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
   wireguard: () => "wireguard peer",
-  chain: () => "chain",
-  element: (_, owner) => (owner === "host" || owner.startsWith("leaf:") ? "host element" : "element"),
+  chain: ({ family }) => (family === "bridge" ? "frame chain" : "chain"),
+  element({ family }, owner) {
+    if (family === "bridge") return "frame element";
+    return owner === "host" || owner.startsWith("leaf:") ? "host element" : "element";
+  },
 };
 
 /** The host's, a sandbox's, and what no link of a network's namespace has for itself. */

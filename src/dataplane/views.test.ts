@@ -9,6 +9,7 @@ import { endpointRow, idOf, networkRows, peerRow, putContainer, putNetwork } fro
 import { allOwners, ownersOf, planOf } from "./views.ts";
 
 const driverFor = (name: string) => drivers[name];
+const nothing = { host: {}, networks: {} };
 const tunnel = { udpPort: 4789, local: "192.0.2.1", mtu: 1450 };
 const wide = networkRows({ number: 1, driver: "overlay", vni: 4097, tunnel, options: { multicast: "true" } });
 /** Another host's network: this one has its rows and takes no part. */
@@ -37,7 +38,7 @@ const withTunnel = (change: Partial<Network>) => (tx: Transaction) =>
   tx.put("networks", { ...wide.network, ...change });
 const changed = (table: RowKey["table"], key: string): RowKey[] => [{ table, key }];
 const textOf = (rows: Snapshot, owner: Owner) =>
-  planOf(rows, owner, driverFor, {}).map((o) =>
+  planOf(rows, owner, driverFor, nothing).map((o) =>
     JSON.stringify(o, ["kind", "family", "set", "key", "mac", "destination"]),
   );
 const element = (family: string, set: string, key: string) => JSON.stringify({ kind: "element", family, set, key });
@@ -112,9 +113,19 @@ describe("plans over hosts", () => {
     assert.deepEqual(textOf(none, `tunnel:${second}`), []);
   });
 
+  it("have a network's namespace without what the kernel's bridges must not do, and no other", async () => {
+    const key = "net.bridge.bridge-nf-call-iptables";
+    const rows = await rowsOf(all, (tx) => putNetwork(tx, networkRows({ number: 3 })));
+    const found = rows.list("networks").flatMap(({ id }) => {
+      const objects = planOf(rows, `network:${id}`, driverFor, { host: {}, networks: { [key]: "0" } });
+      return objects.filter((o) => o.kind === "sysctl" && o.key === key);
+    });
+    assert.deepEqual(found, [{ kind: "sysctl", namespace: `network:${wide.network.id}`, key, value: "0" }]);
+  });
+
   it("have a peer where it is, and this host's own as an endpoint alone", async () => {
     const rows = await rowsOf(all);
-    assert.equal(textOf(rows, `peer:${far.id}`).length, 3);
+    assert.equal(textOf(rows, `peer:${far.id}`).length, 4);
     for (const id of [own.id, strange.id, idOf("e", 99)]) assert.deepEqual(textOf(rows, `peer:${id}`), []);
   });
 });
@@ -129,7 +140,7 @@ describe("leaf bridges", () => {
     putContainer(tx, rows, { member: 4, leaf: 2 });
   };
   const kinds = (some: Snapshot, leaf: number) =>
-    new Set(planOf(some, `leaf:${id}|${leaf}`, driverFor, {}).map(({ kind }) => kind));
+    new Set(planOf(some, `leaf:${id}|${leaf}`, driverFor, nothing).map(({ kind }) => kind));
 
   it("are owners while endpoints are on them, and planned with the first and the last", async () => {
     const before = await rowsOf(crowd);
@@ -156,7 +167,7 @@ describe("leaf bridges", () => {
   it("cost an endpoint one forwarding entry more, however many there are", async () => {
     const some = await rowsOf(crowd);
     const entries = (member: number) =>
-      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, driverFor, {}).filter(
+      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, driverFor, nothing).filter(
         ({ kind }) => kind === "forwarding" || kind === "neighbour",
       ).length;
     assert.deepEqual([2, 3, 4].map(entries), [2, 3, 3]);

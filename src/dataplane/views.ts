@@ -7,7 +7,7 @@ import type { Network } from "../model/network.ts";
 import { encryptedUnderlay, type Owner, type PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { leafOf } from "../store/tables.ts";
-import { limitFactor, planHost, planTunnelEnd } from "./base.ts";
+import { type Fitting, limitFactor, planHost, planTunnelEnd } from "./base.ts";
 
 export type DriverFor = (name: string) => NetworkDriver | undefined;
 
@@ -111,21 +111,16 @@ function parentsOf(networks: readonly (Network | undefined)[], driverFor: Driver
 
 /**
  * What one owner wants, from rows alone; nothing when its row is gone.
- * @param fitting sysctls of the host that this kernel has and that have to be set
+ * @param fitting sysctls that this kernel has and that have to be set
  * @throws {EngineError} what the driver says to the network's options
  */
-export function planOf(
-  rows: Snapshot,
-  owner: Owner,
-  driverFor: DriverFor,
-  fitting: Readonly<Record<string, string>>,
-): readonly PlanObject[] {
+export function planOf(rows: Snapshot, owner: Owner, driverFor: DriverFor, fitting: Fitting): readonly PlanObject[] {
   if (owner === encryptedUnderlay) return planEncryption(rows);
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
   switch (at < 0 ? owner : owner.slice(0, at)) {
     case "host":
-      return planHost(hostWish(rows, fitting));
+      return planHost(hostWish(rows, fitting.host));
     case "parent":
       return planParent(
         id,
@@ -135,7 +130,7 @@ export function planOf(
           .filter(({ link }) => link === id),
       );
     case "network":
-      return planNetwork(rows, id, driverFor);
+      return planNetwork(rows, id, driverFor, fitting.networks);
     case "endpoint":
       return planEndpoint(rows, id, driverFor);
     case "leaf":
@@ -149,7 +144,7 @@ export function planOf(
   }
 }
 
-function hostWish(rows: Snapshot, fitting: Readonly<Record<string, string>>): Parameters<typeof planHost>[0] {
+function hostWish(rows: Snapshot, fitting: Fitting["host"]): Parameters<typeof planHost>[0] {
   const networks = rows.list("networks");
   return {
     ipv6: networks.some((n) => n.spec.ipv6),
@@ -189,9 +184,19 @@ function optionsOf(driver: NetworkDriver, network: Network): unknown {
   return options.get(network);
 }
 
-function planNetwork(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
+function planNetwork(
+  rows: Snapshot,
+  id: string,
+  driverFor: DriverFor,
+  fitting: Fitting["networks"],
+): readonly PlanObject[] {
   const driven = drivenNetwork(rows, id, driverFor);
-  return driven === undefined ? [] : driven.driver.planNetwork(driven.view, driven.options);
+  const objects = driven?.driver.planNetwork(driven.view, driven.options) ?? [];
+  const made = objects.flatMap((o) => (o.kind === "namespace" ? o.namespace : []));
+  const sysctls = made.flatMap((namespace) =>
+    Object.entries(fitting).map(([key, value]): PlanObject => ({ kind: "sysctl", namespace, key, value })),
+  );
+  return [...objects, ...sysctls];
 }
 
 function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {

@@ -60,10 +60,10 @@ export function planLeafBridge(id: NetworkId, leaf: number, tree: Tree): PlanObj
   ];
 }
 
-/** The port of an endpoint, on the root or on its leaf. Only the root answers ARP. */
+/** The port of an endpoint, on the root or on its leaf, which takes frames with the endpoint's MAC alone. Only the root answers ARP. */
 export function endpointPort({ leaf }: Endpoint, { root, leafNames, isolated }: Tree): BridgePort {
-  if (leaf === undefined) return { ...silent, bridge: root, isolated, proxyArp: true };
-  return { ...silent, bridge: leafNames(leaf).bridge, isolated, proxyArp: false, isSpared: true };
+  if (leaf === undefined) return { ...silent, bridge: root, isolated, proxyArp: true, locked: true };
+  return { ...silent, bridge: leafNames(leaf).bridge, isolated, proxyArp: false, isSpared: true, locked: true };
 }
 
 /** Where its MAC is: on its own bridge, and on the root of a leaf. */

@@ -30,7 +30,7 @@ ip link add moving0 mtu 1450 type vxlan id 4097 local 192.0.2.1 dstport 4789 nol
 ip link set moving0 netns 0k3v9m2q name vx0
 ip -n 0k3v9m2q link set vx0 up
 ip -n 0k3v9m2q link set vx0 master br0
-ip -n 0k3v9m2q link set vx0 type bridge_slave isolated off hairpin off learning off proxy_arp_wifi on
+ip -n 0k3v9m2q link set vx0 type bridge_slave isolated off hairpin off learning off group_fwd_mask 0xfffd proxy_arp_wifi on
 bridge -n 0k3v9m2q fdb replace 02:00:00:00:00:01 dev vx0 dst 192.0.2.2
 bridge -n 0k3v9m2q fdb append 00:00:00:00:00:00 dev vx0 dst 192.0.2.2
 `,

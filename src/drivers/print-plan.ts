@@ -125,7 +125,7 @@ function printMade(o: MadeOnHost, extra: string, unless: string): string[] {
 }
 
 function printPort(o: { readonly namespace: NamespaceName; readonly name: string }, port: BridgePort): string[] {
-  const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)}`;
+  const flags = `isolated ${onOff(port.isolated)} hairpin ${onOff(port.hairpin)} learning ${onOff(port.learning)} group_fwd_mask 0xfffd`;
   const suppress = `${port.suppressesNeighbours === true ? " neigh_suppress on" : ""}${port.locked === true ? " locked on" : ""}`;
   const spared = port.isSpared === true ? " flood off bcast_flood off" : "";
   return [

@@ -1,6 +1,6 @@
 import type { HostRoute } from "../model/network.ts";
 import type { IpAddress } from "../model/ids.ts";
-import type { Family, NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
+import type { BaseText, NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
 
 /** What the kernel refused. `code` is the errno's name (`EEXIST`); `message` has the kernel's extended text when it gave one. */
 export class KernelError extends Error {
@@ -84,8 +84,12 @@ export interface Kernel {
   hostRoutes(): HostRoute[];
   /** True for an address of one of the host's links, ours or not. */
   hasAddress(address: IpAddress): boolean;
-  /** The whole of the table `tombolo` of both families exists with its base chains, sets and maps; makes what is missing. */
-  ensureBase(text: Readonly<Record<Family, string>>): void;
+  /**
+   * The tables `tombolo` of a namespace exist with all that the text has for it; makes what is missing. From then on a
+   * namespace gets what the text has for it before the first rule is written there.
+   * @param namespace absent: the host's
+   */
+  ensureBase(text: BaseText, namespace?: NamespaceName): void;
   /** Runs text of our own in the nft of a namespace (the resolver's redirect). One transaction. */
   nft(namespace: NamespaceName, text: string): void;
   /** The addresses from which tracked connections of a namespace are answered that were begun to another one. */

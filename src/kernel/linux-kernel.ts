@@ -40,7 +40,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const host = () => realms.get("host");
   // A missing libnftables shows at once.
   host().nft();
-  const base = createBase(() => host().nft(), engine);
+  const base = createBase(realms, engine);
   const rules = createRules(realms, base);
   const listeners = createListeners(realms);
   const keys = new Keyring();
@@ -59,7 +59,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
       host()
         .addresses()
         .some((one) => one.address.split("/")[0] === address),
-    ensureBase: (text) => base.ensure(text),
+    ensureBase: (text, namespace = "host") => base.ensure(text, namespace),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
     answering(namespace) {
       const realm = realms.find(namespace);

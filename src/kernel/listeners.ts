@@ -59,7 +59,6 @@ export function createListeners(realms: Realms): Listeners {
   };
 }
 
-/** Rules are watched on the host only: nobody else writes them in a network's namespace. */
 function watchOne(realms: Realms, namespace: NamespaceName, onEvent: OnEvent): () => void {
   const names = new Map<number, string>();
   const readNames = () =>
@@ -73,9 +72,11 @@ function watchOne(realms: Realms, namespace: NamespaceName, onEvent: OnEvent): (
   };
   const inside = <R>(body: () => R) => realms.namespaces.inside(namespace, body);
   const onRoutes = (bytes: Buffer) => readRouteEvents(bytes, names, namespace).forEach(onEvent);
-  const onRules = (bytes: Buffer) => readNftEvents(bytes).forEach(onEvent);
-  const ends = [watch(0, routeGroups, { inside, onBytes: onRoutes, onLost: lost })];
-  if (namespace === "host") ends.push(watch(12, nftGroups, { inside, onBytes: onRules, onLost: lost }));
+  const onRules = (bytes: Buffer) => readNftEvents(bytes, namespace).forEach(onEvent);
+  const ends = [
+    watch(0, routeGroups, { inside, onBytes: onRoutes, onLost: lost }),
+    watch(12, nftGroups, { inside, onBytes: onRules, onLost: lost }),
+  ];
   readNames();
   return () => ends.forEach((end) => end());
 }

@@ -83,6 +83,12 @@ export interface BridgePort {
    * IFLA_BRPORT_UNICAST_FLOOD off); multicast is. Absent: all are.
    */
   readonly isSpared?: true;
+  /**
+   * Frames for the addresses that are no bridge's to pass on (01-80-C2-00-00-00 to -0F, IEEE 802.1Q table 8-1) are the port's
+   * own, and come to the host past the bridge and its rules. Absent: they go the way of all others
+   * (IFLA_BRPORT_GROUP_FWD_MASK). Found where somebody made it so: no plan wants it.
+   */
+  readonly takesReserved?: true;
 }
 /** An 802.1Q interface: the frames of one VLAN of `parent`, without their tags. */
 export interface VlanLink extends LinkBase {
@@ -231,12 +237,19 @@ export interface SysctlObject {
 }
 
 export type Family = "ip" | "ip6";
+/** The families of nftables in which we have a table: `bridge` sees the frames of a bridge's ports. */
+export type RuleFamily = Family | "bridge";
+/**
+ * What the tables of a namespace begin with: hooks, and the sets and maps that they read, as nft text. A family that is absent
+ * has no base there.
+ */
+export type BaseText = (namespace: NamespaceName) => Readonly<Partial<Record<RuleFamily, string>>>;
 
 /** A chain of the table `tombolo`. `rules` are nft text that we rendered ourselves, in order. */
 export interface ChainObject {
   readonly kind: "chain";
   readonly namespace: NamespaceName;
-  readonly family: Family;
+  readonly family: RuleFamily;
   readonly name: string;
   readonly rules: readonly string[];
 }
@@ -244,7 +257,7 @@ export interface ChainObject {
 export interface ElementObject {
   readonly kind: "element";
   readonly namespace: NamespaceName;
-  readonly family: Family;
+  readonly family: RuleFamily;
   readonly set: string;
   readonly key: string;
   readonly value?: string;

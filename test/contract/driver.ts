@@ -3,7 +3,13 @@ import { describe, it } from "node:test";
 import { baseText } from "../../src/dataplane/base.ts";
 import type { NetworkDriver } from "../../src/drivers/driver.ts";
 import { printPlan } from "../../src/drivers/print-plan.ts";
-import { encryptedUnderlay, type Family, keyOf, type PlanObject } from "../../src/model/plan.ts";
+import {
+  encryptedUnderlay,
+  keyOf,
+  type NamespaceName,
+  type PlanObject,
+  type RuleFamily,
+} from "../../src/model/plan.ts";
 import { specOf } from "../support/rows.ts";
 import { type DriverCase, type DriverFixture, type DriverWish, objectsOf, plansOf, viewsOf } from "./driver-cases.ts";
 import { describeApplication } from "./driver-kernel.ts";
@@ -92,10 +98,14 @@ function describePlans(driver: NetworkDriver, one: DriverCase): void {
     const chains = new Set(
       objects().flatMap((o) => (o.kind === "chain" ? `${o.namespace} ${o.family} ${o.name}` : [])),
     );
-    for (const { at, family, sets, target } of objects().flatMap(usesOf)) {
-      for (const set of at === "host" ? sets : [])
-        assert.match(baseText[family], new RegExp(`^  (set|map) ${set} \\{`, "m"));
-      if (target !== undefined) assert.ok(chains.has(`${at} ${family} ${target}`), `no chain ${target}`);
+    for (const { at, family, sets, targets } of objects().flatMap(usesOf)) {
+      const base = baseText(at)[family] ?? "";
+      for (const set of sets) assert.match(base, new RegExp(`^  (set|map) ${set} \\{`, "m"));
+      for (const target of targets)
+        assert.ok(
+          chains.has(`${at} ${family} ${target}`) || base.includes(`  chain ${target} {`),
+          `no chain ${target}`,
+        );
     }
   });
 
@@ -121,19 +131,20 @@ function chosenNames({ network, there = [] }: DriverCase, objects: readonly Plan
 }
 
 interface Uses {
-  readonly at: string;
-  readonly family: Family;
+  readonly at: NamespaceName;
+  readonly family: RuleFamily;
   readonly sets: readonly string[];
-  /** The chain that an element leads to. */
-  readonly target?: string;
+  /** The chains that they lead to. */
+  readonly targets: readonly string[];
 }
 
 /** What rules and elements name. */
 function usesOf(object: PlanObject): Uses[] {
   if (object.kind !== "chain" && object.kind !== "element") return [];
   const { namespace: at, family } = object;
-  if (object.kind === "chain")
-    return [{ at, family, sets: object.rules.flatMap((rule) => rule.match(/(?<=@)\w+/g) ?? []) }];
-  const target = /^(?:jump|goto) (\S+)$/.exec(object.value ?? "")?.[1];
-  return [{ at, family, sets: [object.set], ...(target !== undefined && { target }) }];
+  const rules = object.kind === "chain" ? object.rules : [object.value ?? ""];
+  const targets = rules.flatMap((rule) => /\b(?:jump|goto) (\S+)$/.exec(rule)?.[1] ?? []);
+  // `@nh,64,128` is no set but a piece of the packet.
+  const read = rules.flatMap((rule) => rule.match(/(?<=@)\w+(?![\w,])/g) ?? []);
+  return [{ at, family, sets: object.kind === "chain" ? read : [object.set], targets }];
 }

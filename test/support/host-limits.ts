@@ -11,7 +11,7 @@ const fileOf = (key: string) => `/proc/sys/${key.replaceAll(".", "/")}`;
  */
 export function raiseLimits(endpoints: number): Disposable {
   const first = openSync("/proc/thread-self/ns/net", "r");
-  const keys = Object.keys(fittingSysctls((key) => readFileSync(fileOf(key), "utf8"), true));
+  const keys = Object.keys(fittingSysctls((key) => readFileSync(fileOf(key), "utf8"), true).host);
   const limits = keys.flatMap((key) => {
     const [before, wished] = [
       Number(readFileSync(fileOf(key), "utf8")),

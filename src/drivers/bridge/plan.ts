@@ -20,6 +20,7 @@ import type { IpAddress, NetworkId } from "../../model/ids.ts";
 import type { Family, NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { EndpointView, LeafView, NetworkView } from "../driver.ts";
 import { cable } from "../cable.ts";
+import { endpointFrames, planFrames } from "../frames.ts";
 import { defaultRoutes, familyOf, interfaceObjects, sysctlName } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { bridgeMac, bridgeName, leafNames } from "./names.ts";
@@ -32,11 +33,13 @@ const host: NamespaceName = "host";
 export function planNetwork(view: NetworkView, options: BridgeOptions): PlanObject[] {
   const { network, pools } = view;
   const bridge = bridgeName(network.id, options);
+  const hasGateways = (pool: AddressPool) => hasGatewayAddress(pool, options);
   return [
     bridgeLink(network.id, options),
     ...bridgeSysctls(view, options, bridge),
-    ...pools.filter((pool) => hasGatewayAddress(pool, options)).map((pool) => gatewayAddress(pool, bridge)),
+    ...pools.filter(hasGateways).map((pool) => gatewayAddress(pool, bridge)),
     ...pools.flatMap((pool) => networkRules(view, pool, options)),
+    ...planFrames({ id: network.id, namespace: host, pools, hasGateways, copiesMulticast: false }),
   ];
 }
 
@@ -92,6 +95,7 @@ export function planEndpoint(view: EndpointView, options: BridgeOptions): PlanOb
   const { network, endpoint } = view;
   const tree = treeOf(network.id, options);
   return [
+    ...endpointFrames(host, endpoint),
     cable(view, host, endpointPort(endpoint, tree), options.mtu),
     ...interfaceObjects(view),
     ...defaultRoutes(view),

@@ -28,6 +28,7 @@ import {
 } from "../../model/plan.ts";
 import { cable } from "../cable.ts";
 import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
+import { endpointFrames, planFrames, takenAddress } from "../frames.ts";
 import { familyOf, interfaceObjects } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { macFrom } from "../segment.ts";
@@ -71,6 +72,13 @@ export function planNetwork(view: NetworkView, options: OverlayOptions): PlanObj
     // Linux takes IPv6 neighbours only where IPv6 is on; without an address of its own the bridge is still silent.
     ...(six ? [sysctl(namespace, `${bridge}.addr_gen_mode`, "1")] : []),
     sysctl(namespace, `${bridge}.disable_ipv6`, six ? "0" : "1"),
+    ...planFrames({
+      id: network.id,
+      namespace,
+      pools,
+      hasGateways: () => true,
+      copiesMulticast: options.multicast,
+    }),
     ...tunnelLink(network, tunnel, options),
   ];
 }
@@ -129,7 +137,8 @@ export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanO
   if (network.tunnel === undefined) return [];
   const tree = treeOf(network, network.tunnel, options);
   return [
-    cable(view, tree.namespace, { ...endpointPort(endpoint, tree), locked: true }, tree.mtu),
+    ...endpointFrames(tree.namespace, endpoint),
+    cable(view, tree.namespace, endpointPort(endpoint, tree), tree.mtu),
     ...interfaceObjects(view),
     ...endpointForwarding(endpoint, tree),
     ...neighbours(network, endpoint).filter(({ address }) => familyOf(address) === "ip"),
@@ -138,13 +147,19 @@ export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanO
 
 /** A container of another host: behind the tunnel, and at which end of it. */
 export function planPeer({ network, peer }: PeerView, options: OverlayOptions): PlanObject[] {
-  const destination = destinationOf(network, { ...peer, address: peer.dataPath }, options);
-  if (destination === undefined) return [];
+  const { tunnel } = network;
+  if (tunnel === undefined || tunnel.local === peer.dataPath) return [];
   const { mac } = peer;
+  const namespace = namespaceOf(network);
+  // Its addresses are its own also while it is not reached.
+  const taken = peer.addresses.map(({ address }) => takenAddress(namespace, address));
+  const destination = destinationOf(network, { ...peer, address: peer.dataPath }, options);
+  if (destination === undefined) return taken;
   return [
-    { kind: "forwarding", namespace: namespaceOf(network), link: vxlan, mac },
+    ...taken,
+    { kind: "forwarding", namespace, link: vxlan, mac },
     ...neighbours(network, peer),
-    { kind: "tunnel", namespace: namespaceOf(network), link: vxlan, mac, destination },
+    { kind: "tunnel", namespace, link: vxlan, mac, destination },
   ];
 }
 

@@ -4,7 +4,6 @@ import { createHash } from "node:crypto";
 import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
 import { type Found, type FrameSocket, type Kernel, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { fileOf } from "../namespaces.ts";
-import { blockNames } from "../nft/base.ts";
 import { openSocket } from "../sockets.ts";
 import { readSysctl } from "./refusals.ts";
 import { World } from "./world.ts";
@@ -31,8 +30,8 @@ export interface FakeKernel extends Kernel {
   disturb(object: PlanObject): void;
   /** Somebody removes an object past the engine; what depends on it goes too. */
   lose(key: string): void;
-  /** As `nft flush ruleset`. */
-  flushRules(): void;
+  /** As `nft flush ruleset` in a namespace, the host's if not told. */
+  flushRules(namespace?: NamespaceName): void;
   /** Tells the listeners, at once. */
   emit(event: KernelEvent): void;
   /** One line an object, sorted. */
@@ -67,9 +66,10 @@ export function createFakeKernel(): FakeKernel {
       world.tell(object);
     },
     lose: (key) => world.lose(key),
-    flushRules() {
-      world.base.clear();
-      for (const o of world.objects()) if (o.kind === "chain" || o.kind === "element") world.lose(keyOf(o));
+    flushRules(namespace = "host") {
+      if (namespace === "host") world.base = undefined;
+      for (const o of world.objects())
+        if (o.namespace === namespace && (o.kind === "chain" || o.kind === "element")) world.lose(keyOf(o));
     },
     print: () => [...world.state.values()].map(printOne).toSorted().join(""),
     apply: (steps) => steps.forEach((step, index) => applyOne(world, failures, step, index)),
@@ -85,9 +85,7 @@ export function createFakeKernel(): FakeKernel {
       world
         .objects()
         .some((o) => o.kind === "address" && o.namespace === "host" && o.address.startsWith(`${address}/`)),
-    ensureBase(text) {
-      for (const family of ["ip", "ip6"] as const) world.base.set(family, new Set(blockNames(text[family])));
-    },
+    ensureBase: (text) => void (world.base = text),
     nft(namespace, text) {
       mustExist(namespace);
       texts.push({ namespace, text });

@@ -14,6 +14,7 @@ import {
 import { KernelError } from "../kernel.ts";
 import { addressBytes } from "../../lib/address-bytes.ts";
 import { maskBits, splitCidr } from "../netlink/attributes.ts";
+import { blockNames } from "../nft/base.ts";
 import type { World } from "./world.ts";
 
 /** @throws {KernelError} when something that the object needs is not there, or its place is taken */
@@ -110,14 +111,18 @@ function refuseRoute(world: World, { namespace, link, via }: RouteObject): void 
     throw new KernelError("ENETUNREACH", "Network is unreachable: Nexthop has invalid gateway");
 }
 
-/** The host's table has its base first; a set and the chain that a verdict leads to must be there. */
+/** The host's table has its base first; a set, the chain that a verdict leads to, and those that a chain leads to must be there. */
 function refuseRule(world: World, object: ChainObject | ElementObject): void {
   const { family, namespace } = object;
-  const base = world.base.get(family);
-  const target = object.kind === "chain" ? undefined : /^(?:jump|goto) (.+)$/.exec(object.value ?? "")?.[1];
+  const text = world.base?.(namespace)[family];
+  const base = new Set(blockNames(text ?? ""));
+  const targets = (object.kind === "chain" ? object.rules : [object.value ?? ""]).flatMap(
+    (rule) => /\b(?:jump|goto) (\S+)$/.exec(rule)?.[1] ?? [],
+  );
   const missing =
-    (namespace === "host" && (base === undefined || (object.kind === "element" && !base.has(object.set)))) ||
-    (target !== undefined && !world.state.has(`chain|${namespace}|${family}|${target}`));
+    (namespace === "host" && text === undefined) ||
+    (object.kind === "element" && !base.has(object.set)) ||
+    targets.some((chain) => !base.has(chain) && !world.state.has(`chain|${namespace}|${family}|${chain}`));
   if (missing) throw new KernelError("ENOENT", "nftables: No such file or directory");
 }
 

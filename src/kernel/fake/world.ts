@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import {
-  type Family,
+  type BaseText,
   isSameLink,
   keyOf,
   type LinkObject,
   type NamespaceName,
   type PlanObject,
+  type RuleFamily,
   type TunnelObject,
 } from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
@@ -22,8 +23,8 @@ export class World {
   /** Who uses somebody else's link, by key. */
   readonly users = new Map<string, string>();
   readonly sysctls = new Map<string, string>();
-  /** Names of the base's chains, sets and maps. */
-  readonly base = new Map<Family, ReadonlySet<string>>();
+  /** What tables begin with; undefined before somebody said it, and when the host's were flushed. */
+  base: BaseText | undefined;
   /** Types of links that it cannot make. */
   readonly lacking = new Set<LinkObject["type"]>();
   readonly #tell: (event: KernelEvent) => void;
@@ -106,7 +107,6 @@ export class World {
   tell(object: PlanObject): void {
     const { kind, namespace } = object;
     if (kind === "namespace" || namespace.startsWith("sandbox:")) return;
-    if (namespace !== "host" && (kind === "chain" || kind === "element")) return;
     setImmediate(this.#tell, { kind, namespace, name: eventName(object) });
   }
 
@@ -127,7 +127,7 @@ export class World {
         this.lose(keyOf(o));
   }
 
-  #isReferenced(namespace: NamespaceName, family: Family, chain: string): boolean {
+  #isReferenced(namespace: NamespaceName, family: RuleFamily, chain: string): boolean {
     return this.objects().some(
       (o) => o.kind === "element" && o.namespace === namespace && o.family === family && o.value === `jump ${chain}`,
     );

@@ -100,8 +100,8 @@ const nftMessages = new Map<number, readonly [kind: "chain" | "element", nameAtt
 ]);
 const subsystem = 10; // NFNL_SUBSYS_NFTABLES
 
-/** Changes of our table on the host, by the name of the chain, set or map (`tombolo` for the table itself). */
-export function readNftEvents(bytes: Buffer): KernelEvent[] {
+/** Changes of our tables in a namespace, by the name of the chain, set or map (`tombolo` for a table itself). */
+export function readNftEvents(bytes: Buffer, namespace: NamespaceName = "host"): KernelEvent[] {
   return decodeMessages(bytes).flatMap((answer) => {
     if (answer.kind !== "message" || answer.type >> 8 !== subsystem) return [];
     const known = nftMessages.get(answer.type & 0xff);
@@ -110,6 +110,6 @@ export function readNftEvents(bytes: Buffer): KernelEvent[] {
     const [kind, attribute] = known;
     const name = readText(a.get(attribute)) ?? "";
     // Sets without a name are part of their rule, which is told too.
-    return name.startsWith("__") ? [] : [{ kind, namespace: "host", name }];
+    return name.startsWith("__") ? [] : [{ kind, namespace, name }];
   });
 }

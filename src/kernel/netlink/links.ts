@@ -9,6 +9,7 @@ import {
   readU32,
   text,
   u8,
+  u16,
   u32,
 } from "./attributes.ts";
 import { type ChildInfo, readChild } from "./child-links.ts";
@@ -30,6 +31,9 @@ const portFlags = {
 } as const;
 /** Of a port that is spared both are off: IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD. */
 const floods = [9, 30] as const;
+const groupForward = 31; // IFLA_BRPORT_GROUP_FWD_MASK
+/** All reserved addresses but 01-80-C2-00-00-01 (pause), which the kernel drops anyway (net/bridge/br_private.h, BR_GROUPFWD_MACPAUSE). */
+const reserved = 0xfffd;
 const withoutStatistics = 8; // RTEXT_FILTER_SKIP_STATS
 const up = 1; // IFF_UP
 const promiscuous = 0x100; // IFF_PROMISC
@@ -213,7 +217,7 @@ export function setPort(by: { readonly name: string } | { readonly index: number
     attribute.info,
     [
       [info.slaveKind, text("bridge")],
-      [info.slaveData, [...data, ...flooded]],
+      [info.slaveData, [...data, ...flooded, [groupForward, u16(reserved)]]],
     ],
   ];
   const message = setLink(by, {});
@@ -274,5 +278,6 @@ function readPort(bytes: Buffer): Omit<BridgePort, "bridge"> {
     ...(flag(portFlags.suppressesNeighbours) && { suppressesNeighbours: true }),
     ...(flag(portFlags.locked) && { locked: true }),
     ...(floods.every((type) => a.has(type) && !flag(type)) && { isSpared: true }),
+    ...(a.get(groupForward)?.readUInt16LE(0) !== reserved && { takesReserved: true }),
   };
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import type { Family } from "../../model/plan.ts";
+import type { BaseText, NamespaceName, RuleFamily } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
+import type { Realm, Realms } from "../realms.ts";
 import { type Block, families, listTable, table, type TableListing } from "./listing.ts";
 import type { Nft } from "./nft.ts";
 
@@ -9,54 +10,87 @@ export const usersChain = "DOCKER-USER";
 
 export interface Base {
   /** @see Kernel.ensureBase */
-  ensure(text: Readonly<Record<Family, string>>): void;
-  /** True for sets and maps of the base text. */
-  has(family: Family, set: string): boolean;
+  ensure(text: BaseText, namespace: NamespaceName): void;
+  /** Before rules are written in a namespace: makes its base, unless that was done since the namespace is there. */
+  prepare(namespace: NamespaceName): void;
+  /** True for sets and maps that the base of a namespace has. */
+  has(namespace: NamespaceName, family: RuleFamily, set: string): boolean;
 }
 
 /**
- * The base of the table. Its comment says engine and version (a hash of the text). What nft printed after the base was
+ * The base of the tables. A table's comment says engine and version (a hash of the text). What nft printed after the base was
  * written is remembered; a difference from that means that somebody changed it.
  */
-export function createBase(nft: () => Nft, engine: string): Base {
-  const written = new Map<Family, string>();
-  const names = new Map<Family, ReadonlySet<string>>();
+export function createBase(realms: Realms, engine: string): Base {
+  let text: BaseText = () => ({});
+  const written = new WeakMap<Realm, Map<RuleFamily, string>>();
 
-  /** What is ours to keep as it is: all blocks of the base, less what users put into their chain. */
-  const baseOf = (family: Family, listing: TableListing) =>
-    JSON.stringify(
-      listing.blocks.filter((b) => names.get(family)?.has(b.name)).map((b) => (b.name === usersChain ? b.name : b)),
-    );
-
-  function ensureFamily(family: Family, text: string): void {
-    names.set(family, new Set(blockNames(text)));
-    const comment = `tombolo:${engine}:${createHash("sha256").update(text).digest("hex").slice(0, 16)}`;
-    const listing = listTable(nft(), family);
-    if (listing?.comment === comment && baseOf(family, listing) === written.get(family)) return;
-    if (listing?.comment !== comment || !mended(family, text, listing)) rebuild(family, text, comment, listing);
-    const now = listTable(nft(), family);
-    if (now !== undefined) written.set(family, baseOf(family, now));
-  }
-
-  /** @returns false when a base object stands in the way of its own kind (a chain without its hook, a set of another type) */
-  function mended(family: Family, text: string, listing: TableListing): boolean {
-    try {
-      nft().run(mendCommands(family, text, listing));
-      return true;
-    } catch (error) {
-      if (error instanceof KernelError) return false;
-      throw error;
+  function ensureIn(namespace: NamespaceName): void {
+    const realm = realms.get(namespace);
+    const known = written.get(realm) ?? new Map<RuleFamily, string>();
+    for (const family of families) {
+      const wished = text(namespace)[family];
+      if (wished === undefined) continue;
+      const printed = ensureFamily(realm.nft(), engine, { family, text: wished }, known.get(family));
+      if (printed !== undefined) known.set(family, printed);
     }
-  }
-
-  function rebuild(family: Family, text: string, comment: string, listing: TableListing | undefined): void {
-    nft().run(rebuildCommands(family, text, comment, listing));
+    written.set(realm, known);
   }
 
   return {
-    ensure: (text) => families.forEach((family) => ensureFamily(family, text[family])),
-    has: (family, set) => names.get(family)?.has(set) === true,
+    ensure(wished, namespace) {
+      text = wished;
+      ensureIn(namespace);
+    },
+    prepare(namespace) {
+      const realm = realms.find(namespace);
+      if (namespace !== "host" && realm !== undefined && !written.has(realm)) ensureIn(namespace);
+    },
+    has: (namespace, family, set) => blockNames(text(namespace)[family] ?? "").includes(set),
   };
+}
+
+interface Wished {
+  readonly family: RuleFamily;
+  readonly text: string;
+}
+
+/** @param written what the base was printed as when it was last in order @returns what it is printed as now */
+function ensureFamily(nft: Nft, engine: string, wished: Wished, written: string | undefined): string | undefined {
+  const comment = `tombolo:${engine}:${createHash("sha256").update(wished.text).digest("hex").slice(0, 16)}`;
+  const listing = listTable(nft, wished.family);
+  const isSame = listing?.comment === comment;
+  if (isSame && printedBase(wished, listing) === written) return written;
+  if (!isSame || !mended(nft, wished, listing)) rebuild(nft, wished, comment, listing);
+  const now = listTable(nft, wished.family);
+  return now && printedBase(wished, now);
+}
+
+/** @throws {KernelError} EOPNOTSUPP when the kernel was made without such tables */
+function rebuild(nft: Nft, wished: Wished, comment: string, listing: TableListing | undefined): void {
+  try {
+    nft.run(rebuildCommands(wished, comment, listing));
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== "EOPNOTSUPP" || listing !== undefined) throw error;
+    throw new KernelError(error.code, `this kernel has no nftables of the family ${wished.family}`);
+  }
+}
+
+/** What is ours to keep as it is: all blocks of the base, less what users put into their chain. */
+function printedBase({ text }: Wished, { blocks }: TableListing): string {
+  const names = new Set(blockNames(text));
+  return JSON.stringify(blocks.filter((b) => names.has(b.name)).map((b) => (b.name === usersChain ? b.name : b)));
+}
+
+/** @returns false when a base object stands in the way of its own kind (a chain without its hook, a set of another type) */
+function mended(nft: Nft, wished: Wished, listing: TableListing): boolean {
+  try {
+    nft.run(mendCommands(wished, listing));
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError) return false;
+    throw error;
+  }
 }
 
 /** Names of the chains, sets and maps that the text makes. */
@@ -65,7 +99,7 @@ export function blockNames(text: string): string[] {
 }
 
 /** Fills the base chains anew and makes what is missing; elements that are there stay. */
-function mendCommands(family: Family, text: string, listing: TableListing): string {
+function mendCommands({ family, text }: Wished, listing: TableListing): string {
   const wished = new Set(blockNames(text));
   const present = listing.blocks.filter((b) => b.type === "chain" && b.name !== usersChain && wished.has(b.name));
   return [
@@ -76,7 +110,7 @@ function mendCommands(family: Family, text: string, listing: TableListing): stri
 }
 
 /** Everything of the table goes but the users' rules. */
-function rebuildCommands(family: Family, text: string, comment: string, listing: TableListing | undefined): string {
+function rebuildCommands({ family, text }: Wished, comment: string, listing: TableListing | undefined): string {
   const users: Block | undefined = listing?.blocks.find((b) => b.name === usersChain);
   return [
     `add table ${family} ${table}`,

@@ -28,7 +28,9 @@ export function readElements(json: string): ListedElement[] {
   const { nftables } = JSON.parse(json) as { nftables: readonly Readonly<Record<string, ListedSet>>[] };
   return nftables.flatMap((entry) => {
     const set = entry["set"] ?? entry["map"];
-    return set === undefined ? [] : (set.elem ?? []).map((element) => readElement(set, element));
+    // What times out was written by rules: it is no plan's.
+    if (set === undefined || set.flags?.includes("timeout") === true) return [];
+    return (set.elem ?? []).map((element) => readElement(set, element));
   });
 }
 
@@ -43,20 +45,24 @@ function readElement(set: ListedSet, element: Expression | readonly [Expression,
     ...(wrapped?.comment !== undefined && { comment: wrapped.comment }),
   };
 }
+type Concatenation = { readonly concat: readonly Expression[] };
 type Wrapped = { readonly elem: { readonly val: Expression; readonly comment?: string } };
 const isPair = (element: unknown): element is readonly [Expression, Expression] => Array.isArray(element);
 
 /** Names of links stand in quotes. A subnet of one address is printed as the address: plans write subnets. */
 function keyText(set: ListedSet, key: Expression): string {
-  const text = expressionText(key);
-  if (set.type === "ifname") return `"${text}"`;
+  const parts = typeof key === "object" && "concat" in key ? (key as Concatenation).concat : [key];
+  const types = typeof set.type === "string" ? [set.type] : set.type;
+  const text = parts
+    .map((part, at) => (types[at] === "ifname" ? `"${expressionText(part)}"` : expressionText(part)))
+    .join(" . ");
   if (typeof key !== "string" || set.flags?.includes("interval") !== true) return text;
   return set.type === "ipv4_addr" ? `${text}/32` : set.type === "ipv6_addr" ? `${text}/128` : text;
 }
 
 function expressionText(e: Expression): string {
   if (typeof e !== "object") return String(e);
-  if ("concat" in e) return (e as { concat: readonly Expression[] }).concat.map(expressionText).join(" . ");
+  if ("concat" in e) return (e as Concatenation).concat.map(expressionText).join(" . ");
   if ("prefix" in e) {
     const { addr, len } = (e as { prefix: { addr: string; len: number } }).prefix;
     return `${addr}/${len}`;

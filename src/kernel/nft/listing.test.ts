@@ -35,11 +35,12 @@ describe("nft's listing", () => {
   });
 
   it("names what the base makes", () => {
-    assert.deepEqual(blockNames(baseText.ip).toSorted(), blockNames(baseText.ip6).toSorted());
+    const { ip = "", ip6 = "", bridge = "" } = baseText("host");
+    assert.deepEqual(blockNames(ip).toSorted(), blockNames(ip6).toSorted());
+    const some = ["DOCKER-USER", "forward", "published", "subnets", "leaving"];
+    assert.deepEqual(new Set(some).difference(new Set(blockNames(ip))), new Set());
     assert.deepEqual(
-      ["DOCKER-USER", "forward", "published", "subnets", "leaving"].filter(
-        (name) => !blockNames(baseText.ip).includes(name),
-      ),
+      ["ports", "sources6", "from_arp"].filter((name) => !blockNames(bridge).includes(name)),
       [],
     );
   });
@@ -85,6 +86,16 @@ describe("nft's elements", () => {
     assert.deepEqual(read({ type: "ipv6_addr", flags, elem: ["fd00::1"] }, "set"), [{ set: "s", key: "fd00::1/128" }]);
     assert.deepEqual(read({ type: "ipv4_addr", elem: ["10.0.0.1"] }, "set"), [{ set: "s", key: "10.0.0.1" }]);
   });
+
+  it("have the names of links in quotes, wherever they stand in the key", () => {
+    const concat = ["veth1", "02:42:00:00:00:02", "10.0.0.2"];
+    assert.deepEqual(read({ type: ["ifname", "ether_addr", "ipv4_addr"], elem: [{ concat }] }, "set"), [
+      { set: "s", key: '"veth1" . 02:42:00:00:00:02 . 10.0.0.2' },
+    ]);
+  });
+
+  it("are not what rules wrote", () =>
+    assert.deepEqual(read({ type: "ifname", flags: ["timeout"], elem: ["veth1"] }, "set"), []));
 
   it("are none in an empty set", () => assert.deepEqual(read({ type: "ifname" }, "set"), []));
 });

@@ -1,10 +1,10 @@
-import type { Family } from "../../model/plan.ts";
+import type { RuleFamily } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import { type Nft, output } from "./nft.ts";
 
-/** The one table that is ours, in both families. */
+/** The one table that is ours, in each family. */
 export const table = "tombolo";
-export const families: readonly Family[] = ["ip", "ip6"];
+export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge"];
 
 /** A chain, set or map as nft prints it. */
 export interface Block {
@@ -46,13 +46,13 @@ function addLine(block: { comment?: string; lines: string[] }, line: string): vo
 }
 
 /** The table without its elements. @returns undefined when there is none */
-export function listTable(nft: Nft, family: Family): TableListing | undefined {
+export function listTable(nft: Nft, family: RuleFamily): TableListing | undefined {
   const printed = listed(nft, `list table ${family} ${table}`, output.terse | output.stateless);
   return printed === undefined ? undefined : readListing(printed);
 }
 
 /** The table with its elements, as nft's JSON. @returns undefined when there is none */
-export function listJson(nft: Nft, family: Family): string | undefined {
+export function listJson(nft: Nft, family: RuleFamily): string | undefined {
   return listed(nft, `list table ${family} ${table}`, output.json | output.stateless);
 }
 

@@ -62,6 +62,7 @@ export function createRules(realms: Realms, base: Base): Rules {
     apply(namespace, steps) {
       const nft = realms.find(namespace)?.nft();
       if (nft === undefined) return refuseWithout(namespace, steps);
+      base.prepare(namespace);
       try {
         run(nft, steps);
       } catch (error) {
@@ -95,7 +96,7 @@ export function createRules(realms: Realms, base: Base): Rules {
           const owner = elements.get(keyOf(object))?.owner ?? comment;
           if (owner !== undefined) return [{ object, owner }];
           // In a set of the users' own it is none of our business.
-          return base.has(family, element.set) ? [{ object }] : [];
+          return base.has(namespace, family, element.set) ? [{ object }] : [];
         }),
       );
     },
@@ -117,7 +118,7 @@ function chainCommands(step: Step, { family, name, namespace, rules }: ChainObje
   const at = `${family} ${table} ${name}`;
   if (step.verb === "remove") return [`flush chain ${at}`, `delete chain ${at}`];
   return [
-    // The host's table has a base; elsewhere it is made on the way.
+    // Where a table has no base it is made on the way.
     ...(namespace === "host" ? [] : [`add table ${family} ${table}`]),
     `add chain ${at} { comment "${step.owner}"; }`,
     `flush chain ${at}`,
