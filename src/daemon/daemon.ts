@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
 import { Replica } from "../cluster/replica.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
@@ -56,6 +57,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     store,
     kernel,
     driverFor: (name) => registry.get(name),
+    balancer: defaultBalancer,
     log,
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });

@@ -6,6 +6,7 @@ import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, type Fitting, fittingSysctls } from "./base.ts";
 import { Believed, type ReadKind, readKinds } from "./believed.ts";
+import { Connections } from "./connections.ts";
 import type { DataplaneParts } from "./create-dataplane.ts";
 import type { Dataplane, Difference } from "./dataplane.ts";
 import { diff } from "./diff.ts";
@@ -37,6 +38,7 @@ export class Loop implements Dataplane {
   readonly #echo = new Echo();
   readonly #repairs: RepairTimer;
   readonly #parents: Parents;
+  readonly #connections: Connections;
   readonly #end = new AbortController();
   #rows: Snapshot;
   #fitting: Fitting = { host: {}, networks: {} };
@@ -46,6 +48,7 @@ export class Loop implements Dataplane {
   constructor(parts: DataplaneParts) {
     this.#parts = parts;
     this.#rows = parts.store.snapshot();
+    this.#connections = new Connections(parts.kernel);
     this.#parents = new Parents(parts.kernel, parts.driverFor, parts.onParent ?? (() => {}));
     const slower = "another program keeps changing what is ours in the kernel: it is put right more slowly now";
     this.#repairs = new RepairTimer(
@@ -72,6 +75,7 @@ export class Loop implements Dataplane {
     this.#parents.follow(this.#rows);
     this.#readSysctls(owners);
     this.#round(owners);
+    this.#forgetConnections(() => this.#connections.sweep(this.#rows));
     this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     this.#following = this.#follow(commits);
     const timers = [
@@ -84,6 +88,7 @@ export class Loop implements Dataplane {
   async #follow(commits: AsyncIterator<Commit>): Promise<void> {
     for (let next = await commits.next(); next.done !== true; next = await commits.next()) {
       const { snapshot, changed } = next.value;
+      const before = this.#rows;
       const owners = new Set(ownersOf(this.#rows, snapshot, changed, this.#parts.driverFor));
       for (const link of this.#parents.wantedUp(this.#rows, snapshot, changed)) owners.add(this.#believeDown(link));
       this.#rows = snapshot;
@@ -91,7 +96,16 @@ export class Loop implements Dataplane {
       // A limit that is higher already is not to be lowered: what it is must be known before it is planned anew.
       if (owners.has("host")) this.#readSysctls(["host"]);
       this.#round(owners);
+      this.#forgetConnections(() => this.#connections.follow(before, next.value));
       this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
+    }
+  }
+
+  #forgetConnections(forget: () => void): void {
+    try {
+      forget();
+    } catch (err) {
+      this.#parts.log.warn({ err }, "connections to tasks that are gone could not be forgotten");
     }
   }
 
@@ -141,7 +155,7 @@ export class Loop implements Dataplane {
     for (const owner of owners) {
       let objects: readonly PlanObject[];
       try {
-        objects = planOf(rows, owner, this.#parts.driverFor, this.#fitting);
+        objects = planOf(rows, owner, this.#parts, this.#fitting);
       } catch (error) {
         failed.set(owner, error as Error);
         continue;

@@ -63,7 +63,7 @@ function print(o: PlanObject): string[] {
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
     case "chain":
       return [
-        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}`,
+        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}${o.hook === undefined ? "" : ` '{ ${o.hook} }'`}`,
         ...o.rules.map((rule) => `${inside(o.namespace)}nft add rule ${o.family} tombolo ${o.name} '${rule}'`),
       ];
     case "element": {

@@ -17,7 +17,9 @@ export type Owner =
   | `peer:${string}`
   /** Another host, by the address where its tunnels end. */
   | `tunnel:${string}`
-  | `sandbox:${string}`;
+  | `sandbox:${string}`
+  /** A service as one sandbox sees it: `service:<sandbox>|<network>|<service>`. */
+  | `service:${string}`;
 
 /** Network namespaces by role: the daemon's own, a sandbox's, or an overlay network's. */
 export type NamespaceName = "host" | `sandbox:${string}` | `network:${string}`;
@@ -237,8 +239,12 @@ export interface SysctlObject {
 }
 
 export type Family = "ip" | "ip6";
-/** The families of nftables in which we have a table: `bridge` sees the frames of a bridge's ports. */
-export type RuleFamily = Family | "bridge";
+export const familyOf = (address: IpAddress): Family => (address.includes(":") ? "ip6" : "ip");
+/**
+ * The families of nftables in which we have a table: `bridge` sees the frames of a bridge's ports, `netdev` those of the
+ * interfaces that its chains name.
+ */
+export type RuleFamily = Family | "bridge" | "netdev";
 /**
  * What the tables of a namespace begin with: hooks, and the sets and maps that they read, as nft text. A family that is absent
  * has no base there.
@@ -251,6 +257,8 @@ export interface ChainObject {
   readonly namespace: NamespaceName;
   readonly family: RuleFamily;
   readonly name: string;
+  /** Where packets meet it, as nft text: `type filter hook egress device "eth0" priority filter; policy accept;`. Absent: others jump there. */
+  readonly hook?: string;
   readonly rules: readonly string[];
 }
 /** One element of a set or map of the table `tombolo`. `key` and `value` are nft text: `tcp . 8080`, `172.17.0.2 . 80`, `jump to_0123`. */

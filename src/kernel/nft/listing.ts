@@ -4,7 +4,7 @@ import { type Nft, output } from "./nft.ts";
 
 /** The one table that is ours, in each family. */
 export const table = "tombolo";
-export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge"];
+export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge", "netdev"];
 
 /** A chain, set or map as nft prints it. */
 export interface Block {
