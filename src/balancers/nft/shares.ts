@@ -20,12 +20,12 @@ export const byAddress: Key = (family) => `${family} daddr`;
 export const byPort: Key = () => "meta l4proto . th dport";
 
 /**
- * The rules that share out the connections of a service. Services of one size count in one chain, which has two counters, taken
- * by chance: a program that asks two services by turns would else always get the same tasks of each.
+ * The rules that share out the connections of a service. Services of one size count in one chain, where now and then a second
+ * counter is taken: a program that asks two services by turns would else always get the same tasks of each.
  */
 export function shareRules(way: Way, count: number, family: Family, key: Key): string[] {
   const rule = `dnat ${family} to ${key(family)} . ${numbers[way](count, family)} map @members`;
-  return way === "rr" && count > 1 ? [`numgen random mod 2 0 ${rule}`, rule] : [rule];
+  return way === "rr" && count > 1 ? [`numgen random mod 16 0 ${rule}`, rule] : [rule];
 }
 
 export const shareChain = (way: Way, count: number): string => `${way}_${count}`;

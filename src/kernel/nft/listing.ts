@@ -5,6 +5,8 @@ import { type Nft, output } from "./nft.ts";
 /** The one table that is ours, in each family. */
 export const table = "tombolo";
 export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge", "netdev"];
+/** Those of which plans have elements. What rules keep in a map themselves, as they do in the others, nft cannot print as JSON. */
+export const elementFamilies = families.filter((family) => family !== "netdev");
 
 /** A chain, set or map as nft prints it. */
 export interface Block {

@@ -4,7 +4,7 @@ import type { Realm, Realms } from "../realms.ts";
 import { createWishes, type Wishes } from "../wishes.ts";
 import type { Base } from "./base.ts";
 import { readElements } from "./elements.ts";
-import { families, listJson, listTable, readListing, table } from "./listing.ts";
+import { elementFamilies, families, listJson, listTable, readListing, table } from "./listing.ts";
 import { type Nft, output } from "./nft.ts";
 
 type RuleStep = Step & { readonly object: ChainObject | ElementObject };
@@ -68,7 +68,7 @@ export function createRules(realms: Realms, base: Base): Rules {
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
       const { elements } = knownIn(realm);
-      return families.flatMap((family) =>
+      return elementFamilies.flatMap((family) =>
         readElements(listJson(realm.nft(), family) ?? '{"nftables":[]}').flatMap(({ comment, ...element }): Found[] => {
           const object: ElementObject = { kind: "element", namespace, family, ...element };
           const owner = elements.get(keyOf(object))?.owner ?? comment;
