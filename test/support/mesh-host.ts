@@ -15,9 +15,14 @@ export type RowChange = { readonly [T in TableName]: readonly [table: T, row: Ta
 /** What a host is told, a line of JSON each, and answers with another. */
 export type Order =
   | { readonly verb: "commit"; readonly changes: readonly RowChange[] }
-  | { readonly verb: "audit" | "restart" | "stop" }
+  /** The rows change while nobody looks. */
+  | { readonly verb: "restart"; readonly changes: readonly RowChange[] }
+  | { readonly verb: "audit" | "stop" }
   /** Answers connections and datagrams to a port with its name and the address of who asks. */
   | { readonly verb: "serve"; readonly namespace: NamespaceName; readonly name: string; readonly port: number };
+
+/** Bytes that a server sends when it is asked for much. */
+export const many = 300_000;
 
 /** The data plane of one host of several, in the namespace in which this program is started. */
 class Host {
@@ -61,11 +66,7 @@ class Host {
   /** @returns the steps that it took, when the kernel has taken them */
   async commit(changes: readonly RowChange[]): Promise<string[]> {
     this.#steps = [];
-    const { revision } = await this.#store.update((tx) => {
-      for (const [table, row] of changes)
-        if (typeof row === "string") tx.delete(table, row);
-        else tx.put(table, row as Tables[TableName]);
-    });
+    const revision = await this.#write(changes);
     await this.#dataplane.settled("host", revision);
     for (const [table, row] of changes)
       if (table === "endpoints" && typeof row !== "string")
@@ -73,14 +74,24 @@ class Host {
     return this.#steps.map(({ verb, object }) => `${verb} ${keyOf(object)}`);
   }
 
+  async #write(changes: readonly RowChange[]): Promise<number> {
+    const { revision } = await this.#store.update((tx) => {
+      for (const [table, row] of changes)
+        if (typeof row === "string") tx.delete(table, row);
+        else tx.put(table, row as Tables[TableName]);
+    });
+    return revision;
+  }
+
   async audit(): Promise<unknown> {
     return (await this.#dataplane.audit()).map(({ what, key, owner }) => `${what} ${key} (${owner})`);
   }
 
   /** @returns the steps that a data plane took which knew nothing */
-  async restart(): Promise<string[]> {
+  async restart(changes: readonly RowChange[]): Promise<string[]> {
     await this.#dataplane.stop();
     this.#kernel.close();
+    await this.#write(changes);
     this.#steps = [];
     [this.#kernel, this.#dataplane] = this.#open();
     await this.start();
@@ -93,7 +104,7 @@ class Host {
       createServer((socket) => {
         socket.on("error", () => {});
         socket.write(answer(socket.remoteAddress));
-        socket.on("data", (data) => socket.write(data));
+        socket.on("data", (data) => socket.write(data.toString().startsWith("much") ? Buffer.alloc(many) : data));
       }).listen(port);
       for (const type of ["udp4", "udp6"] as const) {
         // Without a wait: in the next turn this thread is elsewhere.
@@ -109,7 +120,7 @@ class Host {
     if (order.verb === "commit") return this.commit(order.changes);
     if (order.verb === "serve") return this.serve(order);
     if (order.verb === "audit") return this.audit();
-    if (order.verb === "restart") return this.restart();
+    if (order.verb === "restart") return this.restart(order.changes);
     await this.#dataplane.stop();
     for (const namespace of this.#kernel.namespaces())
       this.#kernel.apply([{ verb: "remove", object: { kind: "namespace", namespace } }]);

@@ -89,8 +89,11 @@ export const peerChange = (host: number, member: number, network: "ingress" | "s
   const peer = peerRow(overlayOn(host, network), { member, dataPath: hostAddress(host) });
   return ["peers", member === entryMember(host) && network === "ingress" ? { ...peer, mac: macOf(host) } : peer];
 };
-export const peerId = (member: number, network: "ingress" | "shop") =>
-  endpointRow(overlayOn(1, network), { member }).id;
+export const endpointId = (member: number, network: keyof typeof numbers) =>
+  endpointRow(network === "gateway" ? gateway : overlayOn(1, network), { member }).id;
+/** Of the row by which a task takes connections. */
+export const taskKey = (member: number, network: "ingress" | "shop") =>
+  `${shortId("c", member)}|${overlayOn(1, network).network.id}`;
 
 export const serviceId = (number: number) => shortId("b", number);
 /** A service; on the ingress network its ports, elsewhere its virtual addresses. */

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { type ChildProcessByStdio, execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { calls } from "../../src/kernel/libc.ts";
 import { fileOf } from "../../src/kernel/namespaces.ts";
@@ -13,6 +14,7 @@ import type { NamespaceName } from "../../src/model/plan.ts";
 import { ingressSandbox } from "../../src/model/sandbox.ts";
 import { awaitRoom } from "./host-limits.ts";
 import type { Asking } from "./mesh-client.ts";
+import type { FlowWish } from "./mesh-flow.ts";
 import type { Order, RowChange } from "./mesh-host.ts";
 import {
   addressOf,
@@ -27,13 +29,43 @@ import {
 import { idOf } from "./rows.ts";
 
 const newNet = 0x40000000; // CLONE_NEWNET
-/** A client beyond the hosts' wire. */
+/** A client beyond the hosts' wire, and one still further, behind a link that carries less. */
 export const client = { ip: "198.51.100.1", ip6: "2001:db8:ffff::1" } as const;
+export const farClient = { ip: "203.0.113.1", ip6: "2001:db8:fafa::1", mtu: 1300 } as const;
 
-/** Where a command runs: beyond the wire, on host N, or in the sandbox of a container (or of the ingress) of host N. */
-export type Spot = "outside" | { readonly host: number; readonly sandbox?: number | "ingress" };
+/** Where a command runs: where the one or the other client is, on host N, or in a sandbox of host N. */
+export type Spot = "outside" | "far" | { readonly host: number; readonly sandbox?: number | "ingress" };
 
 const support = (name: string) => join(import.meta.dirname, name);
+
+/** A connection that stays, or one socket that sends datagrams to one place. */
+class Flow implements AsyncDisposable {
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #answers: AsyncIterator<string>;
+
+  constructor(enter: readonly string[], wish: FlowWish) {
+    const words = [...enter, process.execPath, support("mesh-flow.ts"), JSON.stringify(wish)];
+    this.#process = spawn(words[0] ?? "", words.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
+    this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  }
+
+  async heard(): Promise<string> {
+    const { value, done } = await this.#answers.next();
+    assert.ok(done !== true, "the flow has ended");
+    return value;
+  }
+
+  /** @returns what came back within a second; `silence` when nothing did */
+  say(line: string): Promise<string> {
+    this.#process.stdin.write(`${line}\n`);
+    return this.heard();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.stdin.end();
+    if (this.#process.exitCode === null) await once(this.#process, "exit");
+  }
+}
 
 /** One host: a program with a data plane in a network namespace of its own. */
 class MeshHost {
@@ -78,7 +110,8 @@ class MeshHost {
 
   /** @returns the steps that it took */
   commit = async (changes: readonly RowChange[]) => (await this.tell({ verb: "commit", changes })) as string[];
-  restart = async () => (await this.tell({ verb: "restart" })) as string[];
+  /** @param changes of its rows, meanwhile @returns the steps that a new data plane took */
+  restart = async (changes: readonly RowChange[] = []) => (await this.tell({ verb: "restart", changes })) as string[];
   audit = async () => (await this.tell({ verb: "audit" })) as string[];
 
   async stop(): Promise<void> {
@@ -92,6 +125,7 @@ class MeshHost {
 export class Mesh implements AsyncDisposable {
   readonly hosts: readonly MeshHost[];
   readonly #directory = mkdtempSync(join(tmpdir(), "tombolo-mesh-"));
+  readonly #far = spawn("unshare", ["-n", "sleep", "infinity"], { stdio: "ignore" });
 
   private constructor(count: number) {
     assert.equal(calls.unshare(newNet), 0, "needs root");
@@ -110,10 +144,23 @@ export class Mesh implements AsyncDisposable {
     mesh.#ip("outside", "address add 192.0.2.254/24 dev wire", "address add 2001:db8::fe/64 dev wire nodad");
     mesh.#ip("outside", `address add ${client.ip}/32 dev lo`, `address add ${client.ip6}/128 dev lo nodad`);
     mesh.run("outside", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
-    for (const host of mesh.hosts) mesh.#wire(host);
     await Promise.all(mesh.hosts.map((host) => host.ready()));
+    for (const host of mesh.hosts) mesh.#wire(host);
+    await mesh.#wireFar();
     for (const { number } of mesh.hosts) await mesh.#addEntry(number);
     return mesh;
+  }
+
+  async #wireFar(): Promise<void> {
+    const own = readlinkSync("/proc/thread-self/ns/net");
+    while (readlinkSync(`/proc/${this.#far.pid}/ns/net`) === own) await sleep(5);
+    const mtu = `mtu ${farClient.mtu}`;
+    this.#ip("outside", `link add narrow ${mtu} type veth peer name narrow ${mtu} netns ${this.#far.pid}`);
+    this.#ip("outside", "link set narrow up", "address add 203.0.113.254/24 dev narrow");
+    this.#ip("outside", "address add 2001:db8:fafa::fe/64 dev narrow nodad");
+    this.#ip("far", "link set lo up", "link set narrow up", `address add ${farClient.ip}/24 dev narrow`);
+    this.#ip("far", `address add ${farClient.ip6}/64 dev narrow nodad`);
+    this.#ip("far", "route add default via 203.0.113.254", "-6 route add default via 2001:db8:fafa::fe");
   }
 
   #wire({ number: host, process: { pid } }: MeshHost): void {
@@ -175,6 +222,7 @@ export class Mesh implements AsyncDisposable {
 
   enter(spot: Spot): string[] {
     if (spot === "outside") return [];
+    if (spot === "far") return ["nsenter", `--net=/proc/${this.#far.pid}/ns/net`];
     const { directory, process: host } = this.host(spot.host);
     if (spot.sandbox === undefined) return ["nsenter", `--net=/proc/${host.pid}/ns/net`];
     const id = spot.sandbox === "ingress" ? ingressSandbox : idOf("5", spot.sandbox);
@@ -197,12 +245,19 @@ export class Mesh implements AsyncDisposable {
     return JSON.parse(stdout) as Record<string, number>;
   }
 
+  /** @returns it, and for TCP what the server said first */
+  async flow(spot: Spot, wish: FlowWish): Promise<readonly [flow: Flow, first: string]> {
+    const flow = new Flow(this.enter(spot), wish);
+    return [flow, wish.protocol === "tcp" ? await flow.heard() : ""];
+  }
+
   async assertClean(): Promise<void> {
     for (const host of this.hosts) assert.deepEqual(await host.audit(), [], `host ${host.number}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.hosts.map((host) => host.stop()));
+    this.#far.kill();
     rmSync(this.#directory, { recursive: true });
   }
 }
