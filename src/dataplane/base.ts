@@ -1,8 +1,7 @@
 import { clientBase, entryBase } from "../balancers/nft/base.ts";
 import { macBase, wayBackBase } from "../balancers/way-back.ts";
 import type { IpAddress } from "../model/ids.ts";
-import { type BaseText, encryptedUnderlay, type Family, type NamespaceName, type PlanObject } from "../model/plan.ts";
-import { ingressSandbox } from "../model/sandbox.ts";
+import { type BaseText, encryptedUnderlay, type Family, ingressNamespace, type PlanObject } from "../model/plan.ts";
 import { frameBase } from "./frames.ts";
 
 /** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
@@ -51,12 +50,11 @@ const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
  */
 export const baseText: BaseText = (namespace) => {
   if (namespace === "host") return hostBase;
-  if (namespace === ingress) return ingressBase;
+  if (namespace === ingressNamespace) return ingressBase;
   if (namespace.startsWith("sandbox:")) return sandboxBase;
   return namespace === encryptedUnderlay ? {} : networkBase;
 };
 
-const ingress: NamespaceName = `sandbox:${ingressSandbox}`;
 const hostBase = { ip: base("ip"), ip6: base("ip6"), bridge: frameBase };
 const networkBase = { bridge: frameBase };
 const ingressBase = { ip: entryBase("ip"), ip6: entryBase("ip6") };

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import { keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { isWatched, keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, type Fitting, fittingSysctls } from "./base.ts";
@@ -64,7 +64,7 @@ export class Loop implements Dataplane {
     this.#fitting = fittingSysctls((key) => kernel.sysctl("host", key), alone);
     kernel.ensureBase(baseText);
     for (const namespace of kernel.namespaces())
-      if (namespace.startsWith("network:")) kernel.ensureBase(baseText, namespace);
+      if (isWatched(namespace)) kernel.ensureBase(baseText, namespace);
     this.#unlisten = kernel.events((event) => this.#hear(event));
     this.#believed.readAll(kernel);
     const commits = store.watch(this.#end.signal)[Symbol.asyncIterator]();
@@ -223,7 +223,7 @@ export class Loop implements Dataplane {
   #noteAll(lost: boolean): void {
     const others = lost ? readKinds : readKinds.filter((kind) => !ruleKinds.includes(kind));
     this.#repairs.note(readKinds, lost);
-    for (const namespace of this.#believed.networks()) this.#repairs.note(others, lost, namespace);
+    for (const namespace of this.#believed.watched()) this.#repairs.note(others, lost, namespace);
   }
 
   /** Reads what events were about, and puts right what differs. @returns true when something did */
@@ -247,21 +247,22 @@ export class Loop implements Dataplane {
     return true;
   }
 
-  /** The host, and the networks in whose namespaces these owners have or want something. */
+  /** The host, and the namespaces in which these owners have or want something: of a container's own its rules. */
   #everythingOf(owners: Iterable<Owner>): Reading {
     const found = new Set<NamespaceName>(["host"]);
     for (const { owner, objects } of this.#plans(owners)) {
       const held = this.#believed.of(owner).flatMap((key) => this.#believed.get(key)?.object ?? []);
-      for (const { namespace } of [...objects, ...held]) if (namespace.startsWith("network:")) found.add(namespace);
+      for (const { kind, namespace } of [...objects, ...held])
+        if (isWatched(namespace) || kind === "chain" || kind === "element") found.add(namespace);
     }
-    return new Map([...found].map((namespace) => [namespace, new Set(readKinds)]));
+    return new Map([...found].map((one) => [one, new Set<ReadKind>(isWatched(one) ? readKinds : ruleKinds)]));
   }
 
   /** @returns for whom something is not as believed */
   #readAgain(reading: Reading): Set<Owner> {
     const differing = new Set<Owner>();
     for (const [namespace, kinds] of reading) {
-      const owners = namespace === "host" ? this.#readHost(kinds) : this.#readNetwork(namespace, kinds);
+      const owners = namespace === "host" ? this.#readHost(kinds) : this.#readOther(namespace, kinds);
       for (const owner of owners) differing.add(owner);
     }
     return differing;
@@ -276,7 +277,7 @@ export class Loop implements Dataplane {
     return differing;
   }
 
-  #readNetwork(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
+  #readOther(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
     const { kernel } = this.#parts;
     const isGone = kernel.link(namespace, "lo") === undefined;
     if (isGone) return this.#believed.delete(keyOf({ kind: "namespace", namespace }));

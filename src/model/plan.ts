@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cidr, IpAddress, MacAddress } from "./ids.ts";
+import { ingressSandbox } from "./sandbox.ts";
 
 /**
  * Who wants an object in the kernel. It is written into the object's mark (link alias, table comment …),
@@ -30,6 +31,12 @@ export type NamespaceName = "host" | `sandbox:${string}` | `network:${string}`;
  * way in, whatever becomes of addresses, routes and rules.
  */
 export const encryptedUnderlay: "network:encrypted" = "network:encrypted";
+
+/** Where published ports of services come in. */
+export const ingressNamespace = `sandbox:${ingressSandbox}` as const;
+/** True where what others change is put right. A container's sandbox is its own business. */
+export const isWatched = (namespace: NamespaceName): boolean =>
+  namespace === "host" || namespace.startsWith("network:") || namespace === ingressNamespace;
 
 /** Pins a network namespace and brings its loopback up. */
 export interface NamespaceObject {

@@ -10,6 +10,7 @@ export interface FlowWish {
   readonly source?: string;
 }
 const patience = 1000; // milliseconds
+const atLeast = 300_000; // bytes of an answer that is much: all zero
 
 /** Sends what it is told, line by line, and prints what comes back each time; `silence` when nothing does. */
 async function main({ protocol, address, port, source }: FlowWish): Promise<void> {
@@ -18,7 +19,13 @@ async function main({ protocol, address, port, source }: FlowWish): Promise<void
 
   function overTcp(): (text: string) => void {
     const socket = connect({ host: address, port, ...(source !== undefined && { localAddress: source }) });
-    socket.on("data", (data) => heard(data.toString().trim()));
+    let bytes = 0;
+    socket.on("data", (data) => {
+      if (data.length + bytes < atLeast)
+        return data[0] === 0 ? void (bytes += data.length) : heard(data.toString().trim());
+      heard(`${data.length + bytes} bytes`);
+      bytes = 0;
+    });
     socket.on("error", (error: NodeJS.ErrnoException) => heard(error.code ?? error.message));
     socket.on("end", () => heard("end"));
     return (text) => void socket.write(text);

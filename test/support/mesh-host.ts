@@ -21,8 +21,7 @@ export type Order =
   /** Answers connections and datagrams to a port with its name and the address of who asks. */
   | { readonly verb: "serve"; readonly namespace: NamespaceName; readonly name: string; readonly port: number };
 
-/** Bytes that a server sends when it is asked for much. */
-export const many = 300_000;
+const much = 300_000; // bytes that a server sends when it is asked for much
 
 /** The data plane of one host of several, in the namespace in which this program is started. */
 class Host {
@@ -104,7 +103,7 @@ class Host {
       createServer((socket) => {
         socket.on("error", () => {});
         socket.write(answer(socket.remoteAddress));
-        socket.on("data", (data) => socket.write(data.toString().startsWith("much") ? Buffer.alloc(many) : data));
+        socket.on("data", (data) => socket.write(data.toString().startsWith("much") ? Buffer.alloc(much) : data));
       }).listen(port);
       for (const type of ["udp4", "udp6"] as const) {
         // Without a wait: in the next turn this thread is elsewhere.

@@ -68,6 +68,13 @@ export function containerChanges(
   return [["sandboxes", sandboxRow(member, out)], ...[...legs, out].map((leg): RowChange => ["endpoints", leg])];
 }
 
+/** A container on a bridge network of its host. */
+export function bridgeChanges(member: number): readonly RowChange[] {
+  const rows = networkRows({ number: 30, ipv6: true });
+  const endpoint = endpointRow(rows, { member });
+  return [...networkChanges(rows), ["sandboxes", sandboxRow(member, endpoint)], ["endpoints", endpoint]];
+}
+
 const macOf = (host: number) => `${ingressMacPrefix}:00:00:${host.toString(16).padStart(2, "0")}`;
 /** Member numbers of ingress sandboxes: on the ingress network one for each host, on the gateway bridge the same everywhere. */
 export const entryMember = (host: number) => 100 + host;

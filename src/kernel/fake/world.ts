@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import {
   type BaseText,
   isSameLink,
+  isWatched,
   keyOf,
   type LinkObject,
   type NamespaceName,
@@ -106,7 +107,7 @@ export class World {
   /** As the multicast groups of the host's namespace and of networks' do, after the call. */
   tell(object: PlanObject): void {
     const { kind, namespace } = object;
-    if (kind === "namespace" || namespace.startsWith("sandbox:")) return;
+    if (kind === "namespace" || !isWatched(namespace)) return;
     setImmediate(this.#tell, { kind, namespace, name: eventName(object) });
   }
 
