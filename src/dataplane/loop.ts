@@ -1,7 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import { isWatched, keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
+import {
+  isWatched,
+  keyOf,
+  type NamespaceName,
+  type Owner,
+  type Plan,
+  type PlanKind,
+  type PlanObject,
+} from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, type Fitting, fittingSysctls } from "./base.ts";
@@ -63,8 +71,7 @@ export class Loop implements Dataplane {
     const alone = dockerd === undefined || dockerd.owner !== undefined;
     this.#fitting = fittingSysctls((key) => kernel.sysctl("host", key), alone);
     kernel.ensureBase(baseText);
-    for (const namespace of kernel.namespaces())
-      if (isWatched(namespace)) kernel.ensureBase(baseText, namespace);
+    for (const namespace of kernel.namespaces()) if (isWatched(namespace)) kernel.ensureBase(baseText, namespace);
     this.#unlisten = kernel.events((event) => this.#hear(event));
     this.#believed.readAll(kernel);
     const commits = store.watch(this.#end.signal)[Symbol.asyncIterator]();

@@ -49,11 +49,15 @@ export function serviceOwners(before: Snapshot, rows: Snapshot, { table, key }: 
 /** A client that came or went; whose namespace is gone has lost all with it. */
 function clientOwners(before: Snapshot, rows: Snapshot, id: EndpointId): Owner[] {
   const [old, row] = [before.get("endpoints", id), rows.get("endpoints", id)];
-  const endpoint = row ?? old;
-  if (endpoint === undefined || rows.get("sandboxes", endpoint.sandboxId) === undefined) return [];
-  const { sandboxId } = endpoint;
-  if (sandboxId === ingressSandbox) return [`sandbox:${sandboxId}`, ...allOf(before, rows, sandboxId)];
-  return [`sandbox:${sandboxId}`, ...(old === undefined || row === undefined ? servicesOf(rows, endpoint) : [])];
+  const { sandboxId = "", networkId = "" } = row ?? old ?? {};
+  if (rows.get("sandboxes", sandboxId) === undefined) return [];
+  const both = [before, rows];
+  // What the ingress sandbox does depends on both of its legs.
+  if (sandboxId === ingressSandbox)
+    return [`sandbox:${sandboxId}`, ...both.flatMap((some) => servicesIn(some, sandboxId))];
+  const isWide = both.some((some) => some.get("networks", networkId)?.scope === "cluster");
+  if (!isWide || (old !== undefined && row !== undefined)) return [];
+  return [`sandbox:${sandboxId}`, ...(old ? servicesOf(before, old) : []), ...(row ? servicesOf(rows, row) : [])];
 }
 
 /** Services that publish a port which a container of this host takes, or gives back. @param key `<protocol>|<host address>|<port>` */
@@ -66,11 +70,8 @@ function publishedAt(rows: Snapshot, key: string): Owned[] {
     .flatMap((service) => ofVirtual(rows, service));
 }
 
-/** What the ingress sandbox does depends on both of its legs. */
-const allOf = (before: Snapshot, rows: Snapshot, sandbox: SandboxId): Owned[] =>
-  [before, rows].flatMap((some) =>
-    some.where("endpoints", "sandbox", sandbox).flatMap((endpoint) => servicesOf(rows, endpoint)),
-  );
+const servicesIn = (rows: Snapshot, sandbox: SandboxId): Owned[] =>
+  rows.where("endpoints", "sandbox", sandbox).flatMap((endpoint) => servicesOf(rows, endpoint));
 
 /** Every owner about services that has rows. */
 export const allServiceOwners = (rows: Snapshot): Owner[] =>
