@@ -7,8 +7,9 @@ import type { EndpointId, NetworkId, SandboxId } from "../model/ids.ts";
 import { familyOf, type Owner, type PlanObject } from "../model/plan.ts";
 import { ingressSandbox } from "../model/sandbox.ts";
 import type { Backend, ServiceId } from "../model/service.ts";
+import { reachedBackends } from "../store/reached.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
-import { placeOf, placeOn } from "../store/tables.ts";
+import { placeOf } from "../store/tables.ts";
 
 type Owned = Extract<Owner, `service:${string}`>;
 const ownerOf = (sandbox: SandboxId, network: NetworkId, service: ServiceId): Owned =>
@@ -100,13 +101,8 @@ const isFree =
       .where("ports", "number", `${protocol}|${published}`)
       .some(({ hostIp }) => (address === undefined ? anyAddress.includes(hostIp) : hostIp === address));
 
-/** The tasks whose endpoints are known: without one a task cannot be reached, or is gone already. */
-const targetsOf = (rows: Snapshot, { serviceId, networkId }: Virtual): Target[] =>
-  rows.where("backends", "virtual", `${serviceId}|${networkId}`).flatMap(({ taskId, addresses }) => {
-    const place = placeOn(networkId, addresses);
-    const isHere = rows.where("endpoints", "place", place).length > 0;
-    return isHere || rows.where("peers", "place", place).length > 0 ? [{ taskId, addresses, isHere }] : [];
-  });
+const targetsOf = (rows: Snapshot, virtual: Virtual): Target[] =>
+  reachedBackends(rows, virtual).map(({ backend: { taskId, addresses }, isHere }) => ({ taskId, addresses, isHere }));
 
 /** The ingress sandbox, once it has both legs. */
 function entryOf(rows: Snapshot): EntryView | undefined {

@@ -1,15 +1,13 @@
 import type { Answer as DnsRecord } from "dns-packet";
 import type { SandboxId } from "../model/ids.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
-import type { Snapshot } from "../store/store.ts";
 import type { Exchange, Transport } from "./exchange.ts";
 import { forward, targetsOf } from "./forward.ts";
-import { addressesOf, nameOf, reverseAddress } from "./names.ts";
+import { addressesOf, type Known, nameOf, reverseAddress } from "./names.ts";
 import { type Query, responseCode, writeAnswer } from "./wire.ts";
 
 /** One question of one sandbox, and what it may be answered from. */
-export interface Asked {
-  readonly rows: Snapshot;
+export interface Asked extends Known {
   readonly sandbox: SandboxId;
   readonly query: Query;
   readonly transport: Transport;
@@ -22,9 +20,10 @@ const lifetime = 600; // seconds that clients may keep an answer (as dockerd say
 const ownTypes: readonly string[] = ["A", "AAAA"];
 
 /** Names of the sandbox's own networks. A known name without records of the type is there nevertheless: no error. */
-export const answerName: Handler = ({ rows, sandbox, query }) => {
+export const answerName: Handler = (asked) => {
+  const { sandbox, query } = asked;
   const { name, type, class: network = "IN" } = query.question;
-  const addresses = network === "IN" ? addressesOf(rows, sandbox, name) : undefined;
+  const addresses = network === "IN" ? addressesOf(asked, sandbox, name) : undefined;
   if (addresses === undefined) return undefined;
   if (type !== "A" && type !== "AAAA") return writeAnswer(query, []);
   const wanted = addresses.filter((a) => a.includes(":") === (type === "AAAA"));
@@ -43,10 +42,11 @@ function shuffled<T>(items: readonly T[]): T[] {
 }
 
 /** Addresses of the sandbox's own networks. */
-export const answerReverse: Handler = ({ rows, sandbox, query }) => {
+export const answerReverse: Handler = (asked) => {
+  const { sandbox, query } = asked;
   const { name, type } = query.question;
   const address = type === "PTR" ? reverseAddress(name) : undefined;
-  const data = address === undefined ? undefined : nameOf(rows, sandbox, address);
+  const data = address === undefined ? undefined : nameOf(asked, sandbox, address);
   return data === undefined ? undefined : writeAnswer(query, [{ type: "PTR", name, ttl: lifetime, data }]);
 };
 

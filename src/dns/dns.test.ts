@@ -2,9 +2,6 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import packet, { type DecodedPacket, type OptAnswer, type RecordType } from "dns-packet";
 import type { Container } from "../model/container.ts";
-import type { Endpoint } from "../model/endpoint.ts";
-import type { Network } from "../model/network.ts";
-import type { Peer } from "../model/peer.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
@@ -17,8 +14,10 @@ import {
   bounded,
   type Handler,
 } from "./answer.ts";
+import { Directories } from "./directories.ts";
 import type { Exchange } from "./exchange.ts";
 import { targetsOf } from "./forward.ts";
+import { endpoint, keysIn, network, peer } from "./testing.ts";
 import {
   answersTo,
   codeOf,
@@ -32,44 +31,6 @@ import {
   writeAnswer,
 } from "./wire.ts";
 
-function network(id: string, more: Partial<Network["spec"]> = {}, predefined = false): Network {
-  const ipam = { driver: "default", options: {}, subnets: [] };
-  const flags = { ipv4: true, ipv6: false, internal: false, attachable: false, ingress: false, configOnly: false };
-  const spec = { name: id, driver: "bridge", options: {}, labels: {}, ipam, ...flags, ...more };
-  return { id, scope: "local", spec, pools: [], predefined, createdAt: "" };
-}
-function endpoint(networkId: string, sandboxId: string, addresses: string[], more: Partial<Endpoint> = {}): Endpoint {
-  return {
-    id: `${networkId}-${sandboxId}`,
-    networkId,
-    sandboxId,
-    containerId: sandboxId,
-    containerName: sandboxId,
-    mac: "02:00:00:00:00:01",
-    interfaceName: "eth0",
-    addresses: addresses.map((address) => ({ address, prefix: 24 })),
-    linkLocal: [],
-    names: [sandboxId],
-    ports: [],
-    sysctls: {},
-    gatewayPriority: 0,
-    ...more,
-  };
-}
-/** An endpoint of another host. */
-const peer = (networkId: string, name: string, addresses: string[], more: Partial<Peer> = {}): Peer => ({
-  id: `${networkId}-${name}`,
-  networkId,
-  containerId: name,
-  containerName: name,
-  nodeId: "other",
-  hostname: "other",
-  dataPath: "192.0.2.2",
-  mac: "02:00:00:00:00:02",
-  addresses: addresses.map((address) => ({ address, prefix: 24 })),
-  names: [name],
-  ...more,
-});
 const sandbox = (id: string, dns: Partial<DnsConfig> = {}) => ({
   id,
   containerId: id,
@@ -95,7 +56,9 @@ const { signal } = new AbortController();
 /** An answer as the client reads it; the types of dns-packet lack its code. */
 type Seen = DecodedPacket & { readonly code: number };
 async function run(handler: Handler, rows: Snapshot, query: Query, id = "me"): Promise<Seen | undefined> {
-  const asked: Asked = { rows, sandbox: id, query, transport: "udp", signal };
+  const directories = new Directories();
+  directories.follow({ snapshot: rows, changed: keysIn(rows) });
+  const asked: Asked = { rows, directories, sandbox: id, query, transport: "udp", signal };
   const answer = await handler(asked);
   return answer && { ...packet.decode(answer), code: codeOf(answer) };
 }

@@ -1,81 +1,67 @@
 import { addressText, parseAddress } from "../lib/net.ts";
-import type { Endpoint } from "../model/endpoint.ts";
-import type { Peer } from "../model/peer.ts";
-import type { IpAddress, SandboxId } from "../model/ids.ts";
+import type { IpAddress, NetworkId, SandboxId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
+import type { VirtualService } from "../model/service.ts";
+import { reachedBackends } from "../store/reached.ts";
 import type { Snapshot } from "../store/store.ts";
+import type { Directories } from "./directories.ts";
 
-/** A network as one sandbox sees it: only these are searched, so that nobody learns of networks he is not on. */
-interface Reachable {
-  readonly network: Network;
-  /** Of this host's endpoints, and of the other hosts'. */
-  readonly directories: readonly Directory[];
-}
-
-/** The sandbox's networks with name resolution; the one that is searched first has the highest gateway priority. */
-function reachable(rows: Snapshot, sandbox: SandboxId): Reachable[] {
+/**
+ * The sandbox's networks with name resolution: only these are searched, so that nobody learns of networks he is not on. The
+ * one that is searched first has the highest gateway priority.
+ */
+function reachable(rows: Snapshot, sandbox: SandboxId): Network[] {
   return rows
     .where("endpoints", "sandbox", sandbox)
     .filter(({ isWayOut }) => !isWayOut)
     .flatMap(({ networkId, gatewayPriority }) => {
       const network = rows.get("networks", networkId);
-      return network === undefined || network.predefined ? [] : [{ network, gatewayPriority }];
+      return network === undefined || !hasNames(network) ? [] : [{ network, gatewayPriority }];
     })
     .toSorted((a, b) => b.gatewayPriority - a.gatewayPriority || (a.network.spec.name < b.network.spec.name ? -1 : 1))
-    .map(({ network }) => ({
-      network,
-      directories: (["endpoints", "peers"] as const).map((table) =>
-        directoryOf(rows.where(table, "network", network.id)),
-      ),
-    }));
+    .map(({ network }) => network);
 }
 
-type Member = Pick<Endpoint & Peer, "containerName" | "names" | "addresses">;
-interface Directory {
-  /** By name in lower case. */
-  readonly names: ReadonlyMap<string, readonly Member[]>;
-  readonly addresses: ReadonlyMap<IpAddress, Member>;
-}
+/** Nobody is looked up on the network by which published ports come in (moby libnetwork, addSvcRecords). */
+const hasNames = ({ predefined, spec }: Network) => !predefined && !spec.ingress;
 
-/** Made once for each state of a network's members: the store hands out the same array until one changes. */
-const directories = new WeakMap<readonly Member[], Directory>();
-
-function directoryOf(members: readonly Member[]): Directory {
-  const known = directories.get(members);
-  if (known !== undefined) return known;
-  const pairs = members.flatMap((member) =>
-    [...new Set(member.names.map((n) => n.toLowerCase()))].map((name) => ({ name, member })),
-  );
-  const grouped = Map.groupBy(pairs, ({ name }) => name);
-  const made: Directory = {
-    names: new Map([...grouped].map(([name, group]) => [name, group.map(({ member }) => member)])),
-    addresses: new Map(members.flatMap((m) => m.addresses.map(({ address }) => [address, m] as const))),
-  };
-  directories.set(members, made);
-  return made;
+/** What names are looked up in: rows, and what was gathered of them. */
+export interface Known {
+  readonly rows: Snapshot;
+  readonly directories: Directories;
 }
 
 /**
- * Addresses of a name, for one sandbox: container names, aliases, links and short ids of the first of its networks that
- * knows the name, alone or followed by the network's name. Case does not matter (RFC 4343).
+ * Addresses of a name, for one sandbox: container names, aliases, links and short ids, and services, of the first of its networks
+ * that knows the name, alone or followed by the network's name. Case does not matter (RFC 4343).
  * @returns undefined when nobody has that name
  */
-export function addressesOf(rows: Snapshot, sandbox: SandboxId, asked: string): IpAddress[] | undefined {
-  for (const { network, directories } of reachable(rows, sandbox)) {
+export function addressesOf(known: Known, sandbox: SandboxId, asked: string): IpAddress[] | undefined {
+  const { rows } = known;
+  for (const network of reachable(rows, sandbox)) {
     const name = linked(rows, sandbox, network, asked.toLowerCase());
     const suffix = `.${network.spec.name.toLowerCase()}`;
-    const found =
-      named(directories, name) ??
-      (name.endsWith(suffix) ? named(directories, name.slice(0, -suffix.length)) : undefined);
-    if (found !== undefined) return found;
+    const ways = name.endsWith(suffix) ? [name, name.slice(0, -suffix.length)] : [name];
+    const found = ways.map((one) => addressesOn(known, network.id, one)).find((addresses) => addresses !== undefined);
+    // Each address once: a cluster has a row of this host's endpoints, too.
+    if (found !== undefined) return [...new Set(found)];
   }
   return undefined;
 }
 
-/** Each address once: a cluster has a row of this host's endpoints, too. @returns undefined when nobody has that name */
-function named(directories: readonly Directory[], name: string): IpAddress[] | undefined {
-  const found = directories.flatMap(({ names }) => names.get(name) ?? []);
-  return found.length === 0 ? undefined : [...new Set(found.flatMap((m) => m.addresses.map((a) => a.address)))];
+const ofTasks = "tasks.";
+/** A service's virtual addresses, or its tasks' when it has none; of `tasks.<name>` always its tasks'. */
+function addressesOn({ rows, directories }: Known, network: NetworkId, name: string): IpAddress[] | undefined {
+  const tasks = (service: VirtualService) => reachedBackends(rows, service).flatMap(({ backend }) => backend.addresses);
+  const services = directories.services(network, name);
+  const asked = name.startsWith(ofTasks) ? directories.services(network, name.slice(ofTasks.length)) : [];
+  const members = directories.named(network, name);
+  if (services.length + asked.length + members.length === 0) return undefined;
+  return [
+    ...services.flatMap((service) => (service.addresses.length > 0 ? service.addresses : tasks(service))),
+    ...asked.flatMap(tasks),
+    ...members.flatMap(({ addresses }) => addresses.map(({ address }) => address)),
+  ];
 }
 
 /** `--link target:alias` gives the target another name on that network, for this container alone. */
@@ -87,9 +73,9 @@ function linked(rows: Snapshot, sandbox: SandboxId, network: Network, name: stri
 }
 
 /** `name.network` of an address on one of the sandbox's own networks. */
-export function nameOf(rows: Snapshot, sandbox: SandboxId, address: IpAddress): string | undefined {
-  for (const { network, directories } of reachable(rows, sandbox)) {
-    const member = directories.flatMap(({ addresses }) => addresses.get(address) ?? [])[0];
+export function nameOf({ rows, directories }: Known, sandbox: SandboxId, address: IpAddress): string | undefined {
+  for (const network of reachable(rows, sandbox)) {
+    const [member] = directories.at(network.id, address);
     if (member !== undefined) return `${member.containerName}.${network.spec.name}`;
   }
   return undefined;

@@ -3,12 +3,13 @@ import type { SandboxId } from "../model/ids.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
 import type { Store } from "../store/store.ts";
 import { answerForwarded, answerName, answerReverse, answerShort, bounded, type Handler } from "./answer.ts";
+import { Directories } from "./directories.ts";
 import { createExchange } from "./exchange.ts";
 import { type Answer, openServer, type SandboxServer } from "./server.ts";
 import { responseCode, writeAnswer } from "./wire.ts";
 
 export interface ResolverParts {
-  readonly store: Pick<Store, "snapshot">;
+  readonly store: Pick<Store, "snapshot" | "watch">;
   readonly kernel: Pick<Kernel, "socket" | "nft">;
   readonly log: { warn(fields: object, message: string): void };
   /** The host's own resolver configuration, for sandboxes that name no server. */
@@ -26,6 +27,9 @@ export interface Resolver {
 /** The name server of every sandbox: names of its own networks from the store, the rest forwarded. */
 export function createResolver({ store, kernel, log, upstream }: ResolverParts): Resolver {
   const servers = new Map<SandboxId, Promise<SandboxServer>>();
+  const directories = new Directories();
+  const ended = new AbortController();
+  void followed(store, directories, ended.signal);
   const refused = (sandbox: SandboxId) =>
     log.warn({ sandbox }, "too many DNS queries are waiting for other servers: more are refused");
   const handlers: readonly Handler[] = [
@@ -38,7 +42,7 @@ export function createResolver({ store, kernel, log, upstream }: ResolverParts):
   const answerTo =
     (sandbox: SandboxId): Answer =>
     async (query, transport, signal) => {
-      const asked = { rows: store.snapshot(), sandbox, query, transport, signal };
+      const asked = { rows: store.snapshot(), directories, sandbox, query, transport, signal };
       for (const handler of handlers) {
         const answer = await handler(asked);
         if (answer !== undefined) return answer;
@@ -66,6 +70,14 @@ export function createResolver({ store, kernel, log, upstream }: ResolverParts):
     },
     close,
     listening: () => [...servers.keys()],
-    stop: () => [...servers.keys()].forEach(close),
+    stop() {
+      ended.abort();
+      for (const id of servers.keys()) close(id);
+    },
   };
+}
+
+/** Whoever asks by a packet finds what was committed before: a commit comes here in the turn in which it is told. */
+async function followed(store: Pick<Store, "watch">, directories: Directories, signal: AbortSignal): Promise<void> {
+  for await (const commit of store.watch(signal)) directories.follow(commit);
 }
