@@ -80,7 +80,14 @@ class Workers {
     };
     const lost = () => void (this.#lost += 1);
     const done = async () => {};
-    const heard = { managers: nothing, standing: nothing, cluster: nothing, rows: done, settled: done };
+    const heard = {
+      managers: nothing,
+      standing: nothing,
+      cluster: nothing,
+      rows: done,
+      settled: done,
+      logsWanted: done,
+    };
     const described = { ...description, addresses: { ...description.addresses, dataPath } };
     async function* tasks() {}
     new Agent(client, { describe: () => described, endpoints: () => [], tasks }, { ...heard, connected, lost }).start();

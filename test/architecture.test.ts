@@ -87,12 +87,7 @@ it("only the kernel layer calls the C library: the fake must be complete", () =>
 });
 
 /** Programs that outlive a call, started when the daemon starts; and the lab, which is no part of the daemon. */
-const starters = [
-  "src/runtime/supervisor.ts",
-  "src/runtime/create-runtime.ts",
-  "src/cluster/etcd-process.ts",
-  "src/lab/command.ts",
-];
+const starters = ["src/lib/lasting-program.ts", "src/runtime/create-runtime.ts", "src/lab/command.ts"];
 it("no path that serves a call starts a child process", () => {
   for (const file of files.filter((f) => !starters.includes(f) && !isTest(f)))
     assert.doesNotMatch(readFileSync(file, "utf8"), /node:child_process/, file);

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { Task } from "../model/service.ts";
-import type { Change, Changes, SessionResponse } from "./gen/control_pb.ts";
+import type { Change, Changes, LogsWanted, SessionResponse } from "./gen/control_pb.ts";
 import { NodeMessages } from "./node-messages.ts";
 import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
 
@@ -33,6 +34,8 @@ export interface AgentEvents {
   cluster(cluster: PublicCluster): void;
   /** Resolves when they are kept. */
   rows(batch: Batch): Promise<void>;
+  /** Resolves when all of it is told. */
+  logsWanted(wanted: LogsWanted): Promise<void>;
   /** Resolves when what was kept is in the kernel. */
   settled(signal: AbortSignal): Promise<void>;
   /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
@@ -53,6 +56,8 @@ export class Agent {
   /** Whether a manager waits for what has come so far of a batch. */
   #owes = false;
   #again = () => {};
+  /** Says the node's description, if it is another one than the stream has said last. */
+  #describe = () => {};
 
   constructor(client: ControlClient, facts: NodeFacts, events: AgentEvents) {
     this.#client = client;
@@ -62,6 +67,11 @@ export class Agent {
 
   start(): void {
     this.#running = this.#run(this.#stopped.signal);
+  }
+
+  /** What the node says of itself may be another thing than before: if so it is said. */
+  describe(): void {
+    this.#describe();
   }
 
   /** Asks again at once: a manager has come. */
@@ -95,8 +105,13 @@ export class Agent {
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
     const up = new NodeMessages();
-    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
+    let said = descriptionToWire(describe());
+    const value = { description: said, endpointIds: [...endpoints()] };
     const messages = up.from({ body: { case: "register", value } }, either);
+    this.#describe = () => {
+      const description = descriptionToWire(describe());
+      if (!isDeepStrictEqual(description, said)) up.description((said = description));
+    };
     this.#owes = false;
     void this.#report(up, either).catch(() => {}); // the stream has ended
     try {
@@ -131,6 +146,10 @@ export class Agent {
         for (const { table, row } of body.value.changes)
           if (table === "clusters" && row !== undefined) this.#events.cluster(fromJsonBytes<PublicCluster>(row));
         await this.#take(body.value, up, signal);
+        break;
+      case "logsWanted":
+        // As long as it takes: the stream goes on meanwhile.
+        void this.#events.logsWanted(body.value).catch(() => {});
         break;
       case undefined:
         break; // a newer manager's word

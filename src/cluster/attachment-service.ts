@@ -1,22 +1,27 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import { fromJsonBytes, toJsonBytes } from "../lib/json-bytes.ts";
+import { failpoint } from "../lib/failpoint.ts";
+import { toJsonBytes } from "../lib/json-bytes.ts";
 import type { Store } from "../store/store.ts";
-import { attach, type AttachWish, type Attached, detach } from "./attachments.ts";
+import { attach, type AttachWish, detach } from "./attachments.ts";
 import { callerOf } from "./control-server.ts";
-import type { AttachRequest, AttachResponse, Node } from "./gen/control_pb.ts";
+import type { AttachRequest, Node } from "./gen/control_pb.ts";
 
 /** A manager's answers to nodes whose containers come onto networks of the cluster, or leave them. A node acts for itself only. */
 export function attachmentService(store: Store): Pick<ServiceImpl<typeof Node>, "attach" | "detach"> {
   return {
     async attach(request, context) {
       const nodeId = callerOf(context).identity?.nodeId ?? "";
+      failpoint("overlay.claim.before-etcd");
       const { result } = await store.update((tx) => attach(tx, nodeId, wishFromWire(request)), context.signal);
+      failpoint("overlay.claim.after-etcd");
       const { network, pools, peer } = result;
       return { network: toJsonBytes(network), pools: pools.map((pool) => toJsonBytes(pool)), peer: toJsonBytes(peer) };
     },
     async detach({ endpointIds }, context) {
       const nodeId = callerOf(context).identity?.nodeId ?? "";
+      failpoint("overlay.release.before-etcd");
       await store.update((tx) => detach(tx, nodeId, endpointIds), context.signal);
+      failpoint("overlay.release.after-etcd");
       return {};
     },
   };
@@ -47,10 +52,3 @@ function wishFromWire({
     ...(ingressSandbox && { isIngressSandbox: true }),
   };
 }
-
-/** The rows of an answer, as a manager has written them. */
-export const attachedFromWire = ({ network, pools, peer }: AttachResponse): Attached => ({
-  network: fromJsonBytes(network),
-  pools: pools.map((pool) => fromJsonBytes(pool)),
-  peer: fromJsonBytes(peer),
-});

@@ -22,7 +22,7 @@ const spec = {
   ingress: false,
   configOnly: false,
 };
-const open = { severalSubnets: false, others: [], hostRoutes: [], lenientCidr: false, createdAt: "" };
+const open = { severalSubnets: false, others: [], lenientCidr: false, createdAt: "" };
 
 async function cluster() {
   const store = createMemoryStore();
@@ -33,7 +33,7 @@ async function cluster() {
   await store.update((tx) => {
     tx.insert("clusters", newCluster());
     for (const node of nodes) tx.insert("nodes", node);
-    openIngress(tx, [], 0);
+    openIngress(tx, 0);
     openNetwork(tx, { ...open, spec });
   });
   const wish = (number: number, more: Partial<AttachWish> = {}): AttachWish => ({

@@ -23,7 +23,8 @@ import { newSecret } from "./identity/token.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
 import { openIngress } from "./networks.ts";
-import { identityIn, type NodeParts, stateOf } from "./local-node.ts";
+import type { NodeParts } from "./local-node.ts";
+import { identityIn, stateOf } from "./node-state.ts";
 import { closeRunning, etcdOf, type ManagerIdentity, openStore, type Running, writeManager } from "./manager.ts";
 import { certifyAnyhow } from "./outside.ts";
 
@@ -70,7 +71,6 @@ export async function beginCluster(
   const etcd = newMember(cluster, identity);
   const description = parts.describe({ advertise: addressing.advertise.address, dataPath: addressing.dataPath });
   const node = newRow({ ...description, id: nodeId, role: "manager" }, availability, facts, now);
-  const hostRoutes = parts.hostRoutes();
   let running: Running | undefined;
   try {
     running = await openRunning(parts, identity, etcd, { kind: "new", token: cluster.id });
@@ -79,7 +79,7 @@ export async function beginCluster(
       insertAll(tx, rows);
       tx.insert("nodes", node);
       writeManager(tx, { nodeId, advertise }, memberId, now);
-      openIngress(tx, hostRoutes, now);
+      openIngress(tx, now);
     });
   } catch (error) {
     if (running !== undefined) await closeRunning(running);

@@ -28,6 +28,8 @@ export function toWire(error: unknown): ConnectError {
 export function fromWire(error: unknown): EngineError {
   if (error instanceof EngineError) return error;
   const { code, rawMessage } = ConnectError.from(error);
+  // Connect gives a broken connection codes that mean something else when a manager says them.
+  if (reasonOf(error) !== undefined) return unavailable(rawMessage);
   const found = (Object.keys(codes) as ErrorClass[]).find((c) => codes[c] === code);
   if (found !== undefined) return new EngineError(found, rawMessage, { cause: error });
   return isLost(error) || code === Code.ResourceExhausted ? unavailable(rawMessage) : system(rawMessage, error);
@@ -35,11 +37,12 @@ export function fromWire(error: unknown): EngineError {
 
 /** The connection broke or did not come about: another manager may answer. */
 export function isLost(error: unknown): boolean {
-  const { code, cause } = ConnectError.from(error);
-  const { code: reason = "" } = (cause ?? {}) as NodeJS.ErrnoException;
   // Connect does not know Node's words for a stream that ended with its connection.
-  return lostCodes.includes(code) || /^ERR_(HTTP2|STREAM)_/.test(reason);
+  return lostCodes.includes(ConnectError.from(error).code) || /^ERR_(HTTP2|STREAM)_/.test(reasonOf(error) ?? "");
 }
+/** Node's code for what broke a connection; undefined for what the other end has said. */
+const reasonOf = (error: unknown) =>
+  (ConnectError.from(error).cause as Partial<NodeJS.ErrnoException> | undefined)?.code;
 const lostCodes = [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Aborted];
 
 /** Makes a server's errors those of `toWire`. @param failed told of errors whose text does not go over the wire */

@@ -1,11 +1,10 @@
-import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { system, unavailable } from "../lib/errors.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
+import { beginProgram, endProgram, findProgram, keepLooking, type LastingProgram } from "../lib/lasting-program.ts";
 import { type EtcdOptions, etcdFlags, files, hurry } from "./etcd-flags.ts";
 import { managerName } from "./identity/names.ts";
 
@@ -21,7 +20,7 @@ export interface Log {
   warn(fields: object, message: string): void;
 }
 
-const every = { look: 500, poll: 20, longestPause: 10_000 } as const; // milliseconds
+const poll = 20; // milliseconds
 const patience = { answer: 1000, end: 5000 } as const; // milliseconds
 
 /**
@@ -49,9 +48,11 @@ export class EtcdProcess {
   async start(): Promise<void> {
     await mkdir(this.#options.runDirectory, { recursive: true, mode: 0o700 });
     await this.#writeCredentials();
-    if (await this.#isWished()) this.#log.info({}, "etcd: found running");
+    if (this.#isWished()) this.#log.info({}, "etcd: found running");
     else await this.#launch();
-    this.#watching = this.#watch();
+    const look = () => this.#lock.run("", () => this.#revive());
+    const failed = (err: unknown) => this.#log.warn({ err }, "etcd does not start");
+    this.#watching = keepLooking(look, failed, this.#stopped.signal);
   }
 
   /**
@@ -62,7 +63,7 @@ export class EtcdProcess {
   async ready(signal: AbortSignal): Promise<void> {
     while (!(await this.#answers())) {
       if (signal.aborted) throw unavailable("etcd does not answer: too few managers may be online");
-      await sleep(every.poll);
+      await sleep(poll);
     }
     // A member that is started again later must not put out those that joined since.
     this.#options = { ...this.#options, beginning: { kind: "again" } };
@@ -74,7 +75,7 @@ export class EtcdProcess {
    */
   async expectOthers(): Promise<void> {
     await this.#lock.run("", async () => {
-      const found = await running(this.#options);
+      const found = findProgram(etcdIn(this.#options));
       if (found?.command.includes(hurry[1]) === true) await this.#launch();
     });
   }
@@ -107,22 +108,8 @@ export class EtcdProcess {
     }
   }
 
-  async #watch(): Promise<void> {
-    const { signal } = this.#stopped;
-    for (let pause: number = every.look; !signal.aborted; ) {
-      await sleep(pause, undefined, { signal, ref: false }).catch(() => {});
-      try {
-        if (!signal.aborted) await this.#lock.run("", () => this.#revive());
-        pause = every.look;
-      } catch (err) {
-        pause = Math.min(pause * 2, every.longestPause);
-        this.#log.warn({ err }, "etcd does not start");
-      }
-    }
-  }
-
   async #revive(): Promise<void> {
-    if ((await running(this.#options)) !== undefined) return;
+    if (findProgram(etcdIn(this.#options)) !== undefined) return;
     this.#log.warn({}, "etcd ended: starting it again");
     await this.#launch();
   }
@@ -131,35 +118,21 @@ export class EtcdProcess {
   async #launch(): Promise<void> {
     await endEtcd(this.#options);
     const { lasting, beginning } = etcdFlags(this.#options);
-    const logFile = this.#path("etcd.log");
-    const out = openSync(logFile, "a", 0o600);
-    // A session of its own: what ends the daemon's terminal or group does not end it. Variables named ETCD_… would be flags.
+    // Variables named ETCD_… would be flags.
     const env = { PATH: process.env["PATH"] ?? "" };
-    const child = spawn("etcd", [...lasting, ...beginning], {
-      detached: true,
-      stdio: ["ignore", out, out],
-      cwd: "/",
-      env,
-    });
-    closeSync(out);
-    const ended = new Promise<string>((resolve) => {
-      child.once("error", (error) => resolve(error.message));
-      child.once("exit", (status, signal) => resolve(`it ended with ${signal ?? `status ${status}`}; see ${logFile}`));
-    });
-    child.unref();
-    if (child.pid !== undefined) await writeFile(pidfileOf(this.#options), `${child.pid}\n`);
+    const ended = beginProgram(etcdIn(this.#options), ["etcd", ...lasting, ...beginning], env);
     const reason = await Promise.race([ended, this.#listens()]);
     if (reason !== undefined) throw system(`etcd does not start: ${reason}`);
   }
 
   /** Resolves when it answers, or after a second: without a majority it answers none. */
   async #listens(): Promise<undefined> {
-    for (const end = Date.now() + patience.answer; Date.now() < end; await sleep(every.poll))
+    for (const end = Date.now() + patience.answer; Date.now() < end; await sleep(poll))
       if (await this.#answers()) return;
   }
 
-  async #isWished(): Promise<boolean> {
-    const found = await running(this.#options);
+  #isWished(): boolean {
+    const found = findProgram(etcdIn(this.#options));
     if (found === undefined || this.#options.beginning.kind === "force-new") return false;
     return etcdFlags(this.#options).lasting.every((flag) => found.command.includes(flag));
   }
@@ -182,30 +155,14 @@ export class EtcdProcess {
 }
 
 export type EtcdDirectories = Pick<EtcdOptions, "dataDirectory" | "runDirectory">;
-const pidfileOf = ({ runDirectory }: EtcdDirectories) => join(runDirectory, "etcd.pid");
-
-/** @returns the process, while it is one of ours: an id may have gone to another program */
-async function running(
-  directories: EtcdDirectories,
-): Promise<{ readonly pid: number; readonly command: readonly string[] } | undefined> {
-  try {
-    const pid = Number(await readFile(pidfileOf(directories), "utf8"));
-    const command = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0");
-    return command.includes(`--data-dir=${directories.dataDirectory}`) ? { pid, command } : undefined;
-  } catch {
-    return undefined; // no file, or no process
-  }
-}
+const etcdIn = ({ dataDirectory, runDirectory }: EtcdDirectories): LastingProgram => ({
+  pidfile: join(runDirectory, "etcd.pid"),
+  marks: [`--data-dir=${dataDirectory}`],
+  logFile: join(runDirectory, "etcd.log"),
+});
 
 /** Ends the etcd that has these directories, if one runs. */
-export async function endEtcd(directories: EtcdDirectories): Promise<void> {
-  const late = Date.now() + patience.end;
-  for (let found = await running(directories); found !== undefined; found = await running(directories)) {
-    process.kill(found.pid, Date.now() < late ? "SIGTERM" : "SIGKILL");
-    await sleep(every.poll);
-  }
-  await rm(pidfileOf(directories), { force: true });
-}
+export const endEtcd = (directories: EtcdDirectories): Promise<void> => endProgram(etcdIn(directories), patience.end);
 
 /** Ends the etcd that has these directories, if one runs, and removes them. */
 export async function removeEtcd(directories: EtcdDirectories): Promise<void> {

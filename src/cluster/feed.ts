@@ -5,6 +5,7 @@ import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
 import { Members, type Need, needing, needsOf } from "./members.ts";
+import type { Wanted } from "./log-broker.ts";
 import { Outbox } from "./outbox.ts";
 import { goneOf, type Shown, shownChange, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
@@ -35,6 +36,13 @@ export class Feed {
     this.#tellStanding(node, outbox);
     outbox.rows(shownTo(node, this.#rows), this.#rows.revision, asks);
     return outbox;
+  }
+
+  /** @returns false when the node has no stream here */
+  wantLogs(node: NodeId, wanted: Wanted): boolean {
+    const outbox = this.#outboxes.get(node);
+    outbox?.wantLogs(wanted);
+    return outbox !== undefined;
   }
 
   /** The revision up to which the node has taken what it is to acknowledge; undefined: it has no stream here. */

@@ -1,6 +1,13 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { forbidden, rpcError } from "../lib/errors.ts";
-import { type Cluster, type ClusterNode, type NodeDescription, type NodeRole, observed } from "../model/cluster.ts";
+import {
+  type Cluster,
+  type ClusterNode,
+  type NodeDescription,
+  type NodeRole,
+  observed,
+  unsaid,
+} from "../model/cluster.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { type Certified, clusterIn, type Holder, managersIn, nodeIdOf } from "./certificates.ts";
 import { type SigningParts, updateCertified } from "./certified-update.ts";
@@ -36,10 +43,9 @@ export function joinService(parts: SigningParts): ServiceImpl<typeof Join> {
         const { nodeId: id, role, description } = joiner;
         const known = tx.get("nodes", id);
         // What a node says of itself counts when it comes with its certificate.
-        const { wireguardKey: _, ...described } = description;
         const row =
           known === undefined
-            ? newRow({ ...described, id, role }, availabilityFromWire(request.availability), facts, now())
+            ? newRow({ ...unsaid(description), id, role }, availabilityFromWire(request.availability), facts, now())
             : observed(known, { certificate: facts }, now());
         tx.put("nodes", row);
         const cluster = clusterIn(tx);

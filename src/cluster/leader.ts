@@ -55,12 +55,16 @@ export async function runLeader(parts: LeaderParts, signal: AbortSignal): Promis
 
 const isManager = (rows: Snapshot, id: NodeId) => rows.get("nodes", id)?.role === "manager";
 
+type Parts = Omit<LeaderParts, "client" | "store" | "clusterId" | "sessions"> & {
+  readonly sessions: Pick<Sessions, "inherit">;
+};
+
 /** What one manager does for all. Every write is fenced by its election. */
-class Leader {
-  readonly #parts: LeaderParts;
+export class Leader {
+  readonly #parts: Parts;
   readonly #store: Store;
 
-  constructor(parts: LeaderParts, fenced: Store) {
+  constructor(parts: Parts, fenced: Store) {
     this.#parts = parts;
     this.#store = fenced;
   }

@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { system, unavailable } from "../lib/errors.ts";
+import { unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
-import { type Addressing, isAny, placeText, readPlace } from "./addressing.ts";
-import { attachedFromWire } from "./attachment-service.ts";
-import type { Attached, AttachWish } from "./attachments.ts";
-import type { EndpointId } from "../model/ids.ts";
+import { isAny, placeText, readPlace } from "./addressing.ts";
+import { AttachmentClient } from "./attachment-client.ts";
 import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import { ControlClient } from "./control-client.ts";
@@ -17,18 +15,19 @@ import { createRequest, newKey } from "./identity/csr.ts";
 import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
 import { parseUnlockKey, type Sealed, sealed, unsealed } from "./identity/seal.ts";
+import type { LogBroker } from "./log-broker.ts";
+import { publishLogs, type ReadTaskLog } from "./log-publisher.ts";
 import {
   closeRunning,
   etcdOf,
   Manager,
-  type ManagerIdentity,
   type ManagerParts,
   openStore,
   peerPortOf,
   type Running,
   writeManager,
 } from "./manager.ts";
-import type { HostRoute } from "../model/network.ts";
+import { identityIn } from "./node-state.ts";
 import type { Replica } from "./replica.ts";
 import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
@@ -40,7 +39,8 @@ export interface NodeParts extends ManagerParts {
   readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
-  readonly hostRoutes: () => readonly HostRoute[];
+  /** What tasks of this host have said. */
+  readonly readTaskLog: ReadTaskLog;
   /** Resolves when the kernel has what the replica has. */
   readonly settled: (signal: AbortSignal) => Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager. */
@@ -56,25 +56,7 @@ export interface Standing {
   readonly managers: readonly ManagerAddress[];
 }
 
-/** A node's state, as its files keep it. */
-export const stateOf = (
-  node: Pick<NodeState, "nodeId" | "clusterId" | "role" | "managers">,
-  { listen, advertise, dataPath }: Addressing,
-): NodeState => ({
-  ...node,
-  listenAddress: placeText(listen),
-  advertiseAddress: placeText(advertise),
-  dataPathAddress: dataPath,
-});
-
-export const identityIn = (state: NodeState): ManagerIdentity => ({
-  nodeId: state.nodeId,
-  clusterId: state.clusterId,
-  listen: readPlace(state.listenAddress),
-  advertise: readPlace(state.advertiseAddress),
-});
-
-const patience = { attach: 5000, detach: 2000, etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
+const patience = { etcd: 10_000, leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
 
 /** Rejects at the signal. @throws {EngineError} unavailable */
@@ -93,6 +75,8 @@ export class LocalNode {
   readonly #parts: NodeParts;
   readonly #client: ControlClient;
   readonly #agent: Agent;
+  /** What its containers ask of networks of the cluster. */
+  readonly attachments: AttachmentClient;
   readonly #stopped = new AbortController();
   #renewal: Renewal | undefined;
   #files: NodeFiles;
@@ -124,6 +108,7 @@ export class LocalNode {
       files.state.managers.map((one) => this.#wayTo(one)),
       this.credentials,
     );
+    this.attachments = new AttachmentClient(this.#client, (signal) => this.#connected(signal));
     const { nodeId, clusterId, dataPathAddress } = files.state;
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
     const facts = {
@@ -135,6 +120,10 @@ export class LocalNode {
       rows: (batch) => parts.replica.receive(batch),
       settled: (signal) => parts.settled(signal),
       managers: (managers) => this.#meet(managers),
+      logsWanted: (wanted) => {
+        const how = { address: this.#wayTo(wanted.manager), credentials: this.credentials, read: parts.readTaskLog };
+        return publishLogs(wanted, how, this.#stopped.signal);
+      },
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
       connected: () => this.#tell(true, ""),
@@ -160,6 +149,10 @@ export class LocalNode {
   get store(): Store | undefined {
     return this.#manager?.store;
   }
+  /** What tasks of all nodes have said, while this node is a manager at work. */
+  get logs(): LogBroker | undefined {
+    return this.#manager?.logs;
+  }
   /** False while too few managers answer for anything to be written: what is read then may be old. */
   get hasMajority(): boolean {
     return this.#manager?.hasMajority ?? true;
@@ -167,6 +160,11 @@ export class LocalNode {
   /** Ends the connections of who is no node any more. */
   look(): void {
     this.#manager?.look();
+  }
+
+  /** What this node says of itself may have changed. */
+  describe(): void {
+    this.#agent.describe();
   }
 
   start(): void {
@@ -195,30 +193,6 @@ export class LocalNode {
     const late = lateness(signal, () => this.#error || texts.preparing);
     while (!this.#isConnected || (this.#wanted === "manager" && this.#manager === undefined))
       await Promise.race([this.#heard.promise, late]);
-  }
-
-  /**
-   * Claims addresses on a network of the cluster for a container of this node.
-   * @throws {EngineError} what the manager said; unavailable when none answers in time
-   */
-  async attach(wish: AttachWish): Promise<Attached> {
-    const late = AbortSignal.timeout(patience.attach);
-    const { ipv4 = "", ipv6 = "", mac = "", names, taskId = "", isIngressSandbox = false, ...others } = wish;
-    const request = { ...others, names: [...names], ipv4, ipv6, mac, taskId, ingressSandbox: isIngressSandbox };
-    try {
-      // What is asked for before the stream has begun could be taken for left over.
-      await this.#connected(late);
-      return attachedFromWire(await this.#client.use(({ node }) => node.attach(request, { signal: late }), late));
-    } catch (error) {
-      throw late.aborted && this.#isConnected ? system(texts.attachTimeout) : error;
-    }
-  }
-
-  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again */
-  async detach(endpointIds: readonly EndpointId[]): Promise<void> {
-    const late = AbortSignal.timeout(patience.detach);
-    await this.#connected(late);
-    await this.#client.use(({ node }) => node.detach({ endpointIds: [...endpointIds] }, { signal: late }), late);
   }
 
   async #connected(signal: AbortSignal): Promise<void> {

@@ -19,10 +19,14 @@ import { parseToken } from "./identity/token.ts";
 import { type Backup, type Seed, seedOf } from "./backup.ts";
 import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
 import type { Log } from "./etcd-process.ts";
+import type { LogSelection, TaskLine } from "./log-broker.ts";
+import type { ReadTaskLog, TaskLogOptions } from "./log-publisher.ts";
 import { closeRunning, type Running } from "./manager.ts";
-import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
+import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
+import { stateOf } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
+import { routesToTell } from "./routes.ts";
 import { texts } from "./texts.ts";
 
 export interface MembershipParts {
@@ -35,10 +39,12 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
-  describe(addresses: NodeDescription["addresses"]): NodeDescription;
+  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes">;
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
+  /** What tasks of this host have said. */
+  readonly readTaskLog: ReadTaskLog;
   /** Resolves when the kernel has what the replica has. */
   settled(signal: AbortSignal): Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
@@ -90,9 +96,9 @@ export class Membership {
       folder: this.#folder,
       directories: { dataDirectory: join(data, "etcd"), runDirectory: run },
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
-      describe: (addresses) => parts.describe(addresses),
+      describe: (addresses) => ({ ...parts.describe(addresses), routes: routesToTell(parts.hostRoutes()) }),
       replica: parts.replica,
-      hostRoutes: () => parts.hostRoutes(),
+      readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),
       settled: (signal) => parts.settled(signal),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
@@ -117,6 +123,11 @@ export class Membership {
     await this.#node?.stop();
   }
 
+  /** What this host says of itself may have changed. */
+  describe(): void {
+    this.#node?.describe();
+  }
+
   standing(): Standing {
     if (this.#node !== undefined) return this.#node.standing();
     return this.#trouble === undefined ? outside : { ...outside, ...this.#trouble };
@@ -138,20 +149,32 @@ export class Membership {
     return store.snapshot();
   }
 
+  /** What tasks have said, wherever they are. @throws {EngineError} as `control`; at the end, as `LogBroker.read` */
+  logs(selection: LogSelection, options: TaskLogOptions, signal: AbortSignal): AsyncIterable<TaskLine> {
+    const { logs } = this.control().node;
+    if (logs === undefined) throw unavailable(texts.preparing);
+    return logs.read(selection, options, signal);
+  }
+
+  /** "" outside of a swarm. */
+  get nodeId(): NodeId {
+    return this.#node?.state.nodeId ?? "";
+  }
+
   /** True on a node, whatever state it is in. */
   get isInSwarm(): boolean {
     return this.#node !== undefined || this.#trouble !== undefined;
   }
 
-  /** @throws {EngineError} as `LocalNode.attach`; unavailable outside of a swarm */
+  /** @throws {EngineError} as `AttachmentClient.attach`; unavailable outside of a swarm */
   attach(wish: AttachWish): Promise<Attached> {
     if (this.#node === undefined) throw unavailable(texts.notPart);
-    return this.#node.attach(wish);
+    return this.#node.attachments.attach(wish);
   }
 
-  /** @throws {EngineError} as `LocalNode.detach`. Outside of a swarm nothing is claimed. */
+  /** @throws {EngineError} as `AttachmentClient.detach`. Outside of a swarm nothing is claimed. */
   async detach(ids: readonly EndpointId[]): Promise<void> {
-    await this.#node?.detach(ids);
+    await this.#node?.attachments.detach(ids);
   }
 
   /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */
@@ -259,7 +282,7 @@ export class Membership {
     const request = {
       token: wish.token,
       csr: createRequest(key),
-      description: descriptionToWire(this.#parts.describe({ advertise: advertise.address, dataPath })),
+      description: descriptionToWire(this.#nodeParts.describe({ advertise: advertise.address, dataPath })),
       availability: availabilityToWire[wish.availability],
     };
     const { calls, close } = await joinCalls(remote, digest, signal);

@@ -2,10 +2,11 @@ import { forgetNetwork } from "../ipam/forget-network.ts";
 import { openPools } from "../ipam/pools.ts";
 import { conflict, forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
-import { type HostRoute, type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
+import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { clusterIn } from "./certificates.ts";
 import { newSwarmId } from "./identity/names.ts";
+import { routesOfNodes } from "./routes.ts";
 
 /** A network of the cluster that is to be made. */
 export interface NetworkWish {
@@ -14,9 +15,8 @@ export interface NetworkWish {
   readonly severalSubnets: boolean;
   /** VXLAN network identifier; absent: the lowest free one. */
   readonly vni?: number;
-  /** Blocks on the host of this manager that are not to be used, and what has them. */
+  /** Blocks that are not to be used, and what has them, besides networks and nodes' addresses. */
   readonly others: readonly { readonly to: Cidr; readonly name: string }[];
-  readonly hostRoutes: readonly HostRoute[];
   readonly lenientCidr: boolean;
   /** RFC 3339. */
   readonly createdAt: string;
@@ -31,7 +31,7 @@ const vnis = { first: 4096, last: 2 ** 24 - 1 } as const;
  *   invalid for what the user typed
  */
 export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
-  const { spec, severalSubnets, others, hostRoutes, lenientCidr, createdAt } = wish;
+  const { spec, severalSubnets, others, lenientCidr, createdAt } = wish;
   const cluster = clusterIn(tx);
   if (tx.get("names", `network|${spec.name}`) !== undefined)
     throw conflict(`network with name ${spec.name} already exists`);
@@ -42,8 +42,8 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
     severalSubnets,
     defaultPools: cluster.addressPools.map((base) => ({ base, size: cluster.subnetSize })),
     daemonId: cluster.id,
-    hostRoutes,
-    others: [...others, ...nodesIn(tx)],
+    hostRoutes: [],
+    others: [...nodesIn(tx), ...others],
     lenientCidr,
   });
   const vni = claimVni(tx, id, wish.vni);
@@ -85,17 +85,17 @@ export function closeNetwork(tx: Transaction, id: NetworkId): void {
 }
 
 /**
- * Makes the network by which published ports of services come in. Where all pools are the host's own routes, as in a LAN
+ * Makes the network by which published ports of services come in. Where all pools are the nodes' own routes, as in a LAN
  * that is 10.0.0.0/8, it has the first subnet nevertheless: it only hides that much of the LAN from tasks.
  */
-export function openIngress(tx: Transaction, hostRoutes: readonly HostRoute[], now: number): void {
+export function openIngress(tx: Transaction, now: number): void {
   if (tx.list("networks").some(({ spec }) => spec.ingress)) return;
   const createdAt = new Date(now).toISOString();
-  const wish = { spec: ingressSpec, severalSubnets: false, others: [], lenientCidr: false, createdAt };
+  const wish = { spec: ingressSpec, severalSubnets: false, lenientCidr: false, createdAt };
   try {
-    openNetwork(tx, { ...wish, hostRoutes });
+    openNetwork(tx, { ...wish, others: routesOfNodes(tx) });
   } catch {
-    openNetwork(tx, { ...wish, hostRoutes: [] });
+    openNetwork(tx, { ...wish, others: [] });
   }
 }
 

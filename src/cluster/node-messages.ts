@@ -2,14 +2,16 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { setTimeout as sleep } from "node:timers/promises";
 import { toJsonBytes } from "../lib/json-bytes.ts";
 import type { Task, TaskId } from "../model/service.ts";
-import type { SessionRequestSchema } from "./gen/control_pb.ts";
+import type { DescriptionSchema, SessionRequestSchema } from "./gen/control_pb.ts";
 
 type Up = MessageInitShape<typeof SessionRequestSchema>;
+type Description = MessageInitShape<typeof DescriptionSchema>;
 
-/** What a node has to say over one stream: of each task how it is now, up to where its kernel is, and that it is there. */
+/** What a node has to say over one stream: of each task how it is now, up to where its kernel is, what it is, and that it is there. */
 export class NodeMessages {
   readonly #tasks = new Map<TaskId, Task>();
   #applied: bigint | undefined;
+  #description: Description | undefined;
   #period = 5000; // milliseconds between two beats
   #beatAt = 0;
   #wake = () => {};
@@ -22,6 +24,12 @@ export class NodeMessages {
 
   applied(revision: bigint): void {
     this.#applied = revision;
+    this.#wake();
+  }
+
+  /** It is another one than was said before. */
+  description(description: Description): void {
+    this.#description = description;
     this.#wake();
   }
 
@@ -49,9 +57,11 @@ export class NodeMessages {
 
   *#take(): Iterable<Up> {
     const tasks = [...this.#tasks.values()];
-    const revision = this.#applied;
+    const [revision, description] = [this.#applied, this.#description];
     this.#tasks.clear();
     this.#applied = undefined;
+    this.#description = undefined;
+    if (description !== undefined) yield { body: { case: "description", value: description } };
     for (const { id, status, attachments } of tasks)
       yield { body: { case: "report", value: { table: "tasks", key: id, row: toJsonBytes({ status, attachments }) } } };
     if (revision !== undefined) yield { body: { case: "applied", value: { revision } } };

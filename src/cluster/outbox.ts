@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Turns } from "../lib/turns.ts";
 import type { SessionResponseSchema } from "./gen/control_pb.ts";
+import type { Wanted } from "./log-broker.ts";
 import type { Shown } from "./views.ts";
 
 export type Down = MessageInitShape<typeof SessionResponseSchema>;
@@ -16,6 +17,7 @@ export class Outbox {
   readonly #turns: Turns;
   readonly #rows = new Map<string, Shown>();
   readonly #notices = new Map<Notice["case"], Notice>();
+  readonly #wanted: Wanted[] = [];
   #snapshot = true;
   #revision = 0;
   /** The last revision that the node is asked to acknowledge, whether that was sent or not, and the last that it has. */
@@ -62,6 +64,12 @@ export class Outbox {
     this.#turns.add(this.#wake);
   }
 
+  /** Each is sent. */
+  wantLogs(wanted: Wanted): void {
+    this.#wanted.push(wanted);
+    this.#turns.add(this.#wake);
+  }
+
   /** Nothing more is sent; with an error, the stream ends with it. */
   end(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
@@ -96,6 +104,7 @@ export class Outbox {
     this.#notices.clear();
     this.#rows.clear();
     for (const body of notices) yield { body };
+    for (const value of this.#wanted.splice(0)) yield { body: { case: "logsWanted", value } };
     if (rows.length === 0 && !snapshot) return;
     this.#snapshot = false;
     for (let from = 0; from === 0 || from < rows.length; from += most) {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { forgetNetwork } from "../ipam/forget-network.ts";
 import { unavailable } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
@@ -84,7 +85,9 @@ export class Replica {
     for (const { table, row } of all)
       if (table === "clusters" && row !== undefined) this.#udpPort = fromJsonBytes<PublicCluster>(row).dataPathPort;
     this.#takeFiles(all, isWhole);
+    failpoint("overlay.rows.before-store");
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
+    failpoint("overlay.rows.after-store");
     if (!isWhole) return;
     const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
     const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#held.has(id));

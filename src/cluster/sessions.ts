@@ -1,13 +1,14 @@
 import { forbidden, invalid } from "../lib/errors.ts";
-import { type ClusterNode, type NodeDescription, type NodeId, observed } from "../model/cluster.ts";
+import { type ClusterNode, type NodeDescription, type NodeId, observed, unsaid } from "../model/cluster.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
-import type { Snapshot, Store } from "../store/store.ts";
+import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import { keepOnly, movePeers } from "./attachments.ts";
 import type { CallerFacts } from "./control-server.ts";
 import { Feed, periodIn } from "./feed.ts";
 import type { Report, SessionRequest } from "./gen/control_pb.ts";
 import { newSwarmId } from "./identity/names.ts";
+import type { Wanted } from "./log-broker.ts";
 import type { Down, Outbox } from "./outbox.ts";
 import { descriptionFromWire } from "./wire.ts";
 
@@ -71,6 +72,22 @@ const formerSelves = (rows: Snapshot, node: NodeId, { addresses }: NodeDescripti
 
 /** What a node says when it registers, and where it calls from. */
 type Facts = readonly [description: NodeDescription, endpoints: readonly EndpointId[], address: IpAddress];
+/**
+ * Writes what a node says of itself, and its endpoints' place after it.
+ * @param row with the node's status @throws {EngineError} forbidden for what is another node's
+ */
+function describe(
+  tx: Transaction,
+  row: ClusterNode,
+  description: NodeDescription,
+  { others, now }: { readonly others: Snapshot; readonly now: number },
+): void {
+  checkDataPath(others, row.id, description.addresses.dataPath, row.status.address);
+  checkKey(others, row.id, description.wireguardKey);
+  const described = observed(unsaid(row), description, now);
+  tx.put("nodes", described);
+  movePeers(tx, described);
+}
 
 /** A stream of a node, and the time after it until the node is down. */
 interface Session {
@@ -155,6 +172,11 @@ export class Sessions {
     }
   }
 
+  /** Tells a node that logs of its tasks are wanted. @returns false when it has no stream here */
+  wantLogs(node: NodeId, wanted: Wanted): boolean {
+    return this.#feed.wantLogs(node, wanted);
+  }
+
   async #open(session: Session, ...facts: Facts): Promise<Outbox> {
     const isThere = this.#acknowledgements.expect();
     try {
@@ -173,8 +195,7 @@ export class Sessions {
       const row = tx.get("nodes", node);
       if (row === undefined) return;
       const status: Status = { state: "down", message: hasLeft, address: row.status.address };
-      const { wireguardKey: _, ...rest } = row;
-      tx.put("nodes", observed<ClusterNode>(rest, { status, role: "worker" }, now()));
+      tx.put("nodes", observed(unsaid(row), { status, role: "worker" }, now()));
       keepOnly(tx, node, new Set());
     });
   }
@@ -193,16 +214,20 @@ export class Sessions {
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
       // Not of the transaction: it would be at odds with every other write of a node.
       const others = store.snapshot();
-      checkDataPath(others, node, description.addresses.dataPath, address);
-      checkKey(others, node, description.wireguardKey);
       for (const former of formerSelves(others, node, description)) keepOnly(tx, former, new Set());
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
-      const { wireguardKey: _, ...rest } = row;
-      const registered = observed<ClusterNode>(rest, { ...description, status }, now());
-      tx.put("nodes", registered);
       this.#acknowledgements.retract(tx);
       keepOnly(tx, node, new Set(endpoints));
-      movePeers(tx, registered);
+      describe(tx, { ...row, status }, description, { others, now: now() });
+    });
+  }
+
+  /** What a node says of itself from now on; of no stream but its last one. */
+  async #describe({ id, node }: Session, description: NodeDescription): Promise<void> {
+    const { now, store } = this.#parts;
+    await store.update((tx) => {
+      const row = tx.get("nodes", node);
+      if (row?.status.session === id) describe(tx, row, description, { others: store.snapshot(), now: now() });
     });
   }
 
@@ -213,6 +238,7 @@ export class Sessions {
         if (body.case === "beat") this.#beat(session);
         if (body.case === "report") this.#parts.report?.(session.node, body.value);
         if (body.case === "applied") this.#hear(outbox, Number(body.value.revision));
+        if (body.case === "description") await this.#describe(session, descriptionFromWire(body.value));
       }
       outbox.end();
     } catch (error) {

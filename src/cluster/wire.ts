@@ -1,8 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { invalid } from "../lib/errors.ts";
-import { addressText, parseAddress } from "../lib/net.ts";
+import { addressText, cidrText, parseAddress, parseCidr } from "../lib/net.ts";
 import type { ClusterNode, EngineDriver, NodeDescription, NodeRole } from "../model/cluster.ts";
+import type { HostRoute } from "../model/network.ts";
 import { Availability, type Description, type DescriptionSchema, Role } from "./gen/control_pb.ts";
+import { mostRoutes } from "./routes.ts";
 
 /** The model's words on the wire, and back. */
 export const roleToWire = { worker: Role.WORKER, manager: Role.MANAGER } as const satisfies Record<NodeRole, Role>;
@@ -36,6 +38,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
   wireguardKey: node.wireguardKey ?? "",
+  routes: (node.routes ?? []).map(({ to, link }) => ({ to, link })),
 });
 
 const mostDrivers = 100;
@@ -60,6 +63,12 @@ function isUnicast(text: string): boolean {
   return !/^(0\.|22[4-9]\.|2[3-5]\d\.|::$|ff)/.test(text);
 }
 
+const longestLink = 15; // characters: IFNAMSIZ (include/uapi/linux/if.h), less the zero byte
+function isRoute({ to, link }: HostRoute): boolean {
+  const block = parseCidr(to);
+  return block !== undefined && cidrText(block) === to && link.length <= longestLink && !/[\p{Cc}\s]/u.test(link);
+}
+
 /**
  * A description from another host: it goes into a row that every manager reads, so it is bounded.
  * @throws {EngineError} invalid
@@ -76,6 +85,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
   for (const address of [d.advertiseAddress, d.dataPathAddress])
     if (!isUnicast(address)) throw invalid("a node must say its addresses");
   if (d.wireguardKey !== "" && !isWireguardKey(d.wireguardKey)) throw invalid("a node's WireGuard key is malformed");
+  if (d.routes.length > mostRoutes || !d.routes.every(isRoute)) throw invalid("a node's routes are malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
   return {
@@ -87,5 +97,6 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
     ...(d.wireguardKey !== "" && { wireguardKey: d.wireguardKey }),
+    ...(d.routes.length > 0 && { routes: d.routes.map(({ to, link }) => ({ to, link })) }),
   };
 }

@@ -3,17 +3,19 @@ import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
 import { Replica } from "../cluster/replica.ts";
 import { defaultBalancer } from "../balancers/index.ts";
+import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
+import { publishCluster } from "../engine/cluster-events.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
-import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import { publishServices } from "../engine/service-events.ts";
+import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
@@ -26,6 +28,7 @@ import { openFileStore } from "../store/file-store.ts";
 import { startWireguardGo } from "../wireguard/wireguard-go.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
+import { followHost } from "./follow-host.ts";
 import { createHost } from "./host.ts";
 
 export interface Daemon {
@@ -70,9 +73,6 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
   const wireguard = wireguardOf(settings.id, kernel, registry);
   const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
-  parts.defer(
-    followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
-  );
   const membership = createMembership(config, host, {
     version,
     bus,
@@ -80,7 +80,9 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     replica,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguardKey: wireguard.key,
+    readTaskLog: taskLogReader({ store, runtime }),
   });
+  parts.defer(followHost(kernel, { replica, membership, log }));
   const engine = createEngine({
     membership,
     replica,
@@ -144,23 +146,6 @@ const engineDrivers: readonly EngineDriver[] = [
   { type: "Volume", name: "local" },
 ];
 
-const settling = 500; // milliseconds: links change in bursts
-/** Calls after links of the host have changed. @returns what ends it */
-function followLinks(kernel: Kernel, call: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  const end = kernel.events((event) => {
-    if (event.kind !== "link" || event.namespace !== "host") return;
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      call();
-    }, settling).unref();
-  });
-  return () => {
-    clearTimeout(timer);
-    end();
-  };
-}
-
 const runtimeOf = (config: Config, engine: string, log: Log) =>
   createRuntime({
     dataRoot: config.dataRoot,
@@ -203,6 +188,7 @@ const createMembership = (
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguardKey: () => string;
+    readonly readTaskLog: ReadTaskLog;
   },
 ) =>
   new Membership({
@@ -221,8 +207,9 @@ const createMembership = (
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
+    readTaskLog: parts.readTaskLog,
     changed: (before, commit) => {
-      publishNodes(parts.bus, before, commit);
+      publishCluster(parts.bus, before, commit);
       publishServices(parts.bus, before, commit);
     },
     replica: parts.replica,

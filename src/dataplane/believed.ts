@@ -1,4 +1,5 @@
 import type { Kernel } from "../kernel/kernel.ts";
+import { Multimap } from "../lib/multimap.ts";
 import { isWatched, keyOf, type NamespaceName, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
 import { type Holding, type Holdings, isMarked, matches } from "./diff.ts";
 import type { OwnedStep } from "./order.ts";
@@ -23,17 +24,17 @@ export type ReadKind = (typeof readKinds)[number];
 /** What the kernel has of ours, as far as we know: every step that was done, and every reading. */
 export class Believed implements Holdings {
   readonly #held = new Map<string, Holding>();
-  readonly #byOwner = new KeyIndex<Owner>();
-  readonly #byPlace = new KeyIndex<string>();
+  readonly #byOwner = new Multimap<Owner, string>();
+  readonly #byPlace = new Multimap<string, string>();
 
   get(key: string): Holding | undefined {
     return this.#held.get(key);
   }
   of(owner: Owner): readonly string[] {
-    return this.#byOwner.keys(owner);
+    return this.#byOwner.values(owner);
   }
   owners(): Owner[] {
-    return this.#byOwner.values();
+    return this.#byOwner.keys();
   }
   /** True when something is there of which a kernel event of this kind and name may tell. */
   has(namespace: NamespaceName, kind: PlanKind, name: string): boolean {
@@ -41,7 +42,7 @@ export class Believed implements Holdings {
   }
   /** Keys of what stands on a link. */
   on(namespace: NamespaceName, link: string): readonly string[] {
-    return this.#byPlace.keys(onLink(namespace, link));
+    return this.#byPlace.values(onLink(namespace, link));
   }
   /** Namespaces that are watched, besides the host's. */
   watched(): NamespaceName[] {
@@ -67,7 +68,7 @@ export class Believed implements Holdings {
       const held = this.#drop(one);
       if (held === undefined) continue;
       owners.add(held.owner);
-      for (const place of dependents(held.object)) gone.push(...this.#byPlace.keys(place));
+      for (const place of dependents(held.object)) gone.push(...this.#byPlace.values(place));
     }
     return owners;
   }
@@ -88,12 +89,17 @@ export class Believed implements Holdings {
       else this.set(owner, object);
   }
 
-  /** Reads one kind in one namespace. @returns the owners for whom the kernel has something else than was believed */
-  reread(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Set<Owner> {
-    const found = read(kernel, namespace, kind);
+  /** Reads some kinds in one namespace. @returns the owners for whom the kernel has something else than was believed */
+  reread(kernel: Kernel, namespace: NamespaceName, kinds: readonly ReadKind[]): Set<Owner> {
+    const found = read(kernel, namespace, kinds);
+    return new Set(kinds.flatMap((kind) => [...this.#compare(namespace, kind, found.get(kind) ?? new Map())]));
+  }
+
+  /** @param found by key */
+  #compare(namespace: NamespaceName, kind: ReadKind, found: Map<string, Holding>): Set<Owner> {
     const differing = new Set<Owner>();
     const note = (owners: Iterable<Owner>) => [...owners].forEach((owner) => differing.add(owner));
-    for (const key of this.#byPlace.keys(`${namespace}|${kind}`)) {
+    for (const key of this.#byPlace.values(`${namespace}|${kind}`)) {
       const held = this.#held.get(key);
       const there = found.get(key);
       if (held === undefined) continue;
@@ -114,18 +120,22 @@ export class Believed implements Holdings {
   readAll(kernel: Kernel): void {
     const others = kernel.namespaces();
     for (const namespace of others) this.set(namespace as Owner, { kind: "namespace", namespace });
-    for (const namespace of ["host" as const, ...others])
-      for (const kind of readKinds) this.reread(kernel, namespace, kind);
+    for (const namespace of ["host" as const, ...others]) this.reread(kernel, namespace, readKinds);
   }
 }
 
-/** An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
-function read(kernel: Kernel, namespace: NamespaceName, kind: ReadKind): Map<string, Holding> {
-  const found = kernel.list(namespace, kind).flatMap(({ object, owner }): [string, Holding][] => {
-    const whose = owner ?? (kind === "element" ? namespace : undefined);
-    return whose === undefined ? [] : [[keyOf(object), { object, owner: whose as Owner }]];
-  });
-  return new Map(found);
+/** By kind and key. An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
+function read(
+  kernel: Kernel,
+  namespace: NamespaceName,
+  kinds: readonly ReadKind[],
+): Map<PlanKind, Map<string, Holding>> {
+  const all = new Map<PlanKind, Map<string, Holding>>(kinds.map((kind) => [kind, new Map()]));
+  for (const { object, owner } of kernel.list(namespace, ...kinds)) {
+    const whose = owner ?? (object.kind === "element" ? namespace : undefined);
+    if (whose !== undefined) all.get(object.kind)?.set(keyOf(object), { object, owner: whose as Owner });
+  }
+  return all;
 }
 
 /** Places whose objects go with this one. */
@@ -134,29 +144,4 @@ function dependents(object: PlanObject): string[] {
   if (object.kind !== "link") return [];
   const near = onLink(object.namespace, object.name);
   return object.type === "veth" ? [near, onLink(object.peer.namespace, object.peer.name)] : [near];
-}
-
-/** Keys by some value of theirs. */
-class KeyIndex<V extends string> {
-  readonly #sets = new Map<V, Set<string>>();
-
-  has(value: V): boolean {
-    return this.#sets.has(value);
-  }
-  keys(value: V): string[] {
-    return [...(this.#sets.get(value) ?? [])];
-  }
-  values(): V[] {
-    return [...this.#sets.keys()];
-  }
-  add(value: V, key: string): void {
-    const keys = this.#sets.get(value);
-    if (keys === undefined) this.#sets.set(value, new Set([key]));
-    else keys.add(key);
-  }
-  delete(value: V, key: string): void {
-    const keys = this.#sets.get(value);
-    keys?.delete(key);
-    if (keys?.size === 0) this.#sets.delete(value);
-  }
 }

@@ -296,7 +296,7 @@ export class Loop implements Dataplane {
 
   #reread(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
     const kinds = readKinds.filter((kind) => wanted.has(kind));
-    return new Set(kinds.flatMap((kind) => [...this.#believed.reread(this.#parts.kernel, namespace, kind)]));
+    return this.#believed.reread(this.#parts.kernel, namespace, kinds);
   }
 
   /**
@@ -310,8 +310,8 @@ export class Loop implements Dataplane {
       if (this.errorOf(owner) !== undefined) differing.add(owner);
       const sandbox = this.#rows.get("endpoints", owner.slice("endpoint:".length))?.sandboxId;
       if (sandbox === undefined) continue;
-      for (const kind of ["link", "address", "route"] as const)
-        for (const other of this.#believed.reread(this.#parts.kernel, `sandbox:${sandbox}`, kind)) differing.add(other);
+      const changed = this.#believed.reread(this.#parts.kernel, `sandbox:${sandbox}`, ["link", "address", "route"]);
+      for (const other of changed) differing.add(other);
     }
     return differing;
   }

@@ -1,3 +1,4 @@
+import { derivedMac } from "../lib/mac.ts";
 import type { EndpointId, MacAddress } from "../model/ids.ts";
 import type { BridgePort, NamespaceName, VethLink } from "../model/plan.ts";
 import type { EndpointView } from "./driver.ts";
@@ -8,11 +9,6 @@ export const portName = (id: EndpointId) => `veth${id.slice(0, 11)}`;
 
 /** The near end's MAC is seen by nobody, but a random one would make two equal plans differ. */
 const portMac = (id: EndpointId): MacAddress => derivedMac("56", id);
-
-/** Locally administered, unicast, from the first ten of an id's hex digits. */
-export function derivedMac(first: string, id: string): MacAddress {
-  return [first, ...(id.slice(0, 10).padEnd(10, "0").match(/../g) ?? [])].join(":");
-}
 
 /** What carries an endpoint's frames: a veth pair between its sandbox and a port of a bridge in `namespace`. */
 export function cable(view: EndpointView, near: NamespaceName, port: BridgePort, mtu?: number): VethLink {

@@ -9,11 +9,11 @@
  * back down to the one who asked. So an attach costs the same on the third leaf as on the first, and nothing has to be
  * written to the leaves there are when another one grows.
  */
+import { macFrom } from "../lib/mac.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { NetworkId } from "../model/ids.ts";
 import type { BridgePort, NamespaceName, PlanObject } from "../model/plan.ts";
 import { portName } from "./cable.ts";
-import { macFrom } from "./segment.ts";
 
 export interface LeafNames {
   readonly bridge: string;

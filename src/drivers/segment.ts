@@ -1,17 +1,11 @@
-import { createHash } from "node:crypto";
-import type { MacAddress, NetworkId } from "../model/ids.ts";
+import { macFrom } from "../lib/mac.ts";
+import type { NetworkId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import { sysctlName } from "./interface.ts";
 
 /** `dm-<id>` for macvlan and `di-<id>` for ipvlan, as Docker calls them. */
 export const segmentName = (letter: "m" | "i", id: NetworkId) => `d${letter}-${id.slice(0, 12)}`;
-
-/** Locally administered, unicast, from the network's id: the same after every restart. */
-export function macFrom(id: NetworkId, use: string): MacAddress {
-  const digits = createHash("sha256").update(`${use} ${id}`).digest("hex").slice(0, 10);
-  return ["5a", ...(digits.match(/../g) ?? [])].join(":");
-}
 
 /**
  * The parent of a network that names none. Linux's `dummy` would do, but not every kernel has it; one end of a cable

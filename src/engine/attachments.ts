@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
-import { forbidden, invalid } from "../lib/errors.ts";
+import { type EngineError, forbidden, invalid } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
-import type { Endpoint, EndpointAddress, PortBinding } from "../model/endpoint.ts";
+import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
@@ -13,7 +13,7 @@ import type { Prepared } from "./lan-addresses.ts";
 import { addressOf, putLease } from "./leases.ts";
 import { leafFor } from "./leaves.ts";
 import { networkNamed } from "./lookup.ts";
-import { placePorts, type PortChoice, publishedPorts } from "./ports.ts";
+import { placePorts, type PortChoice } from "./ports.ts";
 
 /** Of Docker's name: the bridge by which containers of overlay networks reach the outside. */
 export const wayOutNetwork = "docker_gwbridge";
@@ -137,15 +137,15 @@ export function gatewayNetwork(rows: Snapshot, attachments: readonly Attachment[
 const wayOutOf = (rows: Snapshot) => rows.get("networks", rows.get("names", `network|${wayOutNetwork}`)?.id ?? "");
 
 /**
- * Decides which endpoints own the default routes, and moves the published ports to them. The highest priority wins,
+ * Decides which endpoints own the default routes, and publishes the container's ports there. The highest priority wins,
  * then the first network name (Docker's documentation, `--gw-priority`).
- * @param placed the ports that the container has had; to be given where an endpoint of it was removed before
+ * @param choices for these gateways @param unplaced is told of a port that another container has @throws {EngineError} what `unplaced` does
  */
 export function assignGateways(
   tx: Transaction,
   container: Container,
   choices: readonly PortChoice[],
-  placed: readonly PortBinding[] = publishedPorts(tx, container.id),
+  unplaced: (error: EngineError) => void = refuse,
 ): void {
   const sandbox = tx.get("sandboxes", container.id);
   if (sandbox === undefined) return;
@@ -169,7 +169,10 @@ export function assignGateways(
     ...(gateway6 && { gateway6: gateway6.id }),
     resolver: ranked.some(({ network }) => network !== undefined && hasResolver(network)),
   });
-  placePorts(tx, container.id, placed, choices, { 4: gateway4?.id, 6: gateway6?.id });
+  placePorts(tx, container.id, choices, { 4: gateway4?.id, 6: gateway6?.id }, unplaced);
+}
+function refuse(error: EngineError): never {
+  throw error;
 }
 
 /**

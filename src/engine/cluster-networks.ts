@@ -1,7 +1,9 @@
 import { closeNetwork, openNetwork } from "../cluster/networks.ts";
+import { routesOfNodes } from "../cluster/routes.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import { EngineError, forbidden, invalid, rpcError } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import { compareStates } from "../model/service.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
@@ -46,24 +48,29 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
   checkClusterSpec(parts, spec);
   const here = parts.store.snapshot();
   const vni = driver.overHosts?.vni(driver.readOptions(spec));
-  const others = here.list("pools").flatMap(({ networkId, subnet }) => {
+  const local = here.list("pools").flatMap(({ networkId, subnet }) => {
     const network = here.get("networks", networkId);
     return network?.scope === "local"
       ? [{ to: subnet, name: `network ${network.spec.name} of this host (${subnet})` }]
       : [];
   });
+  // One that has just come may not have been told yet.
+  const routes = parts.host.routes().map(({ to, link }) => ({ to, name: `this host's route ${to} on ${link}` }));
   if (rowNamed(here, "networks", spec.name)?.spec.name === spec.name)
     throw new EngineError("conflict", `network with name ${spec.name} already exists`);
   const wish = {
     spec,
     severalSubnets: driver.severalSubnets,
-    others,
-    hostRoutes: parts.host.routes(),
     lenientCidr: parts.settings.lenientCidr,
     createdAt: new Date().toISOString(),
     ...(vni !== undefined && { vni }),
   };
-  return parts.membership.update((tx) => openNetwork(tx, wish).id);
+  failpoint("overlay.create.before-etcd");
+  const id = await parts.membership.update(
+    (tx) => openNetwork(tx, { ...wish, others: [...local, ...routesOfNodes(tx), ...routes] }).id,
+  );
+  failpoint("overlay.create.after-etcd");
+  return id;
 }
 
 const patience = 30_000; // milliseconds: longer than tasks have to end in, as a rule
@@ -77,7 +84,9 @@ export async function removeClusterNetwork({ membership }: Pick<Parts, "membersh
   if (isLeftByTasks(store.snapshot(), network))
     for await (const { snapshot } of store.watch(AbortSignal.timeout(patience)))
       if (!isLeftByTasks(snapshot, network)) break;
+  failpoint("overlay.remove.before-etcd");
   await membership.update((tx) => closeNetwork(tx, network.id));
+  failpoint("overlay.remove.after-etcd");
 }
 
 /** True while tasks that are to end are on a network, and nobody else is. */

@@ -28,7 +28,7 @@ export async function playCluster(): Promise<PlayedCluster> {
   await store.update((tx) => {
     tx.insert("clusters", newCluster());
     tx.insert("nodes", manager);
-    openIngress(tx, [], 0);
+    openIngress(tx, 0);
   });
   const node = { hasMajority: true, state: { nodeId: manager.id }, look() {} };
   const membership = {

@@ -12,7 +12,6 @@ import { isRunning } from "./containers.ts";
 import { containerNamed } from "./lookup.ts";
 import { publish } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
-import { publishedPorts } from "./ports.ts";
 import { refreshFiles } from "./sandbox-files.ts";
 import { encryptionReady } from "./encryption.ts";
 import { ownersOn, portChoices, removalSettled, withClaim } from "./sandboxes.ts";
@@ -66,7 +65,7 @@ async function connectClaimed(
   const endpointId = claim?.id ?? randomBytes(32).toString("hex");
   const attachments = [...container.attachments, attachment];
   const hasSandbox = parts.store.snapshot().get("sandboxes", id) !== undefined;
-  const choices = hasSandbox ? await portChoices(parts, container, attachments) : [];
+  const choices = await choicesHere(parts, container, attachments);
   const { revision } = await parts.addresses.prepared(container, hasSandbox ? [attachment] : [], ([prepared]) => {
     failpoint("network.connect.before-store");
     return parts.store.update((tx) => {
@@ -118,6 +117,11 @@ async function settledHere(parts: Parts, id: string, revision: number): Promise<
   await refreshFiles(parts, id);
 }
 
+/** What does not run publishes nothing. */
+const choicesHere = async (parts: Parts, container: Container, attachments: readonly Attachment[]) =>
+  parts.store.snapshot().get("sandboxes", container.id) === undefined ? [] : portChoices(parts, container, attachments);
+
+/** A published port that cannot be had where the gateway is now is lost, as Docker has it: the container is off nevertheless. */
 async function takeOff(
   parts: Parts,
   container: Container,
@@ -125,18 +129,21 @@ async function takeOff(
   network: Network,
 ): Promise<void> {
   const gone: string[] = [];
+  const lost: Error[] = [];
+  const choices = await choicesHere(parts, container, attachments);
   const { revision } = await parts.store.update((tx) => {
     gone.length = 0;
+    lost.length = 0;
     const row = tx.get("containers", container.id) ?? container;
     tx.put("containers", { ...row, attachments });
-    const placed = publishedPorts(tx, container.id);
     for (const endpoint of tx.where("endpoints", "sandbox", container.id)) {
       if (endpoint.networkId !== network.id) continue;
       gone.push(endpoint.id);
       removeEndpoint(tx, endpoint.id);
-      assignGateways(tx, row, [], placed);
+      assignGateways(tx, row, choices, (error) => lost.push(error));
     }
   });
+  for (const err of lost) parts.log.warn({ err, container: container.name }, "a port is published no more");
   await removalSettled(
     parts,
     gone.map((id) => `endpoint:${id}` as const),

@@ -43,6 +43,8 @@ export interface NetworkDetail {
   readonly peers: readonly Peer[];
   /** Services of the swarm on it, and the tasks that take connections. */
   readonly services: readonly { readonly service: VirtualService; readonly backends: readonly Backend[] }[];
+  /** This host's node, on a network of the cluster in which it takes part. */
+  readonly nodeId?: NodeId;
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */
@@ -369,6 +371,20 @@ export interface ServiceUpdate {
   /** Where the login comes from when the spec has none. */
   readonly registryAuthFrom: "spec" | "previous-spec";
 }
+/** What is asked of the logs of tasks. */
+export type TaskLogOptions = Omit<LogOptions, "until">;
+/** A line of a task's log, and whose it is. */
+export interface TaskLine extends LogLine {
+  readonly taskId: TaskId;
+  readonly serviceId: ServiceId;
+  readonly nodeId: NodeId;
+}
+/** Logs of tasks, wherever they are. Reading throws EngineError system at the end when some could not be had. */
+export interface TaskLogs {
+  readonly tty: boolean;
+  readonly lines: AsyncIterable<TaskLine>;
+}
+
 /** `docker service`, for managers alone. */
 export interface Services {
   /** A name for a service that is given none. */
@@ -384,6 +400,8 @@ export interface Services {
   /** Goes back to the spec before the last update. @param version as with `update` */
   rollBack(reference: string, version: number): Promise<void>;
   remove(reference: string): Promise<void>;
+  /** Of all its tasks; of those to come, too, when it is followed. @throws {EngineError} not-found */
+  logs(reference: string, options: TaskLogOptions, signal: AbortSignal): TaskLogs;
 }
 
 /** A task, with the networks that it is on. */
@@ -399,6 +417,8 @@ export interface Tasks {
   list(filters: Filters): TaskDetail[];
   /** By id, name (`web.1.<id>`), or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
   inspect(reference: string): TaskDetail;
+  /** @throws {EngineError} not-found */
+  logs(reference: string, options: TaskLogOptions, signal: AbortSignal): TaskLogs;
 }
 
 /** `docker secret` and `docker config`, for managers alone. */

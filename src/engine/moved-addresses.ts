@@ -1,7 +1,8 @@
 import type { NetworkId } from "../model/ids.ts";
 import type { Segment } from "../model/lan.ts";
 import type { Owner } from "../model/plan.ts";
-import type { RowKey, Snapshot } from "../store/store.ts";
+import { type Changed, changesOf } from "../store/changes.ts";
+import type { Snapshot } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
 
 /** Milliseconds after which Linux has forgotten a neighbour that it does not talk to, and more (arp(7), gc_stale_time). */
@@ -36,19 +37,21 @@ export class MovedAddresses {
 
   async #watch(): Promise<void> {
     let before: Snapshot | undefined;
-    for await (const { snapshot, changed } of this.#parts.store.watch(this.#stopped.signal)) {
-      if (before !== undefined) for (const key of changed) this.#look(key, before, snapshot);
-      before = snapshot;
+    for await (const commit of this.#parts.store.watch(this.#stopped.signal)) {
+      if (before !== undefined) {
+        const [endpoints, peers] = [changesOf("endpoints", before, commit), changesOf("peers", before, commit)];
+        for (const { old, row } of [...endpoints, ...peers])
+          if (old !== undefined && row === undefined) this.#remember(old);
+        for (const change of endpoints) this.#look(change, `endpoint:${change.key}`, commit.snapshot);
+        for (const change of peers) this.#look(change, `peer:${change.key}`, commit.snapshot);
+      }
+      before = commit.snapshot;
     }
   }
 
-  #look({ table, key }: RowKey, before: Snapshot, after: Snapshot): void {
-    if (table !== "endpoints" && table !== "peers") return;
-    const [old, row] = [before.get(table, key), after.get(table, key)];
-    if (old !== undefined && row === undefined) this.#remember(old);
+  #look({ old, row }: Changed<"endpoints" | "peers">, owner: Owner, after: Snapshot): void {
     if (old !== undefined || row === undefined) return;
     const moved = row.addresses.filter(({ address }) => this.#isMoved(row, address));
-    const owner: Owner = table === "endpoints" ? `endpoint:${key}` : `peer:${key}`;
     if (moved.length > 0) void this.#tell({ ...row, addresses: moved }, owner, after);
   }
 

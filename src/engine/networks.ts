@@ -97,23 +97,24 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
         backends: rows.where("backends", "virtual", `${service.serviceId}|${network.id}`),
       }));
     },
+    ...(network.tunnel !== undefined && { nodeId: parts.membership.nodeId }),
     ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
       ...encryptionTroubles(parts, rows, network),
-      ...routeTrouble(routes, network, rows.where("pools", "network", network.id)),
+      ...routeTrouble(routes, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };
 }
 
-/** Routes that have come since: the host, or the containers, do not find what is behind them. */
-function routeTrouble(routes: readonly HostRoute[], network: Network, pools: readonly AddressPool[]): string[] {
-  if (network.spec.driver !== "bridge") return [];
+/** Routes that have come since: the host, or the containers, do not find what is behind them. On a LAN they may overlap. */
+function routeTrouble(routes: readonly HostRoute[], pools: readonly AddressPool[]): string[] {
+  const ours = pools.filter(({ segment }) => segment === undefined);
   return routes.flatMap(({ to, link }) => {
     const block = parseCidr(to);
-    const hit = block && block.prefix > 1 && pools.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
+    const hit = block && ours.find(({ subnet }) => overlaps(parseCidr(subnet) ?? block, block));
     return hit
       ? [`the host's route ${to} on ${link} overlaps with ${hit.subnet}: make the network anew with another --subnet`]
       : [];
@@ -171,9 +172,7 @@ export async function createNetwork(
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
   checkOptions(parts, driver, asked);
   if (driver.scope === "cluster" && !asked.configOnly) {
-    const id = await createClusterNetwork(parts, asked, driver);
-    publish(parts, "create", id, asked);
-    return { id, warning: "" };
+    return { id: await createClusterNetwork(parts, asked, driver), warning: "" };
   }
   const place = lanPlace(driver, asked);
   if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);
@@ -286,11 +285,7 @@ async function deleteNetwork(parts: Parts, id: string, link: string | undefined)
 
 async function removeNetwork(parts: Parts, reference: string): Promise<void> {
   const { network } = rowsWith(parts, reference);
-  if (network.scope === "cluster") {
-    await removeClusterNetwork(parts, network);
-    publish(parts, "remove", network.id, network.spec);
-    return;
-  }
+  if (network.scope === "cluster") return removeClusterNetwork(parts, network);
   if (network.predefined) throw forbidden(`${network.spec.name} is a pre-defined network and cannot be removed`);
   failpoint("network.remove.before-store");
   await parts.store.update((tx) => {

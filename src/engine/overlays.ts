@@ -3,6 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
+import { changesOf } from "../store/changes.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Attachment, Container } from "../model/container.ts";
@@ -11,9 +13,10 @@ import type { ContainerId, EndpointId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import { namesOf } from "./attachments.ts";
+import { publishArrivals } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 
-type OverlayParts = Pick<Parts, "store" | "membership" | "replica" | "log">;
+type OverlayParts = Pick<Parts, "store" | "membership" | "replica" | "bus" | "log">;
 
 /** What it does by verbs of the engine. */
 export interface Verbs {
@@ -122,6 +125,7 @@ export class Overlays {
     const endpointId = randomBytes(32).toString("hex");
     replica.hold(endpointId);
     try {
+      failpoint("overlay.attach.before-call");
       const attached = await membership.attach({
         network: here?.id ?? reference,
         endpointId,
@@ -133,8 +137,10 @@ export class Overlays {
         ...(mac !== undefined && { mac }),
         ...(container.taskId !== undefined && { taskId: container.taskId }),
       });
+      failpoint("overlay.attach.after-call");
       replica.hold(endpointId, attached.network.id);
       await store.update((tx) => replica.keep(tx, attached));
+      failpoint("overlay.attach.after-store");
       if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
@@ -180,13 +186,12 @@ export class Overlays {
   /** Whatever removes an endpoint: its claim goes back. */
   async #watch(signal: AbortSignal): Promise<void> {
     let before: Snapshot | undefined;
-    for await (const { snapshot, changed } of this.#parts.store.watch(signal)) {
-      for (const { table, key } of changed) {
-        if (table !== "endpoints") continue;
-        if (snapshot.get(table, key) !== undefined) this.#parts.replica.letGo(key);
-        const old = before?.get(table, key);
-        if (old === undefined || snapshot.get("endpoints", key) !== undefined) continue;
-        if (isOfCluster(before?.get("networks", old.networkId) ?? snapshot.get("networks", old.networkId)))
+    for await (const commit of this.#parts.store.watch(signal)) {
+      const { snapshot } = commit;
+      if (before !== undefined) publishArrivals(this.#parts, before, commit);
+      for (const { key, old, row } of changesOf("endpoints", before ?? snapshot, commit)) {
+        if (row !== undefined) this.#parts.replica.letGo(key);
+        else if (old !== undefined && isOfCluster((before ?? snapshot).get("networks", old.networkId)))
           this.#gone.add(key);
       }
       before = snapshot;
@@ -211,10 +216,16 @@ export class Overlays {
     }
   }
 
+  async #detach(ids: readonly EndpointId[]): Promise<void> {
+    failpoint("overlay.detach.before-call");
+    await this.#parts.membership.detach(ids);
+    failpoint("overlay.detach.after-call");
+  }
+
   async #workOff(signal: AbortSignal): Promise<void> {
     const ids = [...this.#gone];
     try {
-      if (ids.length > 0) await this.#parts.membership.detach(ids);
+      if (ids.length > 0) await this.#detach(ids);
       for (const id of ids) this.#gone.delete(id);
       for (const id of [...this.#again]) {
         await this.#claimAgain(id);

@@ -4,18 +4,19 @@ import { endpointRow, idOf, type NetworkRows, networkRows, putNetwork, sandboxRo
 import type { Attachment, Container, PortWish } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
-import type { Transaction } from "../store/store.ts";
 import { assignGateways, removeEndpoint, wayOutNetwork } from "./attachments.ts";
 import type { Parts } from "./parts.ts";
-import { publishedPorts } from "./ports.ts";
 import { portChoices } from "./sandboxes.ts";
 
 const binding = "com.docker.network.bridge.host_binding_ipv4";
-const [overlay, bridge, wayOut, lan] = [
+const routed = "com.docker.network.bridge.gateway_mode_ipv4";
+const [overlay, bridge, wayOut, lan, open, dual] = [
   clusterOf(networkRows({ number: 1, driver: "overlay" })),
   networkRows({ number: 2, options: { [binding]: "127.0.0.2" } }),
   named(networkRows({ number: 3, options: { [binding]: "127.0.0.3" } }), wayOutNetwork),
   networkRows({ number: 4, driver: "macvlan" }),
+  networkRows({ number: 5, options: { [routed]: "routed", [binding]: "127.0.0.5" } }),
+  networkRows({ number: 6, ipv6: true }),
 ];
 function clusterOf({ network, pools }: NetworkRows): NetworkRows {
   return { network: { ...network, scope: "cluster" }, pools };
@@ -33,33 +34,47 @@ const attachment = ({ network }: NetworkRows, gatewayPriority = 0): Attachment =
   driverOptions: {},
   gatewayPriority,
 });
-const container = {
-  id: idOf("5", 2),
-  name: "web",
-  spec: { ports: [wish], publishAll: false, exposed: [], sysctls: {}, hostname: "" },
-} as unknown as Container;
 
-/** A running container on these networks, in a store. */
-async function started(...networks: readonly NetworkRows[]) {
+/** A running container on these networks, in a store. @param taken host ports that a process has, as `address:port` */
+async function started(networks: readonly NetworkRows[], wishes = [wish], taken: ReadonlySet<string> = new Set()) {
+  const container = {
+    id: idOf("5", 2),
+    name: "web",
+    spec: { ports: wishes, publishAll: false, exposed: [], sysctls: {}, hostname: "" },
+  } as unknown as Container;
   const store = createMemoryStore();
   const drivers = new Map([["macvlan", { lan: {} }]]);
-  const host = { portTaken: async () => undefined, ephemeralPorts: () => [32_768, 60_999] };
+  const asked: string[] = [];
+  const portTaken = async (_: string, address: string, port: number) => {
+    asked.push(`${address}:${port}`);
+    return taken.has(`${address}:${port}`) ? "address already in use" : undefined;
+  };
+  const host = { portTaken, ephemeralPorts: () => [32_768, 60_999] };
   const parts = { store, host, drivers, settings: { hostBinding: "0.0.0.0" } } as unknown as Parts;
   await store.update((tx) => {
-    for (const rows of [overlay, bridge, wayOut, lan]) putNetwork(tx, rows);
+    for (const rows of [overlay, bridge, wayOut, lan, open, dual]) putNetwork(tx, rows);
     tx.put("names", { kind: "network", name: wayOutNetwork, id: wayOut.network.id });
-  });
-  const choices = await portChoices(
-    parts,
-    container,
-    networks.map((rows) => attachment(rows)),
-  );
-  await store.update((tx) => {
     tx.put("sandboxes", sandboxRow(2));
-    for (const rows of networks) tx.put("endpoints", endpointOn(rows));
-    assignGateways(tx, container, choices);
   });
-  const change = (body: (tx: Transaction) => void) => store.update(body);
+  /** Connects and disconnects until it is on these. @returns why ports were lost */
+  const move = async (to: readonly NetworkRows[]) => {
+    const lost: string[] = [];
+    const wanted = new Set(to.map(({ network }) => network.id));
+    const choices = await portChoices(
+      parts,
+      container,
+      to.map((rows) => attachment(rows)),
+    );
+    await store.update((tx) => {
+      const there = tx.where("endpoints", "sandbox", container.id).filter(({ isWayOut }) => !isWayOut);
+      for (const { id, networkId } of there) if (!wanted.has(networkId)) removeEndpoint(tx, id);
+      for (const rows of to)
+        if (!there.some((e) => e.networkId === rows.network.id)) tx.put("endpoints", endpointOn(rows));
+      assignGateways(tx, container, choices, ({ message }) => lost.push(message));
+    });
+    return lost;
+  };
+  await move(networks);
   /** Network and host address of what is published; the claims say the same. */
   const published = () => {
     const rows = store.snapshot();
@@ -69,14 +84,16 @@ async function started(...networks: readonly NetworkRows[]) {
         ({ hostIp, hostPort }) => `${rows.get("networks", one.networkId)?.spec.name} ${hostIp}:${hostPort}`,
       ),
     );
-    const claims = rows.list("ports").map((one) => `${one.hostIp}:${one.hostPort} ${one.endpointId}`);
+    const bound = endpoints.flatMap((one) =>
+      one.ports.flatMap((port) => (port.hostPort === 0 ? [] : [{ ...port, one }])),
+    );
     assert.deepEqual(
-      claims,
-      endpoints.flatMap((one) => one.ports.map((port) => `${port.hostIp}:${port.hostPort} ${one.id}`)),
+      new Set(rows.list("ports").map((claim) => `${claim.hostIp}:${claim.hostPort} ${claim.endpointId}`)),
+      new Set(bound.map(({ hostIp, hostPort, one }) => `${hostIp}:${hostPort} ${one.id}`)),
     );
     return ports;
   };
-  return { change, published };
+  return { store, move, published, asked };
 }
 /** As the engine makes it: an overlay network has no gateway. */
 function endpointOn(rows: NetworkRows): Endpoint {
@@ -87,26 +104,76 @@ function endpointOn(rows: NetworkRows): Endpoint {
   return { ...endpoint, addresses, interfaceName: `eth${rows.network.spec.name.at(-1)}` };
 }
 
-it("moves published ports from the way out to a bridge network, and back", async () => {
-  const { change, published } = await started(overlay);
+it("has published ports at the host address of the network that is the gateway now, and back", async () => {
+  const { move, published } = await started([overlay]);
   assert.deepEqual(published(), ["docker_gwbridge 127.0.0.3:8080"]);
-  await change((tx) => {
-    tx.put("endpoints", endpointOn(bridge));
-    assignGateways(tx, container, []);
-  });
-  assert.deepEqual(published(), ["net2 127.0.0.3:8080"]);
-  await change((tx) => {
-    const placed = publishedPorts(tx, container.id);
-    removeEndpoint(tx, endpointOn(bridge).id);
-    assignGateways(tx, container, [], placed);
-  });
+  await move([overlay, bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.2:8080"]);
+  await move([overlay]);
   assert.deepEqual(published(), ["docker_gwbridge 127.0.0.3:8080"]);
 });
 
+it("keeps a host address that was named, and a port that was chosen", async () => {
+  const named = { ...wish, hostIp: "127.0.0.9" };
+  const any = { ...wish, containerPort: 81, hostPort: "" };
+  const { move, published } = await started([overlay], [named, any]);
+  const [first = "", second = ""] = published();
+  assert.equal(first, "docker_gwbridge 127.0.0.9:8080");
+  const port = second.split(":")[1];
+  await move([overlay, bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.9:8080", `net2 127.0.0.2:${port}`]);
+  await move([bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.9:8080", `net2 127.0.0.2:${port}`]);
+});
+
+it("asks the host for what the container has not got yet, and for nothing else", async () => {
+  const { move, asked } = await started([bridge], [wish, { ...wish, containerPort: 81, hostPort: "" }]);
+  asked.length = 0;
+  await move([bridge, overlay]);
+  assert.deepEqual(asked, []);
+});
+
+it("publishes nothing where the gateway is a router on a LAN, and again when it is not", async () => {
+  const { move, published } = await started([bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.2:8080"]);
+  await move([lan]);
+  assert.deepEqual(published(), []);
+  await move([bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.2:8080"]);
+});
+
+it("binds nothing on the host for a gateway that routes, from the start and when it becomes one", async () => {
+  const { move, published } = await started([open], [{ ...wish, hostIp: "127.0.0.9" }]);
+  assert.deepEqual(published(), ["net5 0.0.0.0:0"]);
+  await move([bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.9:8080"]);
+  await move([open]);
+  assert.deepEqual(published(), ["net5 0.0.0.0:0"]);
+});
+
+it("has one host port in both families", async () => {
+  const { published } = await started([dual], [{ ...wish, hostPort: "" }]);
+  const [four = "", six = ""] = published();
+  assert.match(four, /^net6 0\.0\.0\.0:\d+$/);
+  assert.equal(six, `net6 :::${four.split(":")[1]}`);
+  const ports = (await started([dual], [{ ...wish, hostPort: "8080-8082" }], new Set([":::8080"]))).published();
+  assert.deepEqual(ports, ["net6 0.0.0.0:8081", "net6 :::8081"]);
+});
+
+it("loses a port that a process has where the gateway is then, and says so", async () => {
+  const { move, published } = await started([bridge], [wish], new Set(["127.0.0.3:8080"]));
+  const [lost = ""] = await move([overlay]);
+  assert.match(lost, /failed to bind host port for 127\.0\.0\.3:8080:.*:80\/tcp: address already in use/);
+  assert.deepEqual(published(), []);
+  await move([bridge]);
+  assert.deepEqual(published(), ["net2 127.0.0.2:8080"]);
+});
+
 it("takes the host address of published ports from the network that becomes the gateway", async () => {
-  assert.deepEqual((await started(overlay)).published(), ["docker_gwbridge 127.0.0.3:8080"]);
-  assert.deepEqual((await started(overlay, bridge)).published(), ["net2 127.0.0.2:8080"]);
-  assert.deepEqual((await started(bridge, overlay)).published(), ["net2 127.0.0.2:8080"]);
-  assert.deepEqual((await started(lan, bridge)).published(), ["net2 127.0.0.2:8080"], "the first name");
-  assert.deepEqual((await started(overlay, lan)).published(), [], "on a LAN at its own address");
+  const on = async (...networks: NetworkRows[]) => (await started(networks)).published();
+  assert.deepEqual(await on(overlay), ["docker_gwbridge 127.0.0.3:8080"]);
+  assert.deepEqual(await on(overlay, bridge), ["net2 127.0.0.2:8080"]);
+  assert.deepEqual(await on(bridge, overlay), ["net2 127.0.0.2:8080"]);
+  assert.deepEqual(await on(lan, bridge), ["net2 127.0.0.2:8080"], "the first name");
+  assert.deepEqual(await on(overlay, lan), [], "on a LAN at its own address");
 });

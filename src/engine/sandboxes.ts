@@ -12,14 +12,14 @@ import { encryptionReady } from "./encryption.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Prepared } from "./lan-addresses.ts";
 import type { Parts } from "./parts.ts";
-import { choosePorts, type PortChoice, type PortDefaults, portWishes } from "./ports.ts";
+import { choosePorts, type Gateway, type Gateways, holdingsOf, type PortChoice, portWishes } from "./ports.ts";
 import { dnsOf } from "./sandbox-files.ts";
 
 /** True for containers with a network namespace of their own. */
 export const hasSandbox = (container: Container) =>
   container.spec.networkMode !== "host" && !container.spec.networkMode.startsWith("container:");
 
-/** Host ports for what a container with these attachments publishes; none where it has them already. */
+/** Host ports for what a container publishes when it has these attachments, by the networks that are its gateways then. */
 export async function portChoices(
   parts: Parts,
   container: Container,
@@ -28,23 +28,22 @@ export async function portChoices(
   const wishes = portWishes(container);
   const rows = parts.store.snapshot();
   if (wishes.length === 0) return [];
-  const held = rows.where("endpoints", "sandbox", container.id);
-  if (held.some((e) => e.ports.length > 0)) return [];
   const of = (family: 4 | 6) => {
     const network = gatewayNetwork(rows, attachments, family);
     // On a LAN a container is reached at its own address.
     if (network === undefined || parts.drivers.get(network.spec.driver)?.lan !== undefined) return undefined;
-    return { network, hostIp: bindAddress(parts, network, family) };
+    return gatewayBy(parts, network, family);
   };
   const v4 = of(4);
   const v6 = of(6);
-  const defaults: PortDefaults = { ...(v4 && { 4: v4 }), ...(v6 && { 6: v6 }) };
-  return choosePorts(wishes, defaults, rows, parts.host);
+  const gateways: Gateways = { ...(v4 && { 4: v4 }), ...(v6 && { 6: v6 }) };
+  return choosePorts(wishes, gateways, { rows, host: parts.host, held: holdingsOf(rows, container.id) });
 }
 
-function bindAddress(parts: Parts, network: Network, family: 4 | 6): string {
-  if (family === 6) return "::";
-  return network.spec.options["com.docker.network.bridge.host_binding_ipv4"] ?? parts.settings.hostBinding;
+function gatewayBy({ settings }: Parts, { spec: { options } }: Network, family: 4 | 6): Gateway {
+  const bound = options["com.docker.network.bridge.host_binding_ipv4"] ?? settings.hostBinding;
+  const isRouted = options[`com.docker.network.bridge.gateway_mode_ipv${family}`] === "routed";
+  return { hostIp: family === 6 ? "::" : bound, isRouted };
 }
 
 /**

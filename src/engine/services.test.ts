@@ -245,19 +245,26 @@ test("a port that a container of this host has published is refused", async () =
   await update("web", { endpoint: { mode: "vip", ports: [port(8080), port(8081, { protocol: "udp" })] } });
 });
 
-test("networks, secrets, configs and images are checked", async () => {
+test("constraints, networks, secrets, configs and images are checked", async () => {
   const { cluster, services, shop, ingress } = await play();
   const refused = (task: object, errorClass: string, message: string) =>
     assert.rejects(services.create(newSpec({ task })), { class: errorClass, message });
   const explicit = 'Service cannot be explicitly attached to the ingress network "ingress"';
   await refused({ networks: [onNetwork(ingress.id)] }, "invalid", rpc("InvalidArgument", explicit));
   await refused({ networks: [onNetwork("gone")] }, "not-found", "network gone not found");
+  const placement = { constraints: ["node.role=manager"], spread: [], maxPerNode: 0, platforms: [] };
+  await refused({ placement }, "invalid", rpc("InvalidArgument", "constraint expected one operator from ==, !="));
   const file = (name: string) => ({ id: name, name, target: name, uid: 0, gid: 0, mode: 0o444 });
   await refused({ secrets: [file("a")] }, "invalid", rpc("InvalidArgument", "secret not found: a"));
   await refused({ configs: [file("a"), file("b")] }, "invalid", rpc("InvalidArgument", "configs not found: a, b"));
   const { container } = newSpec().task;
   const image = 'ContainerSpec: "Bad$" is not a valid repository/tag';
   await refused({ container: { ...container, image: "Bad$" } }, "invalid", rpc("InvalidArgument", image));
+  const placed = (placement: object) => ({ placement: { ...newSpec().task.placement, ...placement } });
+  const operator = rpc("InvalidArgument", "constraint expected one operator from ==, !=");
+  await refused(placed({ constraints: ["node.role"] }), "invalid", operator);
+  const spread = "placement preference spread=rack is not known: node.labels.KEY, for one, is";
+  await refused(placed({ spread: ["node.labels.dc", "rack"] }), "invalid", spread);
   const name = rpc("InvalidArgument", "name must be valid as a DNS name component");
   await assert.rejects(services.create(newSpec({ name: "w_" })), { class: "invalid", message: name });
   assert.deepEqual(services.networkIds(["shop", shop.id, shop.id.slice(0, 12)]), [shop.id, shop.id, shop.id]);

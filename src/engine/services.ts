@@ -1,3 +1,4 @@
+import { parseConstraints, readerOf } from "../cluster/orchestration/constraints.ts";
 import { changeService, closeService, openService, rollBackService } from "../cluster/services.ts";
 import { forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { NetworkId } from "../model/ids.ts";
@@ -63,6 +64,10 @@ export function createServices(parts: ServiceParts): Services {
       const { id } = swarmObjectNamed(rows(), "services", reference);
       await membership.update((tx) => closeService(tx, swarmObjectNamed(tx, "services", id)));
     },
+    logs(reference, options, signal) {
+      const { id, spec } = swarmObjectNamed(rows(), "services", reference);
+      return { tty: spec.task.container.tty, lines: membership.logs({ service: id }, options, signal) };
+    },
   };
 }
 
@@ -78,6 +83,10 @@ function networkIdOf({ store }: ServiceParts, cluster: Snapshot, reference: stri
 
 function checkSpec({ name, task }: ServiceSpec): void {
   checkSwarmName(name);
+  parseConstraints(task.placement.constraints);
+  const stray = task.placement.spread.find((key) => readerOf(key) === undefined);
+  if (stray !== undefined)
+    throw invalid(`placement preference spread=${stray} is not known: node.labels.KEY, for one, is`);
   const { image } = task.container;
   try {
     parseReference(image);

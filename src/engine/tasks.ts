@@ -25,6 +25,10 @@ export function createTasks({ membership }: Pick<Parts, "membership">): Tasks {
       const all = rows();
       return detail(all, taskNamed(all, reference));
     },
+    logs(reference, options, signal) {
+      const { id, template } = taskNamed(rows(), reference);
+      return { tty: template.container.tty, lines: membership.logs({ task: id }, options, signal) };
+    },
   };
 }
 

@@ -187,13 +187,9 @@ function* parties(
   }
   for (const { to, link } of hostRoutes) {
     const block = parseCidr(to);
-    // A default route, or the halves that VPNs split it into, covers everybody.
-    if (block && block.prefix > 1 && !isLinkLocal(block)) yield { block, name: `the host's route ${to} on ${link}` };
+    if (block) yield { block, name: `the host's route ${to} on ${link}` };
   }
 }
-
-const linkLocal = [parseCidr("fe80::/10"), parseCidr("ff00::/8")];
-const isLinkLocal = (block: ParsedCidr) => linkLocal.some((l) => l !== undefined && overlaps(l, block));
 
 const overlap = (subnet: ParsedCidr, other: OtherParty): EngineError =>
   forbidden(
@@ -202,10 +198,8 @@ const overlap = (subnet: ParsedCidr, other: OtherParty): EngineError =>
 
 /** The lowest default block that overlaps nobody. @throws {EngineError} invalid when there is none */
 function freeBlock(rows: Snapshot, request: OpenRequest, family: AddressFamily): ParsedCidr {
-  const taken = [...parties(rows, request)]
-    .map((p) => masked(p.block))
-    .filter((b) => b.family === family)
-    .toSorted((a, b) => (a.number < b.number ? -1 : 1));
+  const others = [...parties(rows, request)].filter(({ block }) => block.family === family);
+  const taken = others.map(({ block }) => masked(block)).toSorted((a, b) => (a.number < b.number ? -1 : 1));
   const bases = request.defaultPools.flatMap(({ base, size }) => {
     const block = parseCidr(base);
     return block?.family === family ? [{ block: masked(block), size }] : [];
@@ -215,8 +209,12 @@ function freeBlock(rows: Snapshot, request: OpenRequest, family: AddressFamily):
     const found = firstFree(block, size, taken);
     if (found !== undefined) return found;
   }
+  const whole = others.find(({ block: one }) =>
+    bases.some(({ block }) => one.prefix <= block.prefix && overlaps(one, block)),
+  );
+  const why = whole === undefined ? "" : ` (${whole.name} covers one)`;
   throw invalid(
-    `all predefined address pools have been fully subnetted: no IPv${family} block of ${bases.map((b) => cidrText(b.block)).join(", ")} is free; remove a network, or name one with --subnet`,
+    `all predefined address pools have been fully subnetted: no IPv${family} block of ${bases.map((b) => cidrText(b.block)).join(", ")} is free${why}; remove a network, or name one with --subnet`,
   );
 }
 

@@ -74,8 +74,11 @@ export interface Kernel {
    * @throws {KernelError} at the first step refused; `error.step` is its index, the steps before it are done.
    */
   apply(steps: readonly Step[]): void;
-  /** Everything of one kind in a namespace that the daemon could have made: marked links, our routes, our table's chains. */
-  list(namespace: NamespaceName, kind: PlanKind): Found[];
+  /**
+   * Everything of some kinds in a namespace that the daemon could have made: marked links, our routes, our table's chains. Kinds
+   * that are listed together are read together: the links once for all of them.
+   */
+  list(namespace: NamespaceName, ...kinds: readonly PlanKind[]): Found[];
   /** Namespaces of sandboxes and networks whose file exists, by name. */
   namespaces(): NamespaceName[];
   /** One link by name, ours or not; undefined when there is none. */

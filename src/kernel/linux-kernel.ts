@@ -17,6 +17,7 @@ import { createBase } from "./nft/base.ts";
 import { foreignDrops } from "./nft/foreign.ts";
 import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
 import { openFrames } from "./packets.ts";
+import { Picture } from "./picture.ts";
 import { openSocket } from "./sockets.ts";
 import { deviceOf } from "./wireguard/device.ts";
 import { Keyring } from "./wireguard/keys.ts";
@@ -48,9 +49,14 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const chosen = new Map<string, string>();
   return {
     apply: (steps) => applyAll(steps, handlers, rules),
-    list(namespace, kind) {
-      if (kind === "chain") return rules.listChains(namespace);
-      return kind === "element" ? rules.listElements(namespace) : handlers[kind].list(namespace);
+    list(namespace, ...kinds) {
+      const realm = realms.find(namespace);
+      const picture = realm && new Picture(realm);
+      return kinds.flatMap((kind) => {
+        if (kind === "chain") return rules.listChains(namespace);
+        if (kind === "element") return rules.listElements(namespace);
+        return picture === undefined ? [] : handlers[kind].list(namespace, picture);
+      });
     },
     namespaces: () => namespaces.names(),
     link: (namespace, name) => describeLink(realms.find(namespace), engine, name),

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { answers, audit, loadImage } from "./client.ts";
+import { answers, ask, audit, loadImage, type Reply } from "./client.ts";
 import { attempt, LabError, type Outcome, run } from "./command.ts";
 import { isAlive, kill, type Process, processesIn } from "./processes.ts";
 import { address6Of, addressOf, type Cut, cutWire, gateway, healWire, plugIn } from "./switch.ts";
@@ -116,6 +116,10 @@ export class LabHost {
   /** Runs the docker client; it need not succeed. */
   tryDocker(...args: string[]): Promise<Outcome> {
     return attempt(["docker", ...args], { env: this.env });
+  }
+  /** One call of the daemon's API. @param body goes as JSON @throws when nobody answers */
+  ask(method: string, path: string, body?: object): Promise<Reply> {
+    return ask(this.socket, method, path, body);
   }
   loadImage(archive: string): Promise<void> {
     return loadImage(this.socket, archive);

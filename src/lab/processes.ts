@@ -14,18 +14,35 @@ export interface Process {
 }
 const patience = 15_000; // milliseconds
 
-/** The processes in the network namespaces that these files pin, never those in our own. */
+/**
+ * The processes in the network namespaces that these files pin, never those in our own. A daemon is in a container's for
+ * moments: who shares a process namespace with one that was found belongs to the same host.
+ */
 export function processesIn(pins: readonly string[]): Process[] {
-  const namespaces = new Set(pins.flatMap((pin) => namespaceOf(pin) ?? []));
-  namespaces.delete(readlinkSync("/proc/self/ns/net"));
-  if (namespaces.size === 0) return [];
-  return readdirSync("/proc").flatMap((name) => {
-    try {
-      return /^\d+$/.test(name) && namespaces.has(readlinkSync(`/proc/${name}/ns/net`)) ? [describe(Number(name))] : [];
-    } catch {
-      return []; // it ended meanwhile
-    }
-  });
+  const networks = new Set(pins.flatMap((pin) => namespaceOf(pin) ?? []));
+  networks.delete(readlinkSync("/proc/self/ns/net"));
+  if (networks.size === 0) return [];
+  const all = readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? (placeOf(name) ?? []) : []));
+  const hosts = new Set(all.flatMap(({ network, process }) => (networks.has(network) ? process : [])));
+  hosts.delete(readlinkSync("/proc/self/ns/pid"));
+  return all.flatMap(({ pid, network, process }) =>
+    networks.has(network) || hosts.has(process) ? (describe(pid) ?? []) : [],
+  );
+}
+
+/** The namespaces that a process is in; undefined when it has ended. */
+function placeOf(
+  pid: string,
+): { readonly pid: number; readonly network: string; readonly process: string } | undefined {
+  try {
+    const [network, process] = ["net", "pid"].map((kind) => readlinkSync(`/proc/${pid}/ns/${kind}`)) as [
+      string,
+      string,
+    ];
+    return { pid: Number(pid), network, process };
+  } catch {
+    return undefined;
+  }
 }
 
 /** A file that pins nothing (left by a crash, or from before a reboot) is on its directory's own device. */
@@ -34,11 +51,15 @@ function namespaceOf(pin: string): string | undefined {
   return found === undefined || found.dev === statSync(dirname(pin)).dev ? undefined : `net:[${found.ino}]`;
 }
 
-function describe(pid: number): Process {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const inner = Number(/^NSpid:.*?(\d+)$/m.exec(status)?.[1]);
-  const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-  return { pid, started: stat(pid)?.started ?? "", inner, command };
+function describe(pid: number): Process | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const inner = Number(/^NSpid:.*?(\d+)$/m.exec(status)?.[1]);
+    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+    return { pid, started: stat(pid)?.started ?? "", inner, command };
+  } catch {
+    return undefined; // it ended meanwhile
+  }
 }
 
 /** The command's name in the second field may hold spaces and brackets. */

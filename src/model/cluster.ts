@@ -1,4 +1,5 @@
 import type { IpAddress } from "./ids.ts";
+import type { HostRoute } from "./network.ts";
 
 /** A node's or a cluster's id: 25 base-36 digits, as Docker's swarm objects have. */
 export type NodeId = string;
@@ -131,6 +132,8 @@ export interface NodeDescription {
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
   /** Public key of its WireGuard, base64 of 32 bytes; absent: encrypted networks do not reach it. */
   readonly wireguardKey?: string;
+  /** What it routes elsewhere than to its networks, as far as others must know; absent: nothing. */
+  readonly routes?: readonly HostRoute[];
 }
 
 /** A host of the cluster. Who has no row is no node: removing the row refuses the certificate. */
@@ -176,10 +179,16 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
   updatedAt: now,
 });
 
+/** What is known of a node, without what holds only while it says so. */
+export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguardKey" | "routes"> {
+  const { wireguardKey: _, routes: _routes, ...others } = node;
+  return others;
+}
+
 /** A node that is down until it is heard of, and no manager until it is promoted again. */
-export function dismissed({ manager: _, wireguardKey: _key, ...node }: ClusterNode, message: string): ClusterNode {
+export function dismissed({ manager: _, ...node }: ClusterNode, message: string): ClusterNode {
   const status = { state: "down", message, address: node.status.address } as const;
-  return { ...node, role: "worker", status };
+  return { ...unsaid(node), role: "worker", status };
 }
 
 /** The row after a user's change at `now`: a version more. */

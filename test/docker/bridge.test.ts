@@ -123,6 +123,9 @@ describe("who reaches whom", () => {
     await sleep(200);
     assert.match(get(host(), "there", "http://10.78.0.2/group"), /^root:/);
     assert.equal(get(host(), "there", "http://10.78.0.2:81/group"), "unreachable");
+    const shown = await docker("inspect -f", "{{json .NetworkSettings.Ports}}", "web");
+    assert.deepEqual(JSON.parse(shown), { "80/tcp": [{ HostIp: "0.0.0.0", HostPort: "" }] });
+    assert.equal(await docker("ps --format {{.Ports}}"), "80/tcp");
     host().there("ip", "route", "del", "10.78.0.0/24");
   });
 });
@@ -157,6 +160,30 @@ describe("published ports", () => {
     }
     const port = /0\.0\.0\.0:(\d+)/.exec(await docker("port c"))?.[1];
     assert.match(get(host(), "there", `http://198.51.100.1:${port}/group`), /^root:/);
+  });
+
+  it("where the gateway is now: at its host address, with the same port; nowhere on a LAN", async () => {
+    await docker("network create bnet");
+    await docker(`network create -o ${bridge}.host_binding_ipv4=127.0.0.1 anet`);
+    await docker("network create -d macvlan -o parent=uplink0 --subnet 10.84.0.0/24 --gateway 10.84.0.1 aaa");
+    await docker(`run -d --name web --network bnet -p 8080:80 -p 81 ${web}`);
+    const [, ephemeral] = /81\/tcp -> 0\.0\.0\.0:(\d+)/.exec(await docker("port web")) ?? [];
+    const both = (address: string) => `80/tcp -> ${address}:8080\n81/tcp -> ${address}:${ephemeral}`;
+    assert.equal(await docker("port web"), both("0.0.0.0"));
+    const isServed = (from: "here" | "there", address: string) =>
+      get(host(), from, `http://${address}:8080/group`) !== "unreachable";
+    for (const verb of ["connect", "disconnect", "connect"]) {
+      await docker(`network ${verb} anet web`);
+      const isLocal = verb === "connect";
+      assert.equal(await docker("port web"), both(isLocal ? "127.0.0.1" : "0.0.0.0"), verb);
+      assert.ok(isServed("here", "127.0.0.1"), verb);
+      assert.equal(isServed("there", "198.51.100.1"), !isLocal, verb);
+    }
+    await docker("network connect aaa web");
+    assert.equal(await docker("port web"), "");
+    assert.ok(!isServed("here", "127.0.0.1"));
+    await docker("network disconnect aaa web");
+    assert.match(await docker("port web"), /80\/tcp -> 127\.0\.0\.1:8080/);
   });
 
   it("UDP, ranges, and a port that is taken: by a container, by a process", async () => {

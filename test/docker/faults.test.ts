@@ -43,8 +43,8 @@ const carriedOut =
 /** Every failpoint of the source, the N-th pass for those that one story passes many times. */
 const names = globSync("src/**/*.ts")
   .flatMap((file) => [...readFileSync(file, "utf8").matchAll(/failpoint\("([^"]+)"/g)].map(([, name = ""]) => name))
-  // Those of a swarm need several hosts: test/hosts/swarm-faults.test.ts.
-  .filter((name) => !name.startsWith("swarm."))
+  // Those of a swarm need several hosts: test/hosts/swarm-faults.test.ts, overlay-faults.test.ts.
+  .filter((name) => !/^(swarm|overlay)\./.test(name))
   .toSorted();
 const often: Readonly<Record<string, readonly number[]>> = { store: [2, 5, 9, 14], dataplane: [1, 2, 4, 6, 8] };
 const places = names.flatMap((name) => {

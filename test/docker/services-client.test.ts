@@ -6,8 +6,8 @@ import { promisify } from "node:util";
 import { standing } from "../../src/api/swarm/testing.ts";
 import { serve, type TestServer } from "../../src/api/testing.ts";
 import { newTask, playCluster, type PlayedCluster } from "../../src/engine/cluster-testing.ts";
-import type { NetworkDetail } from "../../src/engine/engine.ts";
-import { networkNamed } from "../../src/engine/lookup.ts";
+import type { NetworkDetail, TaskLogs } from "../../src/engine/engine.ts";
+import { networkNamed, swarmObjectNamed } from "../../src/engine/lookup.ts";
 import { createNodes } from "../../src/engine/nodes.ts";
 import { createFileContents } from "../../src/engine/secrets.ts";
 import { createServices } from "../../src/engine/services.ts";
@@ -48,7 +48,7 @@ async function play(): Promise<PlayedCluster & { readonly server: TestServer }> 
       create: async (spec: NetworkSpec) => ({ id: (await cluster.network(spec.name, spec)).id, warning: "" }),
       remove: async () => {},
     },
-    services: createServices(parts),
+    services: { ...createServices(parts), logs: (reference) => playedLog(store, reference) },
     tasks: createTasks(parts),
     secrets: createFileContents(parts, "secrets"),
     configs: createFileContents(parts, "configs"),
@@ -58,6 +58,23 @@ async function play(): Promise<PlayedCluster & { readonly server: TestServer }> 
     system: { info: async () => (await import("../../src/api/system/testing.ts")).detail },
   });
   return { ...cluster, server };
+}
+
+/** A line of each task of a service. */
+function playedLog(store: PlayedCluster["store"], reference: string): TaskLogs {
+  const { id } = swarmObjectNamed(store.snapshot(), "services", reference);
+  async function* lines() {
+    for (const { id: taskId, nodeId = "" } of store.snapshot().where("tasks", "service", id))
+      yield {
+        stream: "stdout" as const,
+        time: "2026-01-02T03:04:05.5Z",
+        data: Buffer.from("hello\n"),
+        taskId,
+        serviceId: id,
+        nodeId,
+      };
+  }
+  return { tty: false, lines: lines() };
 }
 
 interface Outcome {
@@ -218,7 +235,10 @@ for (const client of dockers) {
     assert.match(await refused("service", "inspect", "none"), /no such service: none/);
     assert.match(await refused("service", "rm", "none"), /service none not found|No such service: none/);
     assert.match(await refused("service", "ps", "none"), /no such service: none/);
-    assert.match(await refused("service", "scale", "none=1"), /^none: .*(service none not found|No such service: none)/);
+    assert.match(
+      await refused("service", "scale", "none=1"),
+      /^none: .*(service none not found|No such service: none)/,
+    );
     assert.match(await refused("inspect", "none"), /No such object: none/);
   });
 
@@ -274,6 +294,9 @@ for (const client of dockers) {
       ps,
       /^b{25} all\.2 other:latest h1 Running Pending about a minute ago "no suitable node \(insufficient resources on 1 node\)"/m,
     );
+    const logs = await ok("service", "logs", "-t", "all");
+    assert.match(logs, new RegExp(`^2026-01-02T03:04:05.500000000Z all\\.0\\.a{12}@h1 +\\| hello$`, "m"));
+    assert.equal(await ok("service", "logs", "--raw", "all"), "hello\nhello");
     assert.match(await ok("node", "ps", "h1"), /^a{12} all\.manager0/m);
     assert.equal(JSON.parse(await ok("inspect", "a".repeat(25)))[0].Status.State, "running");
     assert.equal(JSON.parse(await ok("inspect", "all"))[0].ID, id);

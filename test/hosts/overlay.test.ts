@@ -140,6 +140,11 @@ describe("overlay networks of the lab's hosts", () => {
     );
     assert.ok(await pings(3, "c", "192.0.2.254"), "the outside");
     const inspected = JSON.parse(await docker(1, "network inspect -v net"))[0];
+    const ips = (inspected.Peers as { IP: string }[]).map(({ IP }) => IP);
+    assert.deepEqual(
+      ips.toSorted(),
+      [1, 2, 3].map((number) => host(number).address),
+    );
     assert.deepEqual(
       inspected.Services[""].Tasks.map((t: { Name: string; EndpointIP: string; Info: { Node?: string } }) => [
         t.Name,
@@ -204,6 +209,56 @@ describe("overlay networks of the lab's hosts", () => {
     }
     await docker(3, "rm -f web");
     await docker(3, "network rm own open docker_gwbridge");
+  });
+
+  it("are not made over a route of any host; one that comes later is told on that host", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    const route = (verb: string, to: string) => host(2).run("ip", "route", verb, to, "via", "192.0.2.254");
+    await route("add", "10.66.0.0/16");
+    const create = "network create -d overlay --subnet 10.66.3.0/24 over";
+    const isRefused = async () => {
+      const { status, stderr } = await host(1).tryDocker(...create.split(" "));
+      if (status === 0) await docker(1, "network rm over");
+      return /10\.66\.3\.0\/24 overlaps with node h2's route 10\.66\.0\.0\/16 on eth0/.test(stderr);
+    };
+    await until(isRefused, 5000, "h2's route is known");
+    await route("del", "10.66.0.0/16");
+    await until(async () => !(await isRefused()), 5000, "it is forgotten");
+    await run(2, "b", "net");
+    await route("add", "10.20.9.0/24");
+    const overlaps = (number: number) => docker(number, "network inspect net");
+    assert.match(await overlaps(2), /the host's route 10\.20\.9\.0\/24 on eth0 overlaps with 10\.20\.0\.0\/16/);
+    assert.doesNotMatch(await overlaps(1), /overlaps/);
+    await route("del", "10.20.9.0/24");
+    assert.doesNotMatch(await overlaps(2), /overlaps/);
+  });
+
+  it("are told as events: on every manager when they are made, on every host when it has them", async () => {
+    await docker(1, "swarm init");
+    await joinWith(2, await token("manager"));
+    await joinWith(3, await token("worker"));
+    await until(() => isReady("h3", 2), 10_000, "h2 is a manager at work");
+    const since = String(Date.now() / 1000);
+    const events = async (number: number, more: readonly string[] = []) => {
+      const flags = ["--since", since, "--until", String(Date.now() / 1000 + 0.5), "--filter", "type=network", ...more];
+      const format = "{{.Scope}} {{.Action}} {{json .Actor.Attributes}}";
+      return (await host(number).docker("events", ...flags, "--format", format)).split("\n");
+    };
+    const id = await docker(1, "network create -d overlay --attachable --subnet 10.20.0.0/16 net");
+    await run(3, "c", "net");
+    const container = await docker(3, "inspect -f {{.Id}} c");
+    await docker(3, "rm -f c");
+    await until(async () => (await overlays(3)).join() === "ingress", 2000, "h3 needs it no more");
+    await docker(2, "network rm net");
+    const made = ['swarm create {"name":"net"}', 'swarm remove {"name":"net"}'];
+    for (const number of [1, 2]) assert.deepEqual(await events(number), made, `h${number}`);
+    assert.deepEqual(await events(1, ["--filter", `network=${id}`, "--filter", "event=remove"]), made.slice(1));
+    const here = `{"container":"${container}","name":"net","type":"overlay"}`;
+    const own = '{"name":"net","type":"overlay"}';
+    assert.deepEqual(
+      await events(3),
+      [`create ${own}`, `connect ${here}`, `disconnect ${here}`, `destroy ${own}`].map((line) => `local ${line}`),
+    );
   });
 
   it("get back containers that always run: after a crash while no manager answers, and with the daemon", async () => {

@@ -104,7 +104,7 @@ describe("a swarm of the lab's hosts", () => {
       assert.match(await refused(1, "node ls --filter role=king"), /[Ii]nvalid role filter/);
       const id = await docker(1, "node inspect -f {{.ID}} h2");
       const stale = await post(1, `/nodes/${id}/update?version=0`, { Role: "worker", Availability: "drain" });
-      assert.match(stale.body, /update out of sequence/);
+      assert.match(stale.answer, /update out of sequence/);
       assert.equal((await rowOf("h2"))?.availability, "Active");
     });
 

@@ -5,9 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, describe, it } from "node:test";
 import { baseText } from "../../src/dataplane/base.ts";
+import { Believed } from "../../src/dataplane/believed.ts";
 import { type Kernel, KernelError, type KernelEvent, type Step } from "../../src/kernel/kernel.ts";
 import { calls } from "../../src/kernel/libc.ts";
 import { createKernel } from "../../src/kernel/linux-kernel.ts";
+import { linkTypes } from "../../src/kernel/netlink/link-words.ts";
+import type { Message } from "../../src/kernel/netlink/message.ts";
+import { neighbourTypes } from "../../src/kernel/netlink/neighbour-words.ts";
+import { dumps } from "../../src/kernel/netlink/socket.ts";
 import { type ChainObject, keyOf, type NamespaceName, type PlanObject } from "../../src/model/plan.ts";
 import { kernelContract } from "../contract/kernel.ts";
 import { creates, endpointPlan, idOf, networkPlan, ports, removes } from "../contract/kernel-plans.ts";
@@ -140,6 +145,19 @@ describe("Linux, beyond the contract", () => {
       [{ to: "10.8.0.0/24", link: "br-8" }],
     );
     other.close();
+  });
+
+  it("tells the host's routes, without those that cover everybody, and what is of one link only", () => {
+    run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1");
+    for (const name of ["up0", "up1"]) run("ip", "link", "set", name, "up");
+    run("ip", "address", "add", "192.0.2.1/24", "dev", "up0");
+    run("ip", "address", "add", "2001:db8::1/64", "dev", "up0", "nodad");
+    for (const to of ["default", "0.0.0.0/1", "128.0.0.0/1", "10.7.0.0/16", "2001:db8:7::/48", "default via fe80::2"])
+      run("ip", ...(to.includes(":") ? ["-6"] : []), "route", "add", ...to.split(" "), "dev", "up0");
+    run("ip", "route", "add", "10.8.0.0/16", "nexthop", "dev", "up0", "nexthop", "dev", "up1");
+    const told = new Set(kernel.hostRoutes().map(({ to, link }) => `${to} ${link}`));
+    const wanted = ["192.0.2.0/24", "2001:db8::/64", "10.7.0.0/16", "2001:db8:7::/48"].map((to) => `${to} up0`);
+    assert.deepEqual(told, new Set([...wanted, "10.8.0.0/16 "]));
   });
 
   it("sees that a link is down, and lifts it", () => {
@@ -337,6 +355,29 @@ describe("Linux, beyond the contract", () => {
     assert.ok(report.last100 < 5 * report.first100 + 500, JSON.stringify(report));
     t.diagnostic(JSON.stringify(report));
     assertHolds(kernel, networkPlan(plain));
+  });
+
+  it("reads a namespace's links and forwarding entries once for all kinds, and names routes' links one by one", () => {
+    const read: string[] = [];
+    const note = (request: unknown) => {
+      const { type, body } = request as Message;
+      read.push(`${type}/${body.readUInt8(0)}`);
+    };
+    kernel.apply(creates(all()));
+    dumps.subscribe(note);
+    try {
+      const { length } = kernel.namespaces();
+      new Believed().readAll(kernel);
+      const times = (what: string) => read.filter((one) => one === what).length;
+      assert.ok(length > 0);
+      assert.equal(times(`${linkTypes.get}/0`), 1 + length, "links");
+      assert.equal(times(`${neighbourTypes.get}/7`), 1 + length, "forwarding entries");
+      read.length = 0;
+      kernel.hostRoutes();
+      assert.equal(times(`${linkTypes.get}/0`), 0);
+    } finally {
+      dumps.unsubscribe(note);
+    }
   });
 
   it("leaks no descriptor", () => {

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
-import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { afterEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,7 +7,7 @@ import type { LabHost } from "../../src/lab/host.ts";
 import { kill, processesIn } from "../../src/lab/processes.ts";
 import { useLab } from "./lab.ts";
 
-const words = (line: string) => line.split(" ").filter(Boolean);
+export const words = (line: string) => line.split(" ").filter(Boolean);
 export const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
 
 /** @throws when it is not so in time */
@@ -64,13 +62,7 @@ export function useSwarm() {
     await until(async () => (await managersOf()) === 3, 15_000, "three managers");
   }
   /** A call for which the docker client has no words, or needs a terminal. */
-  async function post(number: number, path: string, body: object): Promise<{ status: number; body: string }> {
-    const headers = { "Content-Type": "application/json" };
-    const asked = request({ socketPath: host(number).socket, method: "POST", path, headers });
-    asked.end(JSON.stringify(body));
-    const [answer] = (await once(asked, "response")) as [IncomingMessage];
-    return { status: answer.statusCode ?? 0, body: Buffer.concat(await answer.toArray()).toString() };
-  }
+  const post = (number: number, path: string, body: object) => host(number).ask("POST", path, body);
   /** The daemon, and its etcd, as when a host loses its power. */
   async function crash(number: number): Promise<void> {
     await kill(processesIn([host(number).pin]).filter(({ command }) => /bin\/tombolod|^etcd /.test(command)));

@@ -9,18 +9,21 @@ export function networksJson(detail: ContainerDetail): Record<string, object> {
   );
 }
 
-/** The published ports. */
+/** Ports that are bound on the host. */
 export const bindingsOf = ({ ports }: ContainerDetail): readonly PortBinding[] =>
   ports.filter((port) => port.hostPort !== 0);
 
-/** `{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}],"443/tcp":null}`: null means exposed, not published. */
+/**
+ * `{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}],"443/tcp":null}`: null means exposed, not published; no host port means open
+ * at the container's own address (moby daemon/network.go, getEndpointPortMapInfo).
+ */
 export function portMapJson(detail: ContainerDetail): object {
   const map: Record<string, { HostIp: string; HostPort: string }[] | null> = {};
   if (detail.sandboxKey === "") return map;
   for (const { port, protocol } of detail.container.spec.exposed) map[`${port}/${protocol}`] = null;
-  for (const { containerPort, protocol, hostIp, hostPort } of bindingsOf(detail)) {
+  for (const { containerPort, protocol, hostIp, hostPort } of detail.ports) {
     const key = `${containerPort}/${protocol}`;
-    map[key] = [...(map[key] ?? []), { HostIp: hostIp, HostPort: String(hostPort) }];
+    map[key] = [...(map[key] ?? []), { HostIp: hostIp, HostPort: hostPort === 0 ? "" : String(hostPort) }];
   }
   return map;
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { NetworkDetail } from "../../engine/engine.ts";
+import type { NetworkDetail, SwarmStanding } from "../../engine/engine.ts";
 import type { NetworkSpec } from "../../model/network.ts";
-import { serve } from "../testing.ts";
+import { outside, serve } from "../testing.ts";
 import { readEndpointSettings } from "./endpoint-settings.ts";
 import { networkJson } from "./wire.ts";
 
@@ -35,7 +35,7 @@ const plain: NetworkSpec = {
 };
 
 /** Creates a network over HTTP; @returns the answer and what the engine was asked for */
-async function created(body: object, version = "") {
+async function created(body: object, version = "", state: SwarmStanding["state"] = "inactive") {
   const specs: NetworkSpec[] = [];
   const networks = {
     create: async (spec: NetworkSpec) => {
@@ -44,7 +44,7 @@ async function created(body: object, version = "") {
     },
   };
   const system = { info: async () => ({ driverNames: ["bridge", "host", "none"] }) as never };
-  await using server = await serve({ networks, system });
+  await using server = await serve({ networks, system, swarm: { standing: () => ({ ...outside, state }) } });
   const { status, json } = await server.ask("POST", `${version}/networks/create`, { body });
   return { status, json, spec: specs[0] };
 }
@@ -131,6 +131,9 @@ test("create says which scopes a network may have", async () => {
   );
   const { status, json } = await created({ Name: "n", Scope: "swarm" });
   assert.deepEqual([status, json.message], [403, "cannot create a swarm scoped network when swarm is not active"]);
+  const within = await created({ Name: "n", Driver: "macvlan", Scope: "swarm" }, "", "active");
+  assert.equal(within.status, 403);
+  assert.match(within.json.message, /"macvlan" is one host's own: make it on each host, .* with -d overlay$/);
 });
 
 const detail: NetworkDetail = {
@@ -222,6 +225,17 @@ test("inspect shows a network with Docker's fields in Docker's order", () => {
     Labels: {},
   };
   assert.equal(JSON.stringify(networkJson(detail, true)), JSON.stringify(expected));
+});
+
+test("a network of many hosts shows them, this one among them", () => {
+  const tunnel = { udpPort: 4789, local: "192.0.2.1", mtu: 1450 };
+  const network = { ...detail.network, scope: "cluster", tunnel } as const;
+  const peer = (nodeId: string, dataPath: string) => ({ nodeId, dataPath }) as NetworkDetail["peers"][number];
+  const peers = [peer("n2", "192.0.2.2"), peer("n3", "192.0.2.3"), peer("n2", "192.0.2.2")];
+  const { Peers } = networkJson({ ...detail, network, nodeId: "n1", peers }, true) as { Peers: unknown };
+  const hosts = [1, 2, 3].map((n) => ({ Name: `n${n}`, IP: `192.0.2.${n}` }));
+  assert.deepEqual(Peers, hosts);
+  assert.ok(!Object.hasOwn(networkJson(detail, true), "Peers"));
 });
 
 test("a network says on what it stands, and what it could not get", () => {

@@ -94,10 +94,10 @@ export function networkJson(detail: NetworkDetail, withContainers: boolean): obj
 const optionsJson = ({ spec, vni }: Network) =>
   vni === undefined ? spec.options : { ...spec.options, "com.docker.network.driver.overlay.vxlanid_list": String(vni) };
 
-/** The other hosts that an overlay network reaches (moby api/types/network, PeerInfo). */
-function peersJson({ network, peers }: NetworkDetail): object {
-  if (network.tunnel === undefined) return {};
-  const hosts = new Map(peers.map(({ nodeId, dataPath }) => [nodeId, dataPath]));
+/** The hosts that an overlay network reaches, this one among them (moby api/types/network, PeerInfo). */
+function peersJson({ network: { tunnel }, nodeId: own, peers }: NetworkDetail): object {
+  if (tunnel === undefined || own === undefined) return {};
+  const hosts = new Map([[own, tunnel.local], ...peers.map(({ nodeId, dataPath }) => [nodeId, dataPath] as const)]);
   return { Peers: [...hosts].map(([Name, IP]) => ({ Name, IP })) };
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { mount } from "../containers/create-body.ts";
+import { healthCheck } from "../containers/health-check.ts";
 import { boolean, count, keySet, number, only, text, textMap, texts } from "../schemas.ts";
 import { duration } from "../swarm/duration.ts";
 
@@ -16,15 +17,6 @@ const privileges = only({
   Seccomp: only({ Mode: text, Profile: text }).nullish(),
   AppArmor: only({ Mode: text }).nullish(),
   NoNewPrivileges: boolean,
-});
-
-const healthCheck = only({
-  Test: texts,
-  Interval: duration,
-  Timeout: duration,
-  StartPeriod: duration,
-  StartInterval: duration,
-  Retries: number,
 });
 
 const containerSpec = only({

@@ -36,6 +36,7 @@ export const rich = {
         },
       ],
       StopGracePeriod: 3_000_000_000,
+      Healthcheck: { Test: ["CMD-SHELL", "true"], Interval: 5_000_000_000 },
       Hosts: ["1.2.3.4 h"],
       DNSConfig: { Nameservers: ["1.1.1.1"], Search: ["a"], Options: ["ndots:1"] },
       Isolation: "default",

@@ -129,6 +129,7 @@ test("the container of a task is read as a container's create request is", () =>
   const { config, hostConfig } = task.shown;
   assert.deepEqual([config.Env, hostConfig.NanoCpus], [["A=B"], 5e8]);
   assert.deepEqual(hostConfig.Mounts, rich.TaskTemplate.ContainerSpec.Mounts);
+  assert.deepEqual([container.healthCheck?.test, container.healthCheck?.interval], [["CMD-SHELL", "true"], 5000]);
   const usual = specFrom(plain).task;
   assert.deepEqual([usual.container.stopTimeout, usual.restart.delay, usual.restart.condition], [10, 5000, "any"]);
   const aliases = specFrom(withContainer({ Hosts: ["fd00::1  a b"] })).task.container.extraHosts;

@@ -4,12 +4,14 @@ import type { Task } from "../../model/service.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { param, readFilters } from "../query.ts";
 import type { Route } from "../router.ts";
+import { streamTaskLogs } from "../services/logs.ts";
 import { indexJson, portJson, timeJson } from "../services/wire.ts";
 import { metaJson } from "../swarm/inspect.ts";
 
 export const taskRoutes: readonly Route[] = [
   { method: "GET", path: "/tasks", handler: listTasks },
   { method: "GET", path: "/tasks/{id}", handler: inspectTask },
+  { method: "GET", path: "/tasks/{id}/logs", handler: streamTaskLogs },
 ];
 
 /** `GET /tasks` */

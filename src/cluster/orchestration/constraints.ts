@@ -1,6 +1,7 @@
-import { invalid } from "../../lib/errors.ts";
+import { rpcError } from "../../lib/errors.ts";
 import { contains, parseAddress, parseCidr } from "../../lib/net.ts";
 import type { ClusterNode } from "../../model/cluster.ts";
+import type { Placement } from "../../model/service.ts";
 
 /** What a node must have, or must not have, for a task to be placed there. */
 export interface Constraint {
@@ -47,6 +48,16 @@ export function readerOf(key: string): ((node: ClusterNode) => string) | undefin
  */
 export const parseConstraints = (texts: readonly string[]): Constraint[] => texts.map(parse);
 
+/** Those of a service that is there: what can not be read, though it was when the service was made, is satisfied nowhere. */
+export const constraintsOf = ({ constraints }: Placement): Constraint[] =>
+  constraints.map((text) => {
+    try {
+      return parse(text);
+    } catch {
+      return { key: "", isEqual: true, value: text };
+    }
+  });
+
 function parse(text: string): Constraint {
   const operator = ["==", "!="].find((one) => text.includes(one));
   if (operator === undefined) throw refused("constraint expected one operator from ==, !=");
@@ -62,7 +73,7 @@ function parse(text: string): Constraint {
   return { key, isEqual: operator === "==", value };
 }
 
-const refused = (reason: string) => invalid(`rpc error: code = InvalidArgument desc = ${reason}`);
+const refused = (reason: string) => rpcError("InvalidArgument", reason);
 const isIp = (key: string) => key.toLowerCase() === "node.ip";
 const isBlock = (text: string) => parseAddress(text) !== undefined || parseCidr(text) !== undefined;
 

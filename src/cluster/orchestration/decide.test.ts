@@ -3,12 +3,13 @@ import { describe, it } from "node:test";
 import type { Service, TaskRestart } from "../../model/service.ts";
 import { orphanedAfter } from "./tasks.ts";
 import { Stage } from "./stage-testing.ts";
-import { newService, policy, readyNode, template } from "./testing.ts";
+import { plainTemplate } from "../task-testing.ts";
+import { newService, policy, readyNode } from "./testing.ts";
 
 const replicas = (count: number, restart: Partial<TaskRestart> = {}): Service =>
   newService({
     mode: { kind: "replicated", replicas: count },
-    task: { ...template, restart: { ...template.restart, ...restart } },
+    task: { ...plainTemplate, restart: { ...plainTemplate.restart, ...restart } },
   });
 const web = "service-web";
 const scaled = (count: number) => (spec: Service["spec"]) => ({
@@ -40,7 +41,7 @@ describe("a replicated service", () => {
   });
 
   it("is given a place that another task has left", () => {
-    const task = { ...template, reservations: { nanoCpus: 2e9, memory: 0 } };
+    const task = { ...plainTemplate, reservations: { nanoCpus: 2e9, memory: 0 } };
     const [a, b] = ["a", "b"].map((name) => newService({ name, task, mode: { kind: "replicated", replicas: 1 } }));
     const stage = new Stage(["n1"], [a as Service]).obey().create(b as Service);
     assert.deepEqual(stage.told, ["t1 a.1@n1 running/running", "t2 b.1@- pending/running"]);
@@ -169,6 +170,20 @@ describe("tasks that end", () => {
     assert.deepEqual(stage.told, ["t1 web.1@n1 failed/shutdown", "t2 web.2@n2 assigned/shutdown"]);
   });
 
+  it("none: scaled down, the slot that is given up does not count while it is drained", () => {
+    const stage = new Stage(["n1"], [replicas(3, { condition: "none" })]).obey().update(web, scaled(2));
+    assert.deepEqual(
+      stage.told.filter((line) => line.includes("draining")),
+      ["t3 web.3@n1 running/running draining"],
+    );
+    stage.node("n1", { labels: { a: "b" } }).update(web, (spec) => ({ ...spec, drain: 1 }));
+    assert.equal(stage.told.filter((line) => line.includes("draining")).length, 1);
+    stage.update(web, scaled(3));
+    assert.equal(stage.told.at(-1), "t4 web.3@n1 assigned/ready");
+    stage.pass(1).obey();
+    assert.deepEqual(running(stage), ["1@n1", "2@n1", "3@n1"]);
+  });
+
   it("at most so many attempts, also with less history and another leader; a new template begins anew", () => {
     const stage = new Stage(["n1"], [replicas(1, { maxAttempts: 2, delay: 0 })]);
     stage.commit((tx) => {
@@ -211,15 +226,15 @@ describe("tasks that end", () => {
 });
 
 const placedOn = (id: string) => ({
-  ...template,
-  placement: { ...template.placement, constraints: [`node.id==${id}`] },
+  ...plainTemplate,
+  placement: { ...plainTemplate.placement, constraints: [`node.id==${id}`] },
 });
 
 describe("a global service", () => {
   const global = (more: Partial<Service["spec"]> = {}) => newService({ mode: { kind: "global" }, ...more });
 
   it("gets a task on each node that it fits on, in one step", () => {
-    const task = { ...template, placement: { ...template.placement, constraints: ["node.labels.web==yes"] } };
+    const task = { ...plainTemplate, placement: { ...plainTemplate.placement, constraints: ["node.labels.web==yes"] } };
     const labels = { web: "yes" };
     const stage = new Stage(
       [readyNode("n1", { labels }), readyNode("n2"), readyNode("n3", { labels })],
@@ -249,7 +264,7 @@ describe("a global service", () => {
   });
 
   it("waits on a node until there is room, and says why", () => {
-    const task = { ...template, reservations: { nanoCpus: 2e9, memory: 0 } };
+    const task = { ...plainTemplate, reservations: { nanoCpus: 2e9, memory: 0 } };
     const stage = new Stage(["n1"], [newService({ name: "a", task })]).obey().create(global({ task }));
     assert.equal(stage.told.at(-1), "t2 web.0@n1 pending/running");
     assert.equal(stage.task("t2").status.error, "insufficient resources on 1 node");
@@ -292,7 +307,7 @@ describe("jobs", () => {
   });
 
   it("are not repeated more often than they may", () => {
-    const task = { ...template, restart: { ...template.restart, maxAttempts: 1, delay: 0 } };
+    const task = { ...plainTemplate, restart: { ...plainTemplate.restart, maxAttempts: 1, delay: 0 } };
     const stage = new Stage(["n1"], [job(1, 1, { task })]).say("failed", ["t1"]).say("failed", ["t2"]).pass(60_000);
     assert.deepEqual(
       stage.told.map((line) => line.split(" ")[2]),

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClusterNode } from "../../model/cluster.ts";
 import type { Service, ServiceId, Task } from "../../model/service.ts";
-import { parseConstraints, satisfies } from "./constraints.ts";
+import { constraintsOf, satisfies } from "./constraints.ts";
 import { type Case, Draft, type ServiceView, type View } from "./draft.ts";
 import { finishDrains } from "./draining.ts";
 import type { Decision } from "./edits.ts";
@@ -68,9 +68,9 @@ export function decideRemoved(serviceId: ServiceId, view: View): Drafted {
 
 /** Constraints and platforms of a service; what a node has room for is the scheduler's to know. */
 function fitsIn({ spec }: Service): (node: ClusterNode) => boolean {
-  const { constraints, platforms } = spec.task.placement;
-  const parsed = parseConstraints(constraints);
-  return (node) => satisfies(node, parsed) && hasPlatform(node, platforms);
+  const { placement } = spec.task;
+  const constraints = constraintsOf(placement);
+  return (node) => satisfies(node, constraints) && hasPlatform(node, placement.platforms);
 }
 
 /** Made from another template, or where it should not be, or waiting for a place by rules that are not the present ones. */

@@ -1,6 +1,6 @@
 import type { ClusterNode } from "../../model/cluster.ts";
 import type { Task } from "../../model/service.ts";
-import { parseConstraints, satisfies } from "./constraints.ts";
+import { constraintsOf, satisfies } from "./constraints.ts";
 import { fixedPorts, hasPort, type Room } from "./rooms.ts";
 
 /** Why a task can not be on a node, and what is said of the nodes that it can not be on (moby/swarmkit manager/scheduler/filter.go). */
@@ -12,7 +12,7 @@ export interface Filter {
 /** The filters that ask for something, in the order in which they are asked. */
 export function filtersOf(task: Task): Filter[] {
   const { placement, reservations } = task.template;
-  const constraints = parseConstraints(placement.constraints);
+  const constraints = constraintsOf(placement);
   const ports = fixedPorts(task.hostPorts);
   const { nanoCpus, memory } = reservations;
   const filters: readonly (Filter & { readonly isAsked?: boolean })[] = [

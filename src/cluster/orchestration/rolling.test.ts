@@ -98,6 +98,11 @@ describe("a rolling update", () => {
     assert.deepEqual(fresh(stage), ["1 running/running"]);
   });
 
+  it("start-first: an old task that ends while the new one is being started is not followed by a third", () => {
+    const stage = updated(service(1, { order: "start-first" })).say("failed", ["t1"]);
+    assert.deepEqual(stage.told, ["t1 web.1@n1 failed/shutdown old", "t2 web.1@n2 assigned/running"]);
+  });
+
   it("of a global service goes from node to node, paused ones left out", () => {
     const stage = new Stage(["n1", "n2", "n3"], [newService({ mode: { kind: "global" } })]).obey();
     stage.node("n2", { availability: "pause" }).update(web, withImage("new")).obey().pass(5000);
@@ -193,7 +198,7 @@ describe("an update that fails", () => {
   it("rollback: everything goes back, by the policy of rollbacks, and there is no way back from there", () => {
     const stage = failing(service(3, { failureAction: "rollback", parallelism: 0 }, { parallelism: 0, monitor: 1000 }));
     assert.match(status(stage), new RegExp(`^rollback_started: update rolled back due to ${reason}\\d`));
-    assert.equal(stage.service().spec.task.container.image, "web");
+    assert.equal(stage.service().spec.task.container.image, "busybox");
     assert.equal(stage.service().templateVersion, 1);
     assert.equal(stage.service().previous, undefined);
     stage.obey();
@@ -246,7 +251,7 @@ it("a rollback by the user goes back and forth", () => {
     return stage.settle().obey().pass(5000);
   };
   assert.equal(status(back()), "rollback_completed: rollback completed");
-  assert.equal(stage.service().spec.task.container.image, "web");
+  assert.equal(stage.service().spec.task.container.image, "busybox");
   assert.equal(status(back()), "rollback_completed: rollback completed");
   assert.equal(stage.service().spec.task.container.image, "new");
   assert.equal(stage.told.filter((line) => line.endsWith("running/running")).length, 2);

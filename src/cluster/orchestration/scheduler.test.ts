@@ -4,7 +4,8 @@ import type { ClusterNode } from "../../model/cluster.ts";
 import type { Task, TaskTemplate } from "../../model/service.ts";
 import { added, emptyLoad, type Room } from "./rooms.ts";
 import { schedule } from "./scheduler.ts";
-import { newTask, readyNode, template } from "./testing.ts";
+import { plainTemplate } from "../task-testing.ts";
+import { newTask, readyNode } from "./testing.ts";
 
 /** A node, and what runs there. */
 const room = (id: string, wish: Partial<ClusterNode> = {}, tasks: readonly Partial<Task>[] = []): Room => {
@@ -16,10 +17,10 @@ const room = (id: string, wish: Partial<ClusterNode> = {}, tasks: readonly Parti
 const some = (count: number, wish: Partial<Task> = {}) =>
   Array.from({ length: count }, (_, n) => newTask({ id: `t${n + 1}`, slot: n + 1, ...wish }));
 const placedBy = (wish: Partial<TaskTemplate["placement"]>): Partial<Task> => ({
-  template: { ...template, placement: { ...template.placement, ...wish } },
+  template: { ...plainTemplate, placement: { ...plainTemplate.placement, ...wish } },
 });
 const reserving = (nanoCpus: number, memory = 0): Partial<Task> => ({
-  template: { ...template, reservations: { nanoCpus, memory } },
+  template: { ...plainTemplate, reservations: { nanoCpus, memory } },
 });
 /** How many tasks each node gets. */
 function shares(...call: Parameters<typeof schedule>): Record<string, number> {

@@ -1,5 +1,5 @@
+import { derivedMac } from "../../lib/mac.ts";
 import type { MacAddress, NetworkId } from "../../model/ids.ts";
-import { derivedMac } from "../cable.ts";
 import type { BridgeOptions } from "./options.ts";
 
 /** Interface names end at 15 characters, so ids are cut. */

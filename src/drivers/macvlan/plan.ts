@@ -12,11 +12,12 @@
  * To the host: the parent and its macvlans never hear each other. With host_access the host has a macvlan of its own,
  * `mh-<id>`, and a route to each container through it; it answers ARP there for its own addresses.
  */
+import { macFrom } from "../../lib/mac.ts";
 import type { NetworkId } from "../../model/ids.ts";
 import type { NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { EndpointView, NetworkView } from "../driver.ts";
 import { defaultRoutes, familyOf, insideOf, interfaceObjects, sysctlName } from "../interface.ts";
-import { macFrom, planSegment, segmentName } from "../segment.ts";
+import { planSegment, segmentName } from "../segment.ts";
 import type { MacvlanOptions } from "./options.ts";
 
 const host: NamespaceName = "host";

@@ -15,6 +15,7 @@
  * multicast=true there is one, to every host of the network. The way out of the network is not here: br0 has no address,
  * and a container's default route leads through another network.
  */
+import { macFrom } from "../../lib/mac.ts";
 import type { IpAddress, MacAddress } from "../../model/ids.ts";
 import type { Segment } from "../../model/lan.ts";
 import { type Network, type Tunnel, tunnelOverhead } from "../../model/network.ts";
@@ -31,7 +32,6 @@ import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } fro
 import { endpointFrames, planFrames, takenAddress } from "../frames.ts";
 import { familyOf, interfaceObjects } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
-import { macFrom } from "../segment.ts";
 import { encryptionOverhead, type OverlayOptions } from "./options.ts";
 
 const bridge = "br0";

@@ -73,7 +73,7 @@ export function createFakeKernel(): FakeKernel {
     },
     print: () => [...world.state.values()].map(printOne).toSorted().join(""),
     apply: (steps) => steps.forEach((step, index) => applyOne(world, failures, step, index)),
-    list: (namespace, kind) => listKind(world, namespace, kind),
+    list: (namespace, ...kinds) => kinds.flatMap((kind) => listKind(world, namespace, kind)),
     namespaces: () =>
       world
         .objects()

@@ -1,5 +1,6 @@
 import type { NamespaceName, PlanObject } from "../../model/plan.ts";
 import type { Found } from "../kernel.ts";
+import type { Picture } from "../picture.ts";
 
 /** How one kind of object gets into the kernel and is found there. All of it throws {KernelError}. */
 export interface Handler<O extends PlanObject> {
@@ -7,5 +8,6 @@ export interface Handler<O extends PlanObject> {
   put(object: O, owner: string): void;
   /** Succeeds when it is gone already. */
   remove(object: O): void;
-  list(namespace: NamespaceName): Found[];
+  /** @param picture of the namespace, which is there */
+  list(namespace: NamespaceName, picture: Picture): Found[];
 }

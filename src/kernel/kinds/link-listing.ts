@@ -3,6 +3,7 @@ import type { BridgePort, LinkObject, NamespaceName, PlanObject } from "../../mo
 import type { Found } from "../kernel.ts";
 import { readMark } from "../mark.ts";
 import type { LinkInfo } from "../netlink/links.ts";
+import type { Picture } from "../picture.ts";
 import type { Realm, Realms } from "../realms.ts";
 import { isWireguard, wireguardWords } from "../wireguard/device.ts";
 import { type PeerReader, peerReader } from "./veth-peer.ts";
@@ -15,12 +16,10 @@ export const defaultMtu = 1500;
 export function listLinks(
   realms: Realms,
   engine: string,
-  namespace: NamespaceName,
+  { namespace, picture }: { readonly namespace: NamespaceName; readonly picture: Picture },
   wishOf: (key: string) => { readonly object: LinkObject; readonly owner: string } | undefined,
 ): Found[] {
-  const realm = realms.find(namespace);
-  if (realm === undefined) return [];
-  const links = realm.links();
+  const { realm, links } = picture;
   const names = new Map(links.map((link) => [link.index, link.name]));
   const words: Words = {
     namespace,

@@ -15,6 +15,7 @@ import type { Message } from "../netlink/message.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import { isSameChild, makeChild } from "./child-link.ts";
+import type { Picture } from "../picture.ts";
 import type { Handler } from "./handler.ts";
 import { defaultMtu, listLinks, mayAdopt, mtuLeftOpen } from "./link-listing.ts";
 import { sysctl } from "./sysctl.ts";
@@ -77,8 +78,8 @@ export class LinkHandler implements Handler<LinkObject> {
     tolerate(["ENODEV"], () => realm.route.exchange(deleteGroup(leavingGroup)));
   }
 
-  list(namespace: NamespaceName): Found[] {
-    return listLinks(this.#realms, this.#engine, namespace, this.#wishes.get);
+  list(namespace: NamespaceName, picture: Picture): Found[] {
+    return listLinks(this.#realms, this.#engine, { namespace, picture }, this.#wishes.get);
   }
 
   #isOurs(link: LinkInfo): boolean {

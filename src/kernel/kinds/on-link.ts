@@ -9,12 +9,10 @@ import {
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import { type AddressInfo, deleteAddress, putAddress } from "../netlink/addresses.ts";
-import type { LinkInfo } from "../netlink/links.ts";
 import type { Message } from "../netlink/message.ts";
 import {
   deleteForwarding,
   deleteNeighbour,
-  dumpForwarding,
   dumpNeighbours,
   putForwarding,
   putNeighbour,
@@ -22,12 +20,13 @@ import {
   readNeighbour,
 } from "../netlink/neighbours.ts";
 import { ourProtocol } from "../netlink/protocol.ts";
+import type { Picture } from "../picture.ts";
 import { addRoute, deleteRoute, putRoute } from "../netlink/routes.ts";
 import { deleteTunnel, putTunnel, readTunnel } from "../netlink/tunnels.ts";
-import { type Realm, type Realms, tolerate } from "../realms.ts";
+import type { Realm, Realms } from "../realms.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
-import { holders } from "./of-link.ts";
+import { holders, removeFrom } from "./of-link.ts";
 
 type OnLink = AddressObject | RouteObject | NeighbourObject | ForwardingObject | TunnelObject;
 /** What the kernel holds on a link, less the link's name. */
@@ -50,9 +49,9 @@ interface Words<O extends OnLink> {
   remove(index: number, object: O): Message;
   /** Refusals of a removal that mean that the object is gone. */
   readonly gone: readonly string[];
-  read(realm: Realm): readonly Held<O>[];
+  read(picture: Picture): readonly Held<O>[];
   /** What the kernel keeps of the host's in another way than it was asked for. @returns the wish's words where they still hold */
-  wordsOf?(realm: Realm, links: readonly LinkInfo[]): (held: Held<O>, wish: O) => Partial<O>;
+  wordsOf?(picture: Picture): (held: Held<O>, wish: O) => Partial<O>;
 }
 
 /**
@@ -72,18 +71,12 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
     },
     remove(object) {
       wishes.forget(object);
-      const realm = realms.find(object.namespace);
-      const link = realm?.link({ name: object.link });
-      if (realm === undefined || link === undefined) return;
-      tolerate([...words.gone, "ENODEV"], () => realm.route.exchange(words.remove(link.index, object)));
+      removeFrom(realms, object, words.gone, (realm, link) => realm.route.exchange(words.remove(link.index, object)));
     },
-    list(namespace) {
-      const realm = realms.find(namespace);
-      if (realm === undefined) return [];
-      const links = realm.links();
-      const byIndex = holders(links, engine);
-      const wordsOf = namespace === "host" ? words.wordsOf?.(realm, links) : undefined;
-      return words.read(realm).flatMap((held): Found[] => {
+    list(namespace, picture) {
+      const byIndex = holders(picture.links, engine);
+      const wordsOf = namespace === "host" ? words.wordsOf?.(picture) : undefined;
+      return words.read(picture).flatMap((held): Found[] => {
         const holder = byIndex.get(held.index);
         if (holder === undefined) return [];
         const heir = held.heir === undefined ? undefined : byIndex.get(held.heir);
@@ -101,7 +94,7 @@ const addressWords: Words<AddressObject> = {
   put: (index, o) => putAddress(index, o.address),
   remove: (index, o) => deleteAddress(index, o.address),
   gone: ["EADDRNOTAVAIL"],
-  read: (realm) =>
+  read: ({ realm }) =>
     realm
       .addresses()
       .filter(({ protocol }) => protocol === ourProtocol)
@@ -143,7 +136,7 @@ const routeWords: Words<RouteObject> = {
   },
   remove: deleteRoute,
   gone: ["ESRCH"],
-  read: (realm) =>
+  read: ({ realm }) =>
     realm
       .routes(ourProtocol)
       .filter(({ protocol }) => protocol === ourProtocol)
@@ -152,7 +145,7 @@ const routeWords: Words<RouteObject> = {
         object: { kind: "route", to, ...(via !== undefined && { via }), ...(table !== undefined && { table }) },
         ...(source !== undefined && { source }),
       })),
-  wordsOf(realm, links) {
+  wordsOf({ realm, links }) {
     const indexes = new Map(links.map(({ name, index }) => [name, index]));
     let addresses: readonly AddressInfo[] | undefined; // read for the first that needs them: most hosts have none
     return ({ source }, { to, sourceOf }) => {
@@ -170,9 +163,9 @@ const neighbourWords: Words<NeighbourObject> = {
   put: (index, o) => putNeighbour(index, o.address, o.mac),
   remove: (index, o) => deleteNeighbour(index, o.address),
   gone: ["ENOENT"],
-  read(realm) {
-    const ports = portsByMac(realm);
-    return realm.route
+  read(picture) {
+    const ports = portsByMac(picture);
+    return picture.realm.route
       .dump(dumpNeighbours)
       .flatMap((reply) => readNeighbour(reply.body) ?? [])
       .filter(({ protocol }) => protocol === ourProtocol)
@@ -184,16 +177,16 @@ const neighbourWords: Words<NeighbourObject> = {
 };
 
 /** A neighbour on a bridge is behind the port that the forwarding entry for its MAC names, and belongs to that port's owner. */
-const portsByMac = (realm: Realm) =>
-  new Map(readEntries(realm).map(({ index, bridge, mac }) => [`${bridge}|${mac}`, index]));
-const readEntries = (realm: Realm) =>
-  realm.route.dump(dumpForwarding).flatMap((reply) => readForwarding(reply.body) ?? []);
+const portsByMac = (picture: Picture) =>
+  new Map(readEntries(picture).map(({ index, bridge, mac }) => [`${bridge}|${mac}`, index]));
+const readEntries = ({ forwardingEntries }: Picture) =>
+  forwardingEntries.flatMap((reply) => readForwarding(reply.body) ?? []);
 
 const forwardingWords: Words<ForwardingObject> = {
   put: (index, o) => putForwarding(index, o.mac),
   remove: (index, o) => deleteForwarding(index, o.mac),
   gone: ["ENOENT"],
-  read: (realm) => readEntries(realm).map(({ index, mac }) => ({ index, object: { kind: "forwarding", mac } })),
+  read: (picture) => readEntries(picture).map(({ index, mac }) => ({ index, object: { kind: "forwarding", mac } })),
 };
 
 /** As forwarding entries, but of a VXLAN link itself: where in the world a MAC is. */
@@ -202,9 +195,8 @@ const tunnelWords: Words<TunnelObject> = {
   put: (index, o) => putTunnel(index, o.mac, o.destination),
   remove: (index, o) => deleteTunnel(index, o.mac, o.destination),
   gone: ["ENOENT"],
-  read: (realm) =>
-    realm.route
-      .dump(dumpForwarding)
+  read: ({ forwardingEntries }) =>
+    forwardingEntries
       .flatMap((reply) => readTunnel(reply.body) ?? [])
       .map(({ index, mac, destination }) => ({ index, object: { kind: "tunnel", mac, destination } })),
 };

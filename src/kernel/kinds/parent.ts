@@ -46,21 +46,18 @@ export function parentHandler(realms: Realms, engine: string): Handler<ParentObj
       if (mark.endsWith(suffix)) realm.route.exchange(setPromiscuous(link.index, false));
       realm.route.exchange(removeName(link.index, mark));
     },
-    list(namespace) {
+    list(namespace, picture) {
       if (namespace !== "host") return [];
-      return realms
-        .get("host")
-        .links()
-        .flatMap((link) => {
-          const mark = markOf(link);
-          if (mark === undefined) return [];
-          const owner = `parent:${link.name}`;
-          const object: ParentObject = { kind: "parent", namespace: "host", link: link.name, promiscuous: false };
-          const wish = wishes.get(`parent|host|${link.name}`)?.object;
-          // Without our switch it is as its administrator wants it: as good as wished.
-          const left = !mark.endsWith(suffix) && wish !== undefined && (!wish.promiscuous || link.promiscuous);
-          return [{ owner, object: left ? wish : { ...object, promiscuous: link.promiscuous } }];
-        });
+      return picture.links.flatMap((link) => {
+        const mark = markOf(link);
+        if (mark === undefined) return [];
+        const owner = `parent:${link.name}`;
+        const object: ParentObject = { kind: "parent", namespace: "host", link: link.name, promiscuous: false };
+        const wish = wishes.get(`parent|host|${link.name}`)?.object;
+        // Without our switch it is as its administrator wants it: as good as wished.
+        const left = !mark.endsWith(suffix) && wish !== undefined && (!wish.promiscuous || link.promiscuous);
+        return [{ owner, object: left ? wish : { ...object, promiscuous: link.promiscuous } }];
+      });
     },
   };
 }

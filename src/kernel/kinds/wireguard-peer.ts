@@ -1,10 +1,10 @@
 import { encryptedUnderlay, keyOf, type WireguardPeerObject } from "../../model/plan.ts";
 import { type Found, KernelError } from "../kernel.ts";
-import { type Realms, tolerate } from "../realms.ts";
+import type { Realms } from "../realms.ts";
 import { deviceOf, isWireguard } from "../wireguard/device.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
-import { holders } from "./of-link.ts";
+import { holders, removeFrom } from "./of-link.ts";
 
 /**
  * Other hosts on WireGuard links of ours, in the one namespace that has any. They carry no mark: all that such a link has is ours. One that has moved is as it
@@ -20,15 +20,12 @@ export function wireguardPeerHandler(realms: Realms, engine: string): Handler<Wi
     },
     remove(object) {
       wishes.forget(object);
-      const realm = realms.find(object.namespace);
-      const link = realm?.link({ name: object.link });
-      if (realm === undefined || link === undefined) return;
-      tolerate(["ENODEV", "ENOENT"], () => deviceOf(realm, link).removePeer(object.publicKey));
+      removeFrom(realms, object, ["ENOENT"], (realm, link) => deviceOf(realm, link).removePeer(object.publicKey));
     },
-    list(namespace) {
-      const realm = realms.find(namespace);
-      if (realm === undefined || namespace !== encryptedUnderlay) return [];
-      const links = realm.links().filter(isWireguard);
+    list(namespace, picture) {
+      if (namespace !== encryptedUnderlay) return [];
+      const { realm } = picture;
+      const links = picture.links.filter(isWireguard);
       const owners = holders(links, engine);
       return links.flatMap((link): Found[] => {
         const owner = owners.get(link.index)?.owner;

@@ -1,3 +1,4 @@
+import { channel } from "node:diagnostics_channel";
 import { KernelError } from "../kernel.ts";
 import { calls, check, errnoName, errnoText, lastErrno } from "../libc.ts";
 import { u32 } from "./attributes.ts";
@@ -14,6 +15,9 @@ const eintr = 4;
 
 /** One buffer for all sockets: every exchange is synchronous. Longer than any datagram of a dump (32 KiB). */
 const received = Buffer.alloc(1 << 18);
+
+/** Who subscribes is told of each table that is read, by the request (node:diagnostics_channel). */
+export const dumps = channel("tombolo:netlink.dump");
 
 /** A body that an answer carried. */
 export interface Reply {
@@ -60,6 +64,7 @@ export class RouteSocket {
 
   /** Reads a whole table, again when it changed meanwhile. */
   dump(message: Message): Reply[] {
+    dumps.publish(message);
     for (;;) {
       const sequence = this.#reserve(1);
       this.#send(encodeMessage({ ...message, flags: flags.request | flags.dump }, sequence));

@@ -36,11 +36,13 @@ function checkStep(before: Rows, world: World, old: Task, task: Task): void {
   demand(compareStates(task.status.state, old.status.state) >= 0, say("a state went to the left"));
   demand(compareStates(task.desired, old.desired) >= 0, say("desired went to the left"));
   demand(old.nodeId === undefined || old.nodeId === task.nodeId, say("a task has moved"));
-  if (isLive(old) || !isTold(task) || isTold(old) || old.status.state !== "running") return;
-  const { drainingSince = 0, nodeId = "" } = old;
+  const isKept = before.get("services", old.serviceId) !== undefined && !isLost(before.get("nodes", old.nodeId ?? ""));
+  if (!isTold(task) || isTold(old) || !isKept || hasEnded(old.status.state)) return;
+  demand(before.where("backends", "task", old.id).length === 0, say("told to stop while it takes connections"));
+  const { drainingSince } = old;
+  if (drainingSince === undefined) return;
   const isDrained = hasAcknowledged(before, old.id) || world.clock.now >= drainingSince + patience;
-  const isKept = before.get("services", old.serviceId) !== undefined && !isLost(before.get("nodes", nodeId));
-  demand(isDrained || !isKept, say("told to stop before it was drained"));
+  demand(isDrained, say("told to stop before it was drained"));
 }
 const isTold = ({ desired }: Task) => compareStates(desired, "complete") > 0;
 
@@ -71,15 +73,15 @@ export function checkQuiet(world: World): void {
   const left = world.leftToDo();
   demand(left.length === 0, () => `something is left to do: ${JSON.stringify(left)}`);
   for (const service of rows.list("services")) checkService(world, service);
-  for (const task of rows.list("tasks"))
-    demand(
-      rows.get("services", task.serviceId) !== undefined,
-      () => `a task without a service: ${JSON.stringify(task)}`,
-    );
+  for (const task of rows.list("tasks")) {
+    const isOfSome = rows.get("services", task.serviceId) !== undefined || isLost(rows.get("nodes", task.nodeId ?? ""));
+    demand(isOfSome, () => `a task without a service: ${JSON.stringify(task)}`);
+  }
   const running = rows.list("tasks").filter((task) => isLive(task) && task.status.state === "running");
   demand(rows.list("backends").length === running.length, () => "backends and running tasks differ");
   demand(rows.list("acknowledgements").length === 0, () => "acknowledgements are left");
-  const containers = [...world.nodes.values()].flatMap((node) =>
+  const connected = [...world.nodes.values()].filter(({ isConnected }) => isConnected);
+  const containers = connected.flatMap((node) =>
     [...node.containers].flatMap(([id, one]) => (one.state === "running" ? id : [])),
   );
   demand(
@@ -138,6 +140,7 @@ function fitting(rows: Rows, { spec }: Service): NodeId[] {
   const zone = /^node\.labels\.zone==(.*)$/.exec(spec.task.placement.constraints[0] ?? "")?.[1];
   return rows
     .list("nodes")
-    .filter(({ availability, labels }) => availability === "active" && (zone === undefined || labels["zone"] === zone))
+    .filter(({ status, availability }) => status.state === "ready" && availability === "active")
+    .filter(({ labels }) => zone === undefined || labels["zone"] === zone)
     .map(({ id }) => id);
 }

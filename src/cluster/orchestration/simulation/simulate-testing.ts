@@ -1,5 +1,6 @@
 import type { ServiceSpec } from "../../../model/service.ts";
-import { newSpec, policy, template } from "../testing.ts";
+import { plainTemplate } from "../../task-testing.ts";
+import { newSpec, policy } from "../testing.ts";
 import { checkQuiet } from "./invariants-testing.ts";
 import { World } from "./world-testing.ts";
 
@@ -35,12 +36,14 @@ const isAtWork = (world: World): boolean =>
     .list("tasks")
     .some(({ status, desired }) => status.state !== desired && status.error === "" && desired !== "shutdown");
 
-/** Everything that was cut is healed, and images are good ones. */
+/** What was cut is healed, but for some nodes, and images are good ones. */
 function calm(world: World): void {
   [world.isSlow, world.isQuiet] = [false, true];
   for (const [id, node] of world.nodes) {
-    node.heal();
-    world.changeNode(id, { availability: "active" });
+    const isLeft = id !== "n1" && world.random() < 0.3;
+    if (isLeft && world.random() < 0.5) node.cut(world.random() < 0.5);
+    else node.heal();
+    world.changeNode(id, { availability: isLeft ? (world.pick(["active", "drain"] as const) ?? "drain") : "active" });
   }
   for (const { id, spec } of world.rows.list("services"))
     if (spec.task.container.image === "bad") world.update(id, (old) => withImage(old, "good"));
@@ -63,16 +66,17 @@ function addService(world: World): void {
   if (name === undefined) return;
   const update = { ...policy, ...randomPolicy(world) };
   const task = {
-    ...template,
+    ...plainTemplate,
     restart:
       world.pick([
-        template.restart,
-        template.restart,
+        plainTemplate.restart,
+        plainTemplate.restart,
         { condition: "on-failure", delay: 1000, maxAttempts: 2, window: 0 },
-        { ...template.restart, delay: 0 },
-      ] as const) ?? template.restart,
+        { ...plainTemplate.restart, delay: 0 },
+      ] as const) ?? plainTemplate.restart,
+    reservations: { nanoCpus: (world.pick([0, 0, 4, 9]) ?? 0) * 1e8, memory: 0 },
     placement: {
-      ...template.placement,
+      ...plainTemplate.placement,
       constraints: world.random() < 0.3 ? ["node.labels.zone==a"] : [],
       spread: world.random() < 0.3 ? ["node.labels.zone"] : [],
       maxPerNode: world.random() < 0.2 ? 2 : 0,

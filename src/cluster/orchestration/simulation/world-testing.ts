@@ -156,11 +156,14 @@ export class World {
     this.#wake();
   }
 
-  /** What a leader that began now would do: nothing, when all is as it should be. */
+  /**
+   * What a leader that began now would do: nothing, when all is as it should be. Why a task can not be on a node may have
+   * become another reason since it was said.
+   */
   leftToDo(): readonly Decision[] {
     const leader = new Orchestration(() => this.#newId());
     leader.note({ snapshot: this.rows, changed: this.rows.keys });
-    return leader.decide(this.clock.now).filter(({ edits }) => edits.length > 0);
+    return leader.decide(this.clock.now).filter(({ edits }) => edits.some(({ kind }) => kind !== "explain"));
   }
   get rooms() {
     this.#take();

@@ -1,13 +1,28 @@
 import type { ClusterNode } from "../model/cluster.ts";
+import { type Changed, changesOf } from "../store/changes.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
+import type { TableName } from "../store/tables.ts";
 import type { EventBus } from "./events.ts";
 
-/** What became of nodes, as events of scope `swarm` (moby daemon/events.go, logNodeEvent). Managers tell, each its clients. */
-export function publishNodes(bus: EventBus, before: Snapshot, { snapshot, changed }: Commit): void {
-  for (const { table, key } of changed) {
-    if (table !== "nodes") continue;
-    const [old, node] = [before.get("nodes", key), snapshot.get("nodes", key)];
-    const action = old === undefined ? "create" : node === undefined ? "remove" : "update";
+/**
+ * What became of nodes and networks of the swarm, as events of scope `swarm` (moby daemon/events.go, logNodeEvent and
+ * logNetworkEvent). Managers tell, each its clients, whoever made the change.
+ */
+export function publishCluster(bus: EventBus, before: Snapshot, commit: Commit): void {
+  publishNodes(bus, before, commit);
+  for (const change of changesOf("networks", before, commit)) {
+    const attributes = { name: (change.row ?? change.old)?.spec.name ?? "" };
+    bus.publish({ type: "network", action: actionOf(change), id: change.key, attributes, scope: "swarm" });
+  }
+}
+
+const actionOf = ({ old, row }: Changed<TableName>) =>
+  old === undefined ? "create" : row === undefined ? "remove" : "update";
+
+function publishNodes(bus: EventBus, before: Snapshot, commit: Commit): void {
+  for (const change of changesOf("nodes", before, commit)) {
+    const { key, old, row: node } = change;
+    const action = actionOf(change);
     const name = (node ?? old)?.hostname ?? "";
     const attributes = { name, ...(old !== undefined && node !== undefined && differences(old, node)) };
     if (action === "update" && Object.keys(attributes).length === 1 && old?.version === node?.version) continue;
