@@ -15,17 +15,19 @@
  * A program that waits for datagrams on all its addresses answers from the one that its default route has. So that this is an answer
  * to Linux, too, the datagram was translated to that address before (`here`), and the second rule is for it.
  */
+import { ingressMacPrefix } from "../lib/mac.ts";
 import { cidrText, masked, parseCidr } from "../lib/net.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { IpAddress, SandboxId } from "../model/ids.ts";
 import { type Family, familyOf, type NamespaceName, type PlanObject } from "../model/plan.ts";
 
-/** The first three bytes of every ingress sandbox's MAC, and of nobody else's. The third one is the lowest of the marks. */
-export const ingressMacPrefix = "02:54:54";
 /** Nobody's: the last bytes of a sandbox's are not all zero. */
-const nobody = `${ingressMacPrefix}:00:00:00`;
-/** What all marks have in common. Linux keeps the bytes as they come, so the first is the lowest (x86 and ARM are little endian). */
+const nobody = `${ingressMacPrefix}00:00:00`;
+/**
+ * What all marks have in common: the third byte of the MACs. Linux keeps the bytes as they come, so that the first is the
+ * lowest (x86 and ARM are little endian).
+ */
 const mark = { value: 0x54, mask: 0xff } as const;
 const isOurs = "0x000000ff == 0x00000054";
 const fromIngress = `ether saddr & ff:ff:ff:00:00:00 == ${nobody}`;

@@ -19,6 +19,7 @@ import { Replica } from "../cluster/replica.ts";
 import { Sessions } from "../cluster/sessions.ts";
 import { description, newCluster, newNode } from "../cluster/testing.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { unavailable } from "../lib/errors.ts";
@@ -164,7 +165,13 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   const dataRoot = mkdtempSync(join(tmpdir(), "tombolo-overlays-"));
   const kernel = createFakeKernel();
   const registry = new Map(Object.entries(drivers));
-  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log: quiet });
+  const dataplane = createDataplane({
+    store,
+    kernel,
+    balancer: defaultBalancer,
+    driverFor: (name) => registry.get(name),
+    log: quiet,
+  });
   const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
   const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
   let files: NodeFiles = {

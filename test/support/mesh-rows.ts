@@ -2,7 +2,7 @@ import type { Endpoint } from "../../src/model/endpoint.ts";
 import type { Tunnel } from "../../src/model/network.ts";
 import { ingressSandbox, type Sandbox } from "../../src/model/sandbox.ts";
 import type { Backend, ServicePort, VirtualService } from "../../src/model/service.ts";
-import { ingressMacPrefix } from "../../src/balancers/way-back.ts";
+import { ingressMacPrefix } from "../../src/lib/mac.ts";
 import type { RowChange } from "./mesh-host.ts";
 import { endpointRow, idOf, type NetworkRows, networkRows, peerRow, sandboxRow } from "./rows.ts";
 
@@ -75,7 +75,7 @@ export function bridgeChanges(member: number): readonly RowChange[] {
   return [...networkChanges(rows), ["sandboxes", sandboxRow(member, endpoint)], ["endpoints", endpoint]];
 }
 
-const macOf = (host: number) => `${ingressMacPrefix}:00:00:${host.toString(16).padStart(2, "0")}`;
+const macOf = (host: number) => `${ingressMacPrefix}00:00:${host.toString(16).padStart(2, "0")}`;
 /** Member numbers of ingress sandboxes: on the ingress network one for each host, on the gateway bridge the same everywhere. */
 export const entryMember = (host: number) => 100 + host;
 export const entryOutside = 2;
