@@ -141,7 +141,10 @@ it("a node has one end of the ingress network, known by its MAC, and no containe
   assert.deepEqual(await on(h1, 1, sandbox), one);
   await assert.rejects(on(h1, 3, sandbox), /has its end of network ingress already/);
   await assert.rejects(on(h1, 3, { ...sandbox, network: "net" }), /net is not that of published ports/);
-  await assert.rejects(on(h1, 3, { mac: "02:54:54:00:00:01" }), /02:54:54:… are those by which published ports come in/);
+  await assert.rejects(
+    on(h1, 3, { mac: "02:54:54:00:00:01" }),
+    /02:54:54:… are those by which published ports come in/,
+  );
   await store.update((tx) => {
     tx.put("peers", { ...two, mac: one.mac });
     detach(tx, h1.id, [one.id]);
