@@ -28,7 +28,10 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
     reason: "membership and certificates; it does not know how containers run",
   },
   engine: {
-    imports: ["cluster", "store", "ipam", "drivers", "runtime", "dataplane/dataplane.ts", "model", "lib"],
+    imports: [
+      ...["cluster", "store", "ipam", "drivers", "balancers/balancer.ts", "runtime", "dataplane/dataplane.ts"],
+      ...["model", "lib"],
+    ],
     reason: "verbs use parts by their interfaces",
   },
   api: {

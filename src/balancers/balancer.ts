@@ -51,7 +51,7 @@ export interface Balancer {
 }
 
 /** @throws {EngineError} invalid, when the balancer cannot do what a service asks for */
-export function checkPolicy({ name, ways }: Balancer, { by }: BalancePolicy): void {
+export function checkPolicy({ name, ways }: Pick<Balancer, "name" | "ways">, { by }: BalancePolicy): void {
   if (!ways.includes(by))
     throw invalid(`${serviceLabels.balance}=${by} is not for the balancer ${name}, which has ${ways.join(", ")}`);
 }

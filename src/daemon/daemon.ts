@@ -91,6 +91,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     dataplane,
     resolver,
     drivers: registry,
+    balancer: defaultBalancer,
     host,
     lan,
     settings,
