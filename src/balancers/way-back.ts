@@ -93,7 +93,8 @@ const onLeg = ({ sandbox, leg }: LegView, hook: "ingress" | "egress", name: stri
   namespace: `sandbox:${sandbox}`,
   family: "netdev",
   name,
-  hook: `type filter hook ${hook} device "${leg.interfaceName}" priority filter; policy accept;`,
+  hook,
+  link: leg.interfaceName,
   rules: [rule],
 });
 

@@ -1,6 +1,7 @@
 import { everyMac } from "../model/plan.ts";
 import type {
   BridgePort,
+  ChainObject,
   ChildLink,
   LinkObject,
   NamespaceName,
@@ -28,6 +29,8 @@ const placeText = ({ address, udpPort }: WireguardPeerObject["endpoint"]) =>
   address.includes(":") ? `[${address}]:${udpPort}` : `${address}:${udpPort}`;
 const table = (number: number | undefined) => (number === undefined ? "" : ` table ${number}`);
 const hex = (number: number) => `0x${number.toString(16)}`;
+const hookText = ({ hook, link }: ChainObject) =>
+  hook === undefined ? "" : ` '{ type filter hook ${hook} device "${link}" priority filter; policy accept; }'`;
 const onOff = (on: boolean) => (on ? "on" : "off");
 
 function print(o: PlanObject): string[] {
@@ -63,7 +66,7 @@ function print(o: PlanObject): string[] {
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
     case "chain":
       return [
-        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}${o.hook === undefined ? "" : ` '{ ${o.hook} }'`}`,
+        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}${hookText(o)}`,
         ...o.rules.map((rule) => `${inside(o.namespace)}nft add rule ${o.family} tombolo ${o.name} '${rule}'`),
       ];
     case "element": {

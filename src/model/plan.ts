@@ -264,8 +264,9 @@ export interface ChainObject {
   readonly namespace: NamespaceName;
   readonly family: RuleFamily;
   readonly name: string;
-  /** Where packets meet it, as nft text: `type filter hook egress device "eth0" priority filter; policy accept;`. Absent: others jump there. */
-  readonly hook?: string;
+  /** Of the family `netdev`: which frames of the interface `link` meet it. Absent: others jump there. */
+  readonly hook?: "ingress" | "egress";
+  readonly link?: string;
   readonly rules: readonly string[];
 }
 /** One element of a set or map of the table `tombolo`. `key` and `value` are nft text: `tcp . 8080`, `172.17.0.2 . 80`, `jump to_0123`. */

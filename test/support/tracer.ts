@@ -67,8 +67,9 @@ export class Tracer {
     return known;
   }
 
-  #addChain({ namespace, family, name, hook, rules }: ChainObject): void {
-    this.#table(namespace, family).chains.set(name, { rules, ...(hook !== undefined && { hook }) });
+  #addChain({ namespace, family, name, hook, link, rules }: ChainObject): void {
+    const text = `type filter hook ${hook} device "${link}" priority filter; policy accept;`;
+    this.#table(namespace, family).chains.set(name, { rules, ...(hook !== undefined && { hook: text }) });
   }
 
   #addElement({ namespace, family, set, key, value = "" }: ElementObject): void {

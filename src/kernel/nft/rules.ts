@@ -114,11 +114,17 @@ function runSingly(nft: Nft, known: Known, steps: readonly RuleStep[]): void {
   }
 }
 
+const hookText = /^type filter hook (ingress|egress) device "([^"]+)" priority filter; policy accept;$/;
 /** A chain as nft prints it: its hook comes first. */
-const linesOf = ({ hook, rules }: ChainObject): readonly string[] => (hook === undefined ? rules : [hook, ...rules]);
-function readLines(lines: readonly string[]): Pick<ChainObject, "hook" | "rules"> {
-  const [hook, ...rules] = lines;
-  return hook !== undefined && /^type .* priority /.test(hook) ? { hook, rules } : { rules: lines };
+function linesOf({ hook, link, rules }: ChainObject): readonly string[] {
+  return hook === undefined
+    ? rules
+    : [`type filter hook ${hook} device "${link}" priority filter; policy accept;`, ...rules];
+}
+function readLines(lines: readonly string[]): Pick<ChainObject, "hook" | "link" | "rules"> {
+  const [, hook, link] = hookText.exec(lines[0] ?? "") ?? [];
+  if (hook === undefined || link === undefined) return { rules: lines };
+  return { hook: hook as "ingress" | "egress", link, rules: lines.slice(1) };
 }
 
 /** Nothing is left to remove where there is no namespace. */
@@ -132,16 +138,18 @@ function commands(step: RuleStep): string[] {
   return step.object.kind === "chain" ? chainCommands(step, step.object) : elementCommands(step, step.object);
 }
 
-function chainCommands(step: Step, { family, name, namespace, hook, rules }: ChainObject): string[] {
+function chainCommands(step: Step, chain: ChainObject): string[] {
+  const { family, name, namespace, hook, link, rules } = chain;
   const at = `${family} ${table} ${name}`;
   const remove = [`flush chain ${at}`, `delete chain ${at}`];
   if (step.verb === "remove") return remove;
-  const isMoved = step.verb === "change" && step.was.kind === "chain" && step.was.hook !== hook;
+  const was = step.verb === "change" && step.was.kind === "chain" ? step.was : chain;
+  const isMoved = was.hook !== hook || was.link !== link;
   return [
     // Where a table has no base it is made on the way.
     ...(namespace === "host" ? [] : [`add table ${family} ${table}`]),
     ...(isMoved ? remove : []),
-    `add chain ${at} { ${hook === undefined ? "" : `${hook} `}comment "${step.owner}"; }`,
+    `add chain ${at} { ${hook === undefined ? "" : `${linesOf(chain)[0]} `}comment "${step.owner}"; }`,
     `flush chain ${at}`,
     ...rules.map((rule) => `add rule ${at} ${rule}`),
   ];
