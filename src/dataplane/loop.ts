@@ -71,7 +71,7 @@ export class Loop implements Dataplane {
     const alone = dockerd === undefined || dockerd.owner !== undefined;
     this.#fitting = fittingSysctls((key) => kernel.sysctl("host", key), alone);
     kernel.ensureBase(baseText);
-    for (const namespace of kernel.namespaces()) if (isWatched(namespace)) kernel.ensureBase(baseText, namespace);
+    for (const namespace of kernel.namespaces()) kernel.ensureBase(baseText, namespace);
     this.#unlisten = kernel.events((event) => this.#hear(event));
     this.#believed.readAll(kernel);
     const commits = store.watch(this.#end.signal)[Symbol.asyncIterator]();

@@ -88,8 +88,9 @@ export interface Kernel {
   /** True for an address of one of the host's links, ours or not. */
   hasAddress(address: IpAddress): boolean;
   /**
-   * The tables `tombolo` of a namespace exist with all that the text has for it; makes what is missing. From then on a
-   * namespace gets what the text has for it before the first rule is written there.
+   * The tables `tombolo` of a namespace exist with all that the text has for it; makes what is missing. In a container's sandbox
+   * only tables that are there are looked at. From then on a namespace gets what the text has for it before the first rule is
+   * written there.
    * @param namespace absent: the host's
    */
   ensureBase(text: BaseText, namespace?: NamespaceName): void;

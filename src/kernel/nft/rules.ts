@@ -4,7 +4,7 @@ import type { Realm, Realms } from "../realms.ts";
 import { createWishes, type Wishes } from "../wishes.ts";
 import type { Base } from "./base.ts";
 import { readElements } from "./elements.ts";
-import { elementFamilies, families, listJson, listTable, readListing, table } from "./listing.ts";
+import { listJson, listTable, presentFamilies, readListing, table } from "./listing.ts";
 import { type Nft, output } from "./nft.ts";
 
 type RuleStep = Step & { readonly object: ChainObject | ElementObject };
@@ -38,7 +38,7 @@ export function createRules(realms: Realms, base: Base): Rules {
     apply(namespace, steps) {
       const realm = realms.find(namespace);
       if (realm === undefined) return refuseWithout(namespace, steps);
-      base.prepare(namespace);
+      base.prepare(namespace, new Set(steps.map(({ object }) => object.family)));
       try {
         run(realm.nft(), knownIn(realm), steps);
       } catch (error) {
@@ -50,7 +50,7 @@ export function createRules(realms: Realms, base: Base): Rules {
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
       const { chains, printed } = knownIn(realm);
-      return families.flatMap((family) =>
+      return presentFamilies(realm.nft()).flatMap((family) =>
         (listTable(realm.nft(), family)?.blocks ?? [])
           .filter((block) => block.type === "chain")
           .flatMap(({ name, comment, lines }): Found[] => {
@@ -68,7 +68,9 @@ export function createRules(realms: Realms, base: Base): Rules {
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
       const { elements } = knownIn(realm);
-      return elementFamilies.flatMap((family) =>
+      // Of the family netdev no plan has elements, and what rules keep in a map there nft cannot print as JSON.
+      const present = presentFamilies(realm.nft()).filter((family) => family !== "netdev");
+      return present.flatMap((family) =>
         readElements(listJson(realm.nft(), family) ?? '{"nftables":[]}').flatMap(({ comment, ...element }): Found[] => {
           const object: ElementObject = { kind: "element", namespace, family, ...element };
           const owner = elements.get(keyOf(object))?.owner ?? comment;
