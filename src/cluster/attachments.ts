@@ -90,7 +90,7 @@ function macFor(tx: Transaction, network: Network, nodeId: NodeId, wish: AttachW
   const holderOf = (mac: MacAddress) => tx.where("peers", "mac", `${network.id}|${mac}`)[0];
   if (wish.isIngressSandbox) {
     let mac = ingressMac(nodeId);
-    while (holderOf(mac) !== undefined) mac = ingressMac(mac); // four bytes: two nodes may have the same
+    while (holderOf(mac) !== undefined) mac = ingressMac(mac); // three bytes: two nodes may have the same
     return mac;
   }
   const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);

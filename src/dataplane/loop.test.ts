@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, it } from "node:test";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel, type FakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { KernelError, type Step } from "../kernel/kernel.ts";
@@ -50,6 +51,7 @@ function open(kernel: FakeKernel): Dataplane {
     store,
     kernel: counting,
     driverFor: (name) => drivers[name],
+    balancer: defaultBalancer,
     log: { info: note, warn: note },
   });
 }
