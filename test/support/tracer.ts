@@ -24,6 +24,8 @@ export interface Connection {
   direction: "original" | "reply";
   isTranslated: boolean;
   mark: number;
+  /** The name of what says after how long it is forgotten. */
+  idle?: string | undefined;
 }
 export type Verdict = "accept" | "drop" | "reject" | "reset";
 
@@ -177,6 +179,8 @@ class Rule {
     if (this.#take(/reject with tcp reset/)) return "reset";
     if (this.#take(/reject/)) return "reject";
     if (this.#take(/notrack/)) return true;
+    const timeout = this.#take(/ct timeout set "(\S+)"/);
+    if (timeout !== undefined) return this.#do(() => (packet.connection.idle = timeout[1]));
     if (this.#rest.startsWith("udp ") && packet.protocol !== "udp") return false;
     if (this.#take(/masquerade/)) return this.#masquerade();
     if (this.#take(/ct mark set 0x1/)) return this.#do(() => (packet.connection.mark = 1));
