@@ -185,6 +185,10 @@ class Rule {
     if (this.#take(/masquerade/)) return this.#masquerade();
     if (this.#take(/ct mark set 0x1/)) return this.#do(() => (packet.connection.mark = 1));
     if (this.#take(/ct mark set @ll,64,32/)) return this.#do(() => (packet.connection.mark = markOf(packet.from)));
+    if (this.#rest.startsWith("meta mark set numgen") || this.#rest.startsWith("meta mark set jhash")) {
+      this.#take(/meta mark set/);
+      return this.#do(() => (packet.mark = Number(this.#key())));
+    }
     if (this.#take(/meta mark set ct mark/)) return this.#do(() => (packet.mark = packet.connection.mark));
     const learned = this.#take(/update @(\w+) \{ @ll,64,32 : ether saddr \}/);
     if (learned !== undefined)
@@ -276,6 +280,7 @@ class Rule {
       [/(?:th|tcp|udp) dport/, () => packet.port],
       [/iifname/, () => packet.iif],
       [/oifname/, () => packet.oif],
+      [/meta mark/, () => packet.mark],
       [/numgen (inc|random) mod (\d+)/, ([, kind, count]) => number(kind as "inc", Number(count))],
       [/jhash ip6? saddr mod (\d+) seed 0x54/, ([, count]) => number("hash", Number(count))],
     ];

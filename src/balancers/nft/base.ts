@@ -1,5 +1,5 @@
 import type { Family } from "../../model/plan.ts";
-import { byAddress, byPort, sharedChains } from "./shares.ts";
+import { byAddress, byPort, choice, choose, sharedChains } from "./shares.ts";
 
 const addressType: Readonly<Record<Family, string>> = { ip: "ipv4_addr", ip6: "ipv6_addr" };
 
@@ -35,10 +35,13 @@ ${sharedChains(family, byAddress)}
 export const entryBase = (family: Family): string => `
   map idles { type inet_proto . inet_service : verdict; }
   map services { type inet_proto . inet_service : verdict; }
-  map members { typeof meta l4proto . tcp dport . numgen inc mod 2 : ${family} daddr . tcp dport; }
+  map members { type inet_proto . inet_service . mark : ${addressType[family]} . inet_service; }
   set hiding { type inet_proto . inet_service; }
   set ways_in { type ifname; }
   set near { type ${addressType[family]}; flags interval; }
+  chain ${choose} {
+    ${choice(family)}
+  }
 ${sharedChains(family, byPort)}
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;

@@ -18,7 +18,7 @@ import { cidrText, masked, parseCidr } from "../../lib/net.ts";
 import type { IpAddress } from "../../model/ids.ts";
 import { type Family, familyOf, type NamespaceName, type PlanObject } from "../../model/plan.ts";
 import { type EntryView, preferred, type PublishedView, type ServiceView } from "../balancer.ts";
-import { byAddress, byPort, type Key, mostShared, refuse, shareChain, shareRules } from "./shares.ts";
+import { byAddress, byPort, type Choice, mostShared, refuse, shareChain, shareRules } from "./shares.ts";
 
 /** Makes objects of the table `tombolo` of one sandbox and family. */
 interface Table {
@@ -116,12 +116,12 @@ function shareOf(
   { service }: ServiceView,
   count: number,
   table: Table,
-  key: Key,
+  choose: Choice,
 ): { readonly name: string; readonly chains: readonly PlanObject[] } {
   const { by } = service.balance;
   if (count === 0) return { name: refuse, chains: [] };
   const way = by === "least" ? "rr" : by;
   if (count <= mostShared) return { name: shareChain(way, count), chains: [] };
   const name = `share_${service.serviceId}_${service.networkId}`;
-  return { name, chains: [table.chain(name, shareRules(way, count, table.family, key))] };
+  return { name, chains: [table.chain(name, shareRules(way, count, table.family, choose))] };
 }
