@@ -64,6 +64,24 @@ it("addresses are claimed over all nodes; what was asked before is answered agai
   await assert.rejects(on(h1, 7), /no available IPv4 addresses/);
 });
 
+it("a container that comes again, before it has gone, has its address once more, and nothing twice", async () => {
+  const { store, h1, on } = await cluster();
+  const { addresses, mac } = await on(h1, 1);
+  await on(h1, 2);
+  const again = await on(h1, 1, { endpointId: id("e", 9) });
+  assert.deepEqual([again.addresses, again.mac], [addresses, mac]);
+  const rows = store.snapshot();
+  const owners = rows.list("claims").flatMap(({ kind, owner }) => (kind === "endpoint" ? owner : []));
+  const peers = rows.list("peers").map((peer) => peer.id);
+  assert.deepEqual(
+    [owners.toSorted(), peers],
+    [
+      [id("e", 2), id("e", 9)],
+      [id("e", 2), id("e", 9)],
+    ],
+  );
+});
+
 it("a MAC is one container's, and never a group's", async () => {
   const { h1, h2, on } = await cluster();
   const { mac } = await on(h1, 1, { mac: "02:00:00:00:00:01" });

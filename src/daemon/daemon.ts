@@ -14,7 +14,6 @@ import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
-import { publishServices } from "../engine/service-events.ts";
 import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
@@ -209,10 +208,7 @@ const createMembership = (
     }),
     hostRoutes: () => host.routes(),
     readTaskLog: parts.readTaskLog,
-    changed: (before, commit) => {
-      publishCluster(parts.bus, before, commit);
-      publishServices(parts.bus, before, commit);
-    },
+    changed: (before, commit) => publishCluster(parts.bus, before, commit),
     replica: parts.replica,
     settled: parts.settled,
     log: parts.log,

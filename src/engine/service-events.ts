@@ -1,39 +1,35 @@
 import type { Service } from "../model/service.ts";
+import { type Changed, changesOf } from "../store/changes.ts";
 import { kinds } from "../store/named.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import type { EventBus } from "./events.ts";
+import { actionOf, changedAttributes } from "./told-changes.ts";
 
-/**
- * What became of services, secrets and configs, as events of scope `swarm` (moby daemon/events.go): by the user, or by an
- * update. Managers tell, each its clients.
- */
-export function publishServices(bus: EventBus, before: Snapshot, { snapshot, changed }: Commit): void {
-  for (const { table, key } of changed) {
-    if (table !== "services" && table !== "secrets" && table !== "configs") continue;
-    const [old, row] = [before.get(table, key), snapshot.get(table, key)];
-    const some = row ?? old;
-    if (some === undefined) continue;
-    const action = old === undefined ? "create" : row === undefined ? "remove" : "update";
-    const name = "spec" in some ? some.spec.name : some.name;
-    const changes = old && row && "spec" in old && "spec" in row ? serviceChanges(old, row) : {};
-    if (action === "update" && old?.version === row?.version && Object.keys(changes).length === 0) continue;
-    bus.publish({ type: kinds[table], action, id: key, attributes: { name, ...changes }, scope: "swarm" });
-  }
+/** What became of services, secrets and configs: by the user, or by an update. */
+export function publishServices(bus: EventBus, before: Snapshot, commit: Commit): void {
+  for (const change of changesOf("services", before, commit)) publishService(bus, change);
+  for (const table of ["secrets", "configs"] as const)
+    for (const change of changesOf(table, before, commit)) {
+      const { key, old, row } = change;
+      if (old?.version === row?.version) continue;
+      const attributes = { name: (row ?? old)?.name ?? "" };
+      bus.publish({ type: kinds[table], action: actionOf(change), id: key, attributes, scope: "swarm" });
+    }
 }
 
-/** As Docker tells them: what was not there before has no `old`. */
-function serviceChanges(old: Service, service: Service): Record<string, string> {
-  const replicas = ({ spec: { mode } }: Service) => (mode.kind === "replicated" ? `${mode.replicas}` : undefined);
-  const told = {
+function publishService(bus: EventBus, change: Changed<"services">): void {
+  const { key, old, row } = change;
+  const changes = old && row ? serviceChanges(old, row) : {};
+  if (old?.version === row?.version && Object.keys(changes).length === 0) return;
+  const attributes = { name: (row ?? old)?.spec.name ?? "", ...changes };
+  bus.publish({ type: "service", action: actionOf(change), id: key, attributes, scope: "swarm" });
+}
+
+const serviceChanges = (old: Service, service: Service) =>
+  changedAttributes({
     image: [old.spec.task.container.image, service.spec.task.container.image],
-    replicas: [replicas(old), replicas(service)],
+    replicas: [replicasOf(old), replicasOf(service)],
     updatestate: [old.update?.state, service.update?.state],
-  } as const;
-  return Object.fromEntries(
-    Object.entries(told).flatMap(([name, [was, is]]) =>
-      was === is || is === undefined
-        ? []
-        : [...(was === undefined ? [] : [[`${name}.old`, was] as const]), [`${name}.new`, is] as const],
-    ),
-  );
-}
+  });
+
+const replicasOf = ({ spec: { mode } }: Service) => (mode.kind === "replicated" ? `${mode.replicas}` : undefined);

@@ -324,6 +324,31 @@ for (const client of dockers) {
     const args = ["--no-resolve-image", "--update-monitor", "1s", "--replicas", "2", "--name", "web", "busybox"];
     assert.match(await ok("service", "create", ...args), /overall progress: 2 out of 2 tasks[\s\S]*converged/);
     await running;
+    await ok("service", "rm", "web");
+    const done = lead(1, async (id) => {
+      const template = store.snapshot().get("services", id)?.spec.task;
+      assert.ok(template);
+      const status = { state: "complete", at: 0, message: "", error: "" } as const;
+      for (const slot of [1, 2])
+        await store.update((tx) =>
+          tx.insert(
+            "tasks",
+            newTask(`${slot + 2}`.repeat(25), {
+              serviceId: id,
+              slot,
+              template,
+              jobIteration: 0,
+              desired: "complete",
+              status,
+            }),
+          ),
+        );
+    });
+    const job = ["--no-resolve-image", "--mode", "replicated-job", "--replicas", "2", "--name", "job", "busybox"];
+    assert.match(await ok("service", "create", ...job), /job complete/);
+    await done;
+    await ok("service", "rm", "job");
+    await ok("service", "create", "-d", ...args);
     const message = "update paused due to failure or early termination of task x";
     const pausing = lead(2, (id) =>
       store.update((tx) => {

@@ -32,7 +32,7 @@ export function taskJson({ task, attachments }: TaskDetail): object {
     Labels: {},
     Spec: task.template.shown.task,
     ServiceID: task.serviceId,
-    ...(task.slot !== 0 && { Slot: task.slot }),
+    ...slotJson(task),
     ...(task.nodeId !== undefined && { NodeID: task.nodeId }),
     Status: statusJson(task.status),
     DesiredState: task.desired,
@@ -40,6 +40,12 @@ export function taskJson({ task, attachments }: TaskDetail): object {
     ...(task.jobIteration !== undefined && { JobIteration: indexJson(task.jobIteration) }),
     Volumes: null,
   };
+}
+
+/** Docker's client counts the tasks of a replicated job from 0, and waits for ever for one that it does not find. */
+function slotJson({ slot, jobIteration }: Task): object {
+  const shown = jobIteration === undefined || slot === 0 ? slot : slot - 1;
+  return shown === 0 ? {} : { Slot: shown };
 }
 
 function statusJson({ state, at, message, error, container, ports = [] }: Task["status"]): object {
