@@ -16,6 +16,7 @@ export const readKinds = [
   "forwarding",
   "tunnel",
   "wireguard",
+  "timeout",
   "chain",
   "element",
 ] as const satisfies PlanKind[];

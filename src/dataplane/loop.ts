@@ -33,7 +33,7 @@ const sysctlReading = 900;
 const balancePause = 100; // milliseconds between looks at what was refused
 /** True for owners whose plans send connections to tasks. */
 const isBalanced = (owner: Owner) => /^(?:service|sandbox):/.test(owner);
-const ruleKinds: readonly ReadKind[] = ["chain", "element"];
+const ruleKinds: readonly ReadKind[] = ["timeout", "chain", "element"];
 /** With an address go routes over its link, and the sources of others. */
 const goesWith: Partial<Record<PlanKind, readonly ReadKind[]>> = { address: ["address", "route"] };
 
@@ -260,7 +260,7 @@ export class Loop implements Dataplane {
     for (const { owner, objects } of this.#plans(owners)) {
       const held = this.#believed.of(owner).flatMap((key) => this.#believed.get(key)?.object ?? []);
       for (const { kind, namespace } of [...objects, ...held])
-        if (isWatched(namespace) || kind === "chain" || kind === "element") found.add(namespace);
+        if (isWatched(namespace) || (ruleKinds as readonly PlanKind[]).includes(kind)) found.add(namespace);
     }
     return new Map([...found].map((one) => [one, new Set<ReadKind>(isWatched(one) ? readKinds : ruleKinds)]));
   }

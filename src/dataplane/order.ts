@@ -24,6 +24,7 @@ export const applyOrder = [
   "forwarding",
   "tunnel",
   "wireguard peer",
+  "timeout", // chains name it
   "chain", // elements jump to it
   "element", // last: packets come when everything else is there
 ] as const;
@@ -37,6 +38,7 @@ type Place = (typeof applyOrder)[number];
 export const removeOrder = [
   "element",
   "chain",
+  "timeout",
   "ipvlan",
   "macvlan",
   "veth",
@@ -75,6 +77,7 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
   wireguard: () => "wireguard peer",
+  timeout: () => "timeout",
   chain: ({ family }) => (family === "bridge" ? "frame chain" : "chain"),
   element({ family }, owner) {
     if (family === "bridge") return "frame element";
@@ -97,11 +100,11 @@ function rank({ object, owner }: OwnedStep, order: readonly Place[]): number {
  * Rules by which a sandbox's connections are shared out: each sandbox's go to the kernel as one transaction, when all else is
  * done, so that no packet meets half of a change. A chain goes after what led to it.
  */
-const shareOrder = ["remove element", "chain", "element", "remove chain"] as const;
+const shareOrder = ["remove element", "timeout", "chain", "element", "remove chain", "remove timeout"] as const;
 
 function isShare({ object }: Step): boolean {
   return (
-    (object.kind === "chain" || object.kind === "element") &&
+    (object.kind === "chain" || object.kind === "element" || object.kind === "timeout") &&
     object.namespace.startsWith("sandbox:") &&
     (object.family === "ip" || object.family === "ip6")
   );

@@ -51,11 +51,11 @@ export function serviceOwners(before: Snapshot, rows: Snapshot, { table, key }: 
 function clientOwners(before: Snapshot, rows: Snapshot, id: EndpointId): Owner[] {
   const [old, row] = [before.get("endpoints", id), rows.get("endpoints", id)];
   const { sandboxId = "", networkId = "" } = row ?? old ?? {};
-  if (rows.get("sandboxes", sandboxId) === undefined) return [];
   const both = [before, rows];
-  // What the ingress sandbox does depends on both of its legs.
+  // What the ingress sandbox does depends on both of its legs, and some of it is on the host.
   if (sandboxId === ingressSandbox)
     return [`sandbox:${sandboxId}`, ...both.flatMap((some) => servicesIn(some, sandboxId))];
+  if (rows.get("sandboxes", sandboxId) === undefined) return [];
   const isWide = both.some((some) => some.get("networks", networkId)?.scope === "cluster");
   if (!isWide || (old !== undefined && row !== undefined)) return [];
   return [`sandbox:${sandboxId}`, ...(old ? servicesOf(before, old) : []), ...(row ? servicesOf(rows, row) : [])];

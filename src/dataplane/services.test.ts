@@ -179,6 +179,17 @@ describe("services in the kernel", () => {
     assert.deepEqual(await one.audit(), []);
   });
 
+  it("leave nothing on the host when the ingress sandbox goes", async () => {
+    const one = await host([virtualChange(2, "ingress", { ports: [portOf(8080, 80)] })], entryChanges(1));
+    assert.match(one.kernel.print(), /element\|host\|ip\|published\|tcp \. 8080/);
+    const legs = entryChanges(1).flatMap(([table, row]) =>
+      table === "endpoints" && typeof row !== "string" ? [["endpoints", row.id] as const] : [],
+    );
+    await one.commit(...legs, ["sandboxes", "ingress_sbox"]);
+    assert.deepEqual(await one.audit(), []);
+    assert.doesNotMatch(one.kernel.print(), /8080|ingress_sbox/);
+  });
+
   it("that were flushed in a container are there again with the next change", async () => {
     const one = await host(shop);
     one.kernel.flushRules(sandbox(21));

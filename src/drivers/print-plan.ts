@@ -64,6 +64,10 @@ function print(o: PlanObject): string[] {
       ];
     case "sysctl":
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
+    case "timeout":
+      return [
+        `${inside(o.namespace)}nft add ct timeout ${o.family} tombolo ${o.name} '{ protocol tcp; l3proto ${o.family}; policy = { established : ${o.seconds} }; }'`,
+      ];
     case "chain":
       return [
         `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}${hookText(o)}`,

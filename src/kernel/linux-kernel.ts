@@ -23,8 +23,8 @@ import { deviceOf } from "./wireguard/device.ts";
 import { Keyring } from "./wireguard/keys.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
-/** Kinds that netlink and /proc/sys take one by one; chains and elements are transactions. */
-type SingleKind = Exclude<PlanKind, "chain" | "element">;
+/** Kinds that netlink and /proc/sys take one by one; rules are transactions. */
+type SingleKind = Exclude<PlanKind, "chain" | "element" | "timeout">;
 type Handlers = { readonly [K in SingleKind]: Handler<Extract<PlanObject, { kind: K }>> } & {
   readonly link: LinkHandler;
 };
@@ -54,6 +54,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
       const picture = realm && new Picture(realm);
       return kinds.flatMap((kind) => {
         if (kind === "chain") return rules.listChains(namespace);
+        if (kind === "timeout") return rules.listTimeouts(namespace);
         if (kind === "element") return rules.listElements(namespace);
         return picture === undefined ? [] : handlers[kind].list(namespace, picture);
       });
@@ -165,7 +166,7 @@ function applyRun(run: readonly Step[], handlers: Handlers, rules: Rules): void 
 
 function applyOne(step: Step, handlers: Handlers): void {
   const { object } = step;
-  if (object.kind === "chain" || object.kind === "element") return;
+  if (object.kind === "chain" || object.kind === "element" || object.kind === "timeout") return;
   // TypeScript does not follow that the handler found by an object's kind takes that object.
   const handler = handlers[object.kind] as Handler<PlanObject>;
   if (step.verb === "remove") handler.remove(object);

@@ -269,6 +269,15 @@ export interface ChainObject {
   readonly link?: string;
   readonly rules: readonly string[];
 }
+/** How long connection tracking remembers a TCP connection in which nothing is said: a chain of the same table sets it. */
+export interface TimeoutObject {
+  readonly kind: "timeout";
+  readonly namespace: NamespaceName;
+  readonly family: Family;
+  readonly name: string;
+  /** 1 or more. Linux does not change it: another time is another object. */
+  readonly seconds: number;
+}
 /** One element of a set or map of the table `tombolo`. `key` and `value` are nft text: `tcp . 8080`, `172.17.0.2 . 80`, `jump to_0123`. */
 export interface ElementObject {
   readonly kind: "element";
@@ -291,6 +300,7 @@ export type PlanObject =
   | TunnelObject
   | WireguardPeerObject
   | SysctlObject
+  | TimeoutObject
   | ChainObject
   | ElementObject;
 export type PlanKind = PlanObject["kind"];
@@ -340,6 +350,8 @@ export function keyOf(o: PlanObject): string {
       return `wireguard|${o.namespace}|${o.link}|${o.publicKey}`;
     case "sysctl":
       return `sysctl|${o.namespace}|${o.key}`;
+    case "timeout":
+      return `timeout|${o.namespace}|${o.family}|${o.name}`;
     case "chain":
       return `chain|${o.namespace}|${o.family}|${o.name}`;
     case "element":

@@ -43,6 +43,23 @@ const learning: ChainObject = {
 };
 const leg4: PlanObject = { kind: "element", namespace, family: "ip", set: "legs", key: `"${link}"` };
 
+const timeout: PlanObject = { kind: "timeout", namespace, family: "ip", name: "idle_9", seconds: 9 };
+const idle: ChainObject = {
+  kind: "chain",
+  namespace,
+  family: "ip",
+  name: "idle_9",
+  rules: ['meta l4proto tcp ct timeout set "idle_9"'],
+};
+const idles: PlanObject = {
+  kind: "element",
+  namespace,
+  family: "ip",
+  set: "idles",
+  key: "10.0.9.8",
+  value: "jump idle_9",
+};
+
 /** More than one routing table, what leads to it, and rules in a sandbox. */
 export function describeRouting(open: () => OpenKernel): void {
   it("has routes in a table of their own beside those of the main one, and rules that lead there", () => {
@@ -76,6 +93,20 @@ export function describeRouting(open: () => OpenKernel): void {
     assert.throws(() => kernel.apply(creates(owned([{ ...chain, name: "late", link: "eth7" }]))), refused("ENOENT", 0));
     kernel.apply(creates(owned([...leg, learning])));
     assertHolds(kernel, owned([...leg, learning]));
+    kernel.apply([...removes(all), ...removes(all)]);
+    assertHolds(kernel, []);
+  });
+
+  it("has a time after which idle connections are forgotten, before the chain that names it", () => {
+    const { kernel } = open();
+    const [first = timeout] = leg;
+    assert.throws(() => kernel.apply(creates(owned([first, idle]))), refused("ENOENT", 1));
+    const all = owned([first, timeout, { ...timeout, family: "ip6" } as PlanObject, idle, idles]);
+    for (let twice = 0; twice < 2; twice += 1) {
+      kernel.apply(creates(all));
+      assertHolds(kernel, all);
+    }
+    assert.throws(() => kernel.apply([remove(timeout)]), refused("EBUSY", 0));
     kernel.apply([...removes(all), ...removes(all)]);
     assertHolds(kernel, []);
   });

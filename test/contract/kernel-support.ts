@@ -40,6 +40,7 @@ const kinds: readonly PlanKind[] = [
   "forwarding",
   "tunnel",
   "sysctl",
+  "timeout",
   "chain",
   "element",
 ];

@@ -37,9 +37,9 @@ async function main({ protocol, address, port, source }: FlowWish): Promise<void
     socket.bind({ ...(source !== undefined && { address: source }) }, () => socket.connect(port, address));
     return (text) => socket.send(text);
   }
-  const answer = (begin: () => void) =>
+  const answer = (begin: () => void, within = patience) =>
     new Promise<string>((resolve) => {
-      const timer = setTimeout(() => resolve("silence"), patience);
+      const timer = setTimeout(() => resolve("silence"), within);
       heard = (text) => {
         clearTimeout(timer);
         resolve(text);
@@ -48,7 +48,7 @@ async function main({ protocol, address, port, source }: FlowWish): Promise<void
     });
 
   // A server says who it is when a connection is there.
-  if (protocol === "tcp") console.log(await answer(() => {}));
+  if (protocol === "tcp") console.log(await answer(() => {}, 5 * patience));
   else await new Promise((resolve) => setTimeout(resolve, 50));
   for await (const line of createInterface({ input: process.stdin })) console.log(await answer(() => send(line)));
   process.exit();

@@ -38,8 +38,8 @@ export type Spot = "outside" | "far" | { readonly host: number; readonly sandbox
 
 const support = (name: string) => join(import.meta.dirname, name);
 
-/** A connection that stays, or one socket that sends datagrams to one place. */
-class Flow implements AsyncDisposable {
+/** A connection that stays, or one socket that sends datagrams to one place. It ends with its mesh. */
+class Flow {
   readonly #process: ChildProcessByStdio<Writable, Readable, null>;
   readonly #answers: AsyncIterator<string>;
 
@@ -61,9 +61,8 @@ class Flow implements AsyncDisposable {
     return this.heard();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.stdin.end();
-    if (this.#process.exitCode === null) await once(this.#process, "exit");
+  end(): void {
+    this.#process.kill("SIGKILL");
   }
 }
 
@@ -125,6 +124,7 @@ class MeshHost {
 export class Mesh implements AsyncDisposable {
   readonly hosts: readonly MeshHost[];
   readonly #directory = mkdtempSync(join(tmpdir(), "tombolo-mesh-"));
+  readonly #flows: Flow[] = [];
   readonly #far = spawn("unshare", ["-n", "sleep", "infinity"], { stdio: "ignore" });
 
   private constructor(count: number) {
@@ -155,6 +155,8 @@ export class Mesh implements AsyncDisposable {
     const own = readlinkSync("/proc/thread-self/ns/net");
     while (readlinkSync(`/proc/${this.#far.pid}/ns/net`) === own) await sleep(5);
     const mtu = `mtu ${farClient.mtu}`;
+    for (const spot of ["outside", "far"] as const)
+      this.run(spot, "sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0");
     this.#ip("outside", `link add narrow ${mtu} type veth peer name narrow ${mtu} netns ${this.#far.pid}`);
     this.#ip("outside", "link set narrow up", "address add 203.0.113.254/24 dev narrow");
     this.#ip("outside", "address add 2001:db8:fafa::fe/64 dev narrow nodad");
@@ -248,6 +250,7 @@ export class Mesh implements AsyncDisposable {
   /** @returns it, and for TCP what the server said first */
   async flow(spot: Spot, wish: FlowWish): Promise<readonly [flow: Flow, first: string]> {
     const flow = new Flow(this.enter(spot), wish);
+    this.#flows.push(flow);
     return [flow, wish.protocol === "tcp" ? await flow.heard() : ""];
   }
 
@@ -256,6 +259,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const flow of this.#flows) flow.end();
     await Promise.all(this.hosts.map((host) => host.stop()));
     this.#far.kill();
     rmSync(this.#directory, { recursive: true });

@@ -24,6 +24,8 @@ export interface Connection {
   direction: "original" | "reply";
   isTranslated: boolean;
   mark: number;
+  /** The name of what says after how long it is forgotten. */
+  idle?: string | undefined;
 }
 export type Verdict = "accept" | "drop" | "reject" | "reset";
 
@@ -177,10 +179,16 @@ class Rule {
     if (this.#take(/reject with tcp reset/)) return "reset";
     if (this.#take(/reject/)) return "reject";
     if (this.#take(/notrack/)) return true;
+    const timeout = this.#take(/ct timeout set "(\S+)"/);
+    if (timeout !== undefined) return this.#do(() => (packet.connection.idle = timeout[1]));
     if (this.#rest.startsWith("udp ") && packet.protocol !== "udp") return false;
     if (this.#take(/masquerade/)) return this.#masquerade();
     if (this.#take(/ct mark set 0x1/)) return this.#do(() => (packet.connection.mark = 1));
     if (this.#take(/ct mark set @ll,64,32/)) return this.#do(() => (packet.connection.mark = markOf(packet.from)));
+    if (this.#rest.startsWith("meta mark set numgen") || this.#rest.startsWith("meta mark set jhash")) {
+      this.#take(/meta mark set/);
+      return this.#do(() => (packet.mark = Number(this.#key())));
+    }
     if (this.#take(/meta mark set ct mark/)) return this.#do(() => (packet.mark = packet.connection.mark));
     const learned = this.#take(/update @(\w+) \{ @ll,64,32 : ether saddr \}/);
     if (learned !== undefined)
@@ -272,6 +280,7 @@ class Rule {
       [/(?:th|tcp|udp) dport/, () => packet.port],
       [/iifname/, () => packet.iif],
       [/oifname/, () => packet.oif],
+      [/meta mark/, () => packet.mark],
       [/numgen (inc|random) mod (\d+)/, ([, kind, count]) => number(kind as "inc", Number(count))],
       [/jhash ip6? saddr mod (\d+) seed 0x54/, ([, count]) => number("hash", Number(count))],
     ];

@@ -137,6 +137,17 @@ describe("from a container to a virtual address", () => {
     assert.deepEqual([await by("source"), await by("random")], [1, 5]);
   });
 
+  it("an idle connection is forgotten when the service says", async () => {
+    const host = await hostWith(1, shop(2, 0, { idle: 900_000 }), [virtualChange(2, "shop")]);
+    const [asked, other] = [1, 2].map((service) =>
+      packet({ source: addressOf("shop", 21), destination: addressOf("shop", virtualMember + service) }),
+    );
+    for (const one of [asked, other]) if (one !== undefined) host.at(sandbox(21), "output", one);
+    assert.match(asked?.connection.idle ?? "", /^idle_900_/);
+    assert.equal(asked?.connection.isTranslated, true, "and goes on");
+    assert.equal(other?.connection.idle, undefined);
+  });
+
   it("who asks two services by turns gets all tasks of both", async () => {
     const second = [40, 41].flatMap((member): RowChange[] => [
       peerChange(2, member, "shop"),

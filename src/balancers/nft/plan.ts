@@ -18,13 +18,14 @@ import { cidrText, masked, parseCidr } from "../../lib/net.ts";
 import type { IpAddress } from "../../model/ids.ts";
 import { type Family, familyOf, type NamespaceName, type PlanObject } from "../../model/plan.ts";
 import { type EntryView, preferred, type PublishedView, type ServiceView } from "../balancer.ts";
-import { byAddress, byPort, type Key, mostShared, refuse, shareChain, shareRules } from "./shares.ts";
+import { byAddress, byPort, type Choice, mostShared, refuse, shareChain, shareRules } from "./shares.ts";
 
 /** Makes objects of the table `tombolo` of one sandbox and family. */
 interface Table {
   readonly family: Family;
   element(set: string, key: string, value?: string): PlanObject;
   chain(name: string, rules: readonly string[]): PlanObject;
+  timeout(name: string, seconds: number): PlanObject;
 }
 
 function tableOf(namespace: NamespaceName, family: Family): Table {
@@ -33,6 +34,7 @@ function tableOf(namespace: NamespaceName, family: Family): Table {
     family,
     element: (set, key, value) => ({ kind: "element", ...place, set, key, ...(value !== undefined && { value }) }),
     chain: (name, rules) => ({ kind: "chain", ...place, name, rules }),
+    timeout: (name, seconds) => ({ kind: "timeout", ...place, name, seconds }),
   };
 }
 
@@ -43,6 +45,7 @@ export function planService(view: ServiceView): PlanObject[] {
     const targets = targetsIn(view, table.family);
     const share = shareOf(view, targets.length, table, byAddress);
     return [
+      ...idleOf(view, table, [address]),
       ...share.chains,
       table.element("services", address, `goto ${share.name}`),
       ...targets.map((target, number) => table.element("members", `${address} . ${number}`, target)),
@@ -67,7 +70,8 @@ export function planPublished(view: PublishedView): PlanObject[] {
         ...targets.map((target, number) => table.element("members", `${key} . ${number}`, `${target} . ${port}`)),
       ];
     });
-    return [...share.chains, ...elements];
+    const keys = ports.flatMap(({ protocol, published }) => (protocol === "tcp" ? `tcp . ${published}` : []));
+    return [...idleOf(view, table, keys), ...share.chains, ...elements];
   });
 }
 
@@ -94,17 +98,30 @@ function targetsIn(view: ServiceView, family: Family): IpAddress[] {
   return [...addresses.slice(start), ...addresses.slice(0, start)];
 }
 
+/** What has idle connections forgotten sooner than Linux does by itself, where the service says so. @param keys in the map `idles` */
+function idleOf({ service }: ServiceView, table: Table, keys: readonly string[]): PlanObject[] {
+  const { idle, serviceId, networkId } = service;
+  if (idle === undefined || keys.length === 0) return [];
+  const seconds = Math.max(1, Math.round(idle / 1000));
+  const name = `idle_${seconds}_${serviceId}_${networkId}`;
+  return [
+    table.timeout(name, seconds),
+    table.chain(name, [`meta l4proto tcp ct timeout set "${name}"`]),
+    ...keys.map((key) => table.element("idles", key, `jump ${name}`)),
+  ];
+}
+
 /** The chain that shares out a service's connections, and what there is to be made for that. */
 function shareOf(
   { service }: ServiceView,
   count: number,
   table: Table,
-  key: Key,
+  choose: Choice,
 ): { readonly name: string; readonly chains: readonly PlanObject[] } {
   const { by } = service.balance;
   if (count === 0) return { name: refuse, chains: [] };
   const way = by === "least" ? "rr" : by;
   if (count <= mostShared) return { name: shareChain(way, count), chains: [] };
   const name = `share_${service.serviceId}_${service.networkId}`;
-  return { name, chains: [table.chain(name, shareRules(way, count, table.family, key))] };
+  return { name, chains: [table.chain(name, shareRules(way, count, table.family, choose))] };
 }

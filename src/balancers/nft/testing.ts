@@ -33,11 +33,13 @@ export const fixture: BalancerFixture = {
       service: { balance: { by: "rr", local: true } },
     },
     { title: "tombolo.lb=local,rr: none is here", tasks: 3, service: { balance: { by: "rr", local: true } } },
+    { title: "tombolo.idle=900s", tasks: 3, service: { idle: 900_000 } },
     published("published: in the ingress sandbox"),
     published("published, IPv4 and IPv6", { ipv6: true }),
     published("published, without a task", { tasks: 0 }),
     published("published, with 17 tasks", { tasks: 17 }),
     published("published, tombolo.mesh=snat", { service: { keepsClient: false } }),
+    published("published, tombolo.idle=900s", { service: { ports, idle: 900_000 } }),
     published("published at one address of the host, another port on its tasks' hosts only", {
       service: {
         ports: [{ ...ports[0], address: "192.0.2.1" } as ServicePort, { ...port("tcp", 9000, 90), mode: "host" }],

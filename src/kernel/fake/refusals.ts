@@ -121,7 +121,10 @@ function refuseRule(world: World, object: ChainObject | ElementObject): void {
   const targets = (object.kind === "chain" ? object.rules : [object.value ?? ""]).flatMap(
     (rule) => /\b(?:jump|goto) (\S+)$/.exec(rule)?.[1] ?? [],
   );
+  const set =
+    object.kind === "chain" ? object.rules.flatMap((rule) => /ct timeout set "(\S+)"/.exec(rule)?.[1] ?? []) : [];
   const missing =
+    set.some((name) => !world.state.has(`timeout|${namespace}|${family}|${name}`)) ||
     (namespace === "host" && text === undefined) ||
     (object.kind === "element" && !base.has(object.set)) ||
     targets.some((chain) => !base.has(chain) && !world.state.has(`chain|${namespace}|${family}|${chain}`));

@@ -8,6 +8,7 @@ import {
   type NamespaceName,
   type PlanObject,
   type RuleFamily,
+  type TimeoutObject,
   type TunnelObject,
 } from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
@@ -77,6 +78,8 @@ export class World {
     const held = found.object;
     if (object.kind === "route" && held.kind === "route" && (held.link !== object.link || held.via !== object.via))
       return;
+    if (object.kind === "timeout" && this.#isNamed(object))
+      throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
     if (object.kind === "chain" && this.#isReferenced(object.namespace, object.family, object.name))
       throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
     this.lose(keyOf(object));
@@ -126,6 +129,16 @@ export class World {
     for (const o of this.objects())
       if (o.kind === "tunnel" && o.mac === tunnel.mac && o.destination !== tunnel.destination && isOnSame(o, tunnel))
         this.lose(keyOf(o));
+  }
+
+  #isNamed(timeout: TimeoutObject): boolean {
+    return this.objects().some(
+      (o) =>
+        o.kind === "chain" &&
+        o.namespace === timeout.namespace &&
+        o.family === timeout.family &&
+        o.rules.some((rule) => rule.endsWith(`ct timeout set "${timeout.name}"`)),
+    );
   }
 
   #isReferenced(namespace: NamespaceName, family: RuleFamily, chain: string): boolean {

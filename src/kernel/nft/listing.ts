@@ -6,7 +6,7 @@ import { type Nft, output } from "./nft.ts";
 export const table = "tombolo";
 export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge", "netdev"];
 
-/** A chain, set or map as nft prints it. */
+/** A chain, set, map or other object as nft prints it. */
 export interface Block {
   readonly type: string;
   readonly name: string;
@@ -27,7 +27,7 @@ export function readListing(printed: string): TableListing {
   let comment: string | undefined;
   let inside = false;
   for (const line of printed.split("\n")) {
-    const head = /^\t(\w+) (\S+) \{$/.exec(line);
+    const head = /^\t((?:ct )?\w+) (\S+) \{$/.exec(line);
     const current = blocks.at(-1);
     if (head !== null) {
       blocks.push({ type: head[1] ?? "", name: head[2] ?? "", lines: [] });

@@ -1,4 +1,11 @@
-import { type ChainObject, type ElementObject, keyOf, type NamespaceName } from "../../model/plan.ts";
+import {
+  type ChainObject,
+  type ElementObject,
+  keyOf,
+  type NamespaceName,
+  type PlanKind,
+  type TimeoutObject,
+} from "../../model/plan.ts";
 import { type Found, KernelError, type Step } from "../kernel.ts";
 import type { Realm, Realms } from "../realms.ts";
 import { createWishes, type Wishes } from "../wishes.ts";
@@ -7,22 +14,25 @@ import { readElements } from "./elements.ts";
 import { listJson, listTable, presentFamilies, readListing, table } from "./listing.ts";
 import { type Nft, output } from "./nft.ts";
 
-type RuleStep = Step & { readonly object: ChainObject | ElementObject };
-export const isRuleStep = (step: Step): step is RuleStep =>
-  step.object.kind === "chain" || step.object.kind === "element";
+type RuleObject = ChainObject | ElementObject | TimeoutObject;
+type RuleStep = Step & { readonly object: RuleObject };
+const ruleKinds: readonly PlanKind[] = ["chain", "element", "timeout"];
+export const isRuleStep = (step: Step): step is RuleStep => ruleKinds.includes(step.object.kind);
 
-/** Chains and elements of the table `tombolo`. */
+/** Chains, elements and timeouts of the table `tombolo`. */
 export interface Rules {
   /** Does steps of one namespace as one transaction. @throws {KernelError} with `step`, counted from the first of these */
   apply(namespace: NamespaceName, steps: readonly RuleStep[]): void;
   listChains(namespace: NamespaceName): Found[];
   listElements(namespace: NamespaceName): Found[];
+  listTimeouts(namespace: NamespaceName): Found[];
 }
 
 /** What was asked for in a namespace, and what became of it: gone with the namespace. */
 interface Known {
   readonly chains: Wishes<ChainObject>;
   readonly elements: Wishes<ElementObject>;
+  readonly timeouts: Wishes<TimeoutObject>;
   /** What nft prints for a wished chain whose text it writes in another way. */
   readonly printed: Map<string, string>;
 }
@@ -30,7 +40,10 @@ interface Known {
 export function createRules(realms: Realms, base: Base): Rules {
   const all = new WeakMap<Realm, Known>();
   const knownIn = (realm: Realm): Known => {
-    const known = all.get(realm) ?? { chains: createWishes(), elements: createWishes(), printed: new Map() };
+    const known = all.get(realm) ?? {
+      ...{ chains: createWishes(), elements: createWishes(), timeouts: createWishes() },
+      printed: new Map(),
+    };
     all.set(realm, known);
     return known;
   };
@@ -64,6 +77,19 @@ export function createRules(realms: Realms, base: Base): Rules {
           }),
       );
     },
+    listTimeouts(namespace) {
+      const realm = realms.find(namespace);
+      if (realm === undefined) return [];
+      const { timeouts } = knownIn(realm);
+      return (["ip", "ip6"] as const).flatMap((family) =>
+        (listTable(realm.nft(), family)?.blocks ?? []).flatMap(({ type, name, comment, lines }): Found[] => {
+          const seconds = /^policy = \{ established : (\d+) \}$/m.exec(lines.join("\n"))?.[1];
+          if (type !== "ct timeout" || seconds === undefined || comment === undefined) return [];
+          const object: TimeoutObject = { kind: "timeout", namespace, family, name, seconds: Number(seconds) };
+          return [{ object, owner: timeouts.get(keyOf(object))?.owner ?? comment }];
+        }),
+      );
+    },
     listElements(namespace) {
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
@@ -87,7 +113,7 @@ function run(nft: Nft, known: Known, steps: readonly RuleStep[]): void {
   nft.run(`${steps.flatMap(commands).join("\n")}\n`);
   for (const step of steps) {
     const { verb, object } = step;
-    const wishes = (object.kind === "chain" ? known.chains : known.elements) as Wishes<ChainObject | ElementObject>;
+    const wishes = known[`${object.kind}s`] as Wishes<RuleObject>;
     if (verb === "remove") wishes.forget(object);
     else wishes.remember(object, step.owner);
     if (object.kind === "chain") learn(nft, known, object, verb === "remove");
@@ -137,7 +163,15 @@ function refuseWithout(namespace: NamespaceName, steps: readonly RuleStep[]): vo
 }
 
 function commands(step: RuleStep): string[] {
-  return step.object.kind === "chain" ? chainCommands(step, step.object) : elementCommands(step, step.object);
+  if (step.object.kind === "chain") return chainCommands(step, step.object);
+  return step.object.kind === "element" ? elementCommands(step, step.object) : timeoutCommands(step, step.object);
+}
+
+function timeoutCommands(step: Step, { family, name, seconds }: TimeoutObject): string[] {
+  const at = `${family} ${table} ${name}`;
+  if (step.verb === "remove") return [`delete ct timeout ${at}`];
+  const policy = `policy = { established : ${seconds} }; comment "${step.owner}";`;
+  return [`add ct timeout ${at} { protocol tcp; l3proto ${family}; ${policy} }`];
 }
 
 function chainCommands(step: Step, chain: ChainObject): string[] {
