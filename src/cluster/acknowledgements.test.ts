@@ -92,6 +92,18 @@ describe("a task that is drained", () => {
     await stop();
   });
 
+  it("is told from one that has ended: nobody waits for that", async () => {
+    const { store, open, stop } = await played(1);
+    const worker = await open("node0");
+    await store.update((tx) => {
+      for (const { networkId } of tx.where("backends", "task", "t1")) tx.delete("backends", `t1|${networkId}`);
+    });
+    await settled();
+    assert.equal(asked(worker), undefined);
+    assert.match(JSON.stringify(worker.rows().at(-1)), /^\["backends","t1\|\w+",null\]$/);
+    await stop();
+  });
+
   it("is acknowledged at once by a manager without nodes", async () => {
     const { store, acknowledged, stop } = await played(0);
     await settled();

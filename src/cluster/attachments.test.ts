@@ -64,6 +64,24 @@ it("addresses are claimed over all nodes; what was asked before is answered agai
   await assert.rejects(on(h1, 7), /no available IPv4 addresses/);
 });
 
+it("a container that comes again, before it has gone, has its address once more, and nothing twice", async () => {
+  const { store, h1, on } = await cluster();
+  const { addresses, mac } = await on(h1, 1);
+  await on(h1, 2);
+  const again = await on(h1, 1, { endpointId: id("e", 9) });
+  assert.deepEqual([again.addresses, again.mac], [addresses, mac]);
+  const rows = store.snapshot();
+  const owners = rows.list("claims").flatMap(({ kind, owner }) => (kind === "endpoint" ? owner : []));
+  const peers = rows.list("peers").map((peer) => peer.id);
+  assert.deepEqual(
+    [owners.toSorted(), peers],
+    [
+      [id("e", 2), id("e", 9)],
+      [id("e", 2), id("e", 9)],
+    ],
+  );
+});
+
 it("a MAC is one container's, and never a group's", async () => {
   const { h1, h2, on } = await cluster();
   const { mac } = await on(h1, 1, { mac: "02:00:00:00:00:01" });
@@ -136,18 +154,21 @@ it("a node has one end of the ingress network, known by its MAC, and no containe
   const { store, h1, h2, on } = await cluster();
   const sandbox = { network: "ingress", isIngressSandbox: true } as const;
   const [one, two] = [await on(h1, 1, sandbox), await on(h2, 2, sandbox)];
-  for (const { mac } of [one, two]) assert.match(mac, /^02:54(:[0-9a-f]{2}){4}$/);
+  for (const { mac } of [one, two]) assert.match(mac, /^02:54:54(:[0-9a-f]{2}){3}$/);
   assert.notEqual(one.mac, two.mac);
   assert.deepEqual(await on(h1, 1, sandbox), one);
   await assert.rejects(on(h1, 3, sandbox), /has its end of network ingress already/);
   await assert.rejects(on(h1, 3, { ...sandbox, network: "net" }), /net is not that of published ports/);
-  await assert.rejects(on(h1, 3, { mac: "02:54:00:00:00:01" }), /02:54:… are those by which published ports come in/);
+  await assert.rejects(
+    on(h1, 3, { mac: "02:54:54:00:00:01" }),
+    /02:54:54:… are those by which published ports come in/,
+  );
   await store.update((tx) => {
     tx.put("peers", { ...two, mac: one.mac });
     detach(tx, h1.id, [one.id]);
   });
   const again = await on(h1, 4, sandbox);
-  assert.ok(again.mac.startsWith("02:54:") && again.mac !== one.mac, "the one of the other node is not used again");
+  assert.ok(again.mac.startsWith("02:54:54:") && again.mac !== one.mac, "the one of the other node is not used again");
 });
 
 it("networks have an identifier each, and end when nobody is on them", async () => {

@@ -43,7 +43,7 @@ const mostNames = 100;
 
 /**
  * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
- * takes the container's names as they are now.
+ * takes the container's names as they are now; for another endpoint of the same container, that one is in its place.
  * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; forbidden for a task that
  * is not the node's, or not to be there, and for a second ingress sandbox; as `claimAddress`
  */
@@ -63,6 +63,13 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     return { network, pools, peer };
   }
   checkMayBeOn(tx, network, nodeId, wish);
+  // A container is on a network once: what it had there its node has not given back yet.
+  const former = tx.where("peers", "member", `${nodeId}|${network.id}`);
+  detach(
+    tx,
+    nodeId,
+    former.flatMap(({ id, containerId }) => (containerId === wish.containerId ? id : [])),
+  );
   const mac = macFor(tx, network, nodeId, wish);
   const peer: Peer = {
     id: wish.endpointId,
@@ -83,7 +90,7 @@ function macFor(tx: Transaction, network: Network, nodeId: NodeId, wish: AttachW
   const holderOf = (mac: MacAddress) => tx.where("peers", "mac", `${network.id}|${mac}`)[0];
   if (wish.isIngressSandbox) {
     let mac = ingressMac(nodeId);
-    while (holderOf(mac) !== undefined) mac = ingressMac(mac); // four bytes: two nodes may have the same
+    while (holderOf(mac) !== undefined) mac = ingressMac(mac); // three bytes: two nodes may have the same
     return mac;
   }
   const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);

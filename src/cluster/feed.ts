@@ -6,6 +6,7 @@ import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
 import { Members, type Need, needing, needsOf } from "./members.ts";
 import type { Wanted } from "./log-broker.ts";
+import { isDraining } from "./orchestration/draining.ts";
 import { Outbox } from "./outbox.ts";
 import { goneOf, type Shown, shownChange, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
@@ -73,7 +74,7 @@ export class Feed {
       // The first commit of a watch has every row: those that are as they were are told to nobody.
       if (before.get(key.table, key.key) === snapshot.get(key.table, key.key)) continue;
       for (const { to, change } of shownChange(key, before, snapshot, this.#members))
-        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision, isEnd(change));
+        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision, isDrained(change, snapshot));
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
     for (const { node, table, key } of left) this.#outboxes.get(node)?.rows([{ table, key }], snapshot.revision);
@@ -116,8 +117,12 @@ export class Feed {
   }
 }
 
-/** A task takes no connections any more: it may stop when the nodes know. */
-const isEnd = ({ table, row }: Shown) => table === "backends" && row === undefined;
+/** The backend of a task that waits until the nodes know that it is none any more. */
+function isDrained({ table, key, row }: Shown, rows: Snapshot): boolean {
+  if (table !== "backends" || row !== undefined) return false;
+  const task = rows.get("tasks", key.slice(0, key.indexOf("|")));
+  return task !== undefined && isDraining(task);
+}
 
 /** @returns milliseconds between two beats; swarmkit's default while there is no cluster */
 export const periodIn = (rows: Snapshot) => rows.list("clusters")[0]?.spec.heartbeatPeriod ?? 5000;

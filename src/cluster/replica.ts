@@ -6,11 +6,13 @@ import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import { type Encryption, leastIpv6, type Network, type Tunnel } from "../model/network.ts";
+import { ingressSandbox } from "../model/sandbox.ts";
 import { compareStates, type FileContent, type Task, type TaskId } from "../model/service.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import { keys, type Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
 import type { Attached } from "./attachments.ts";
+import { forgetIngressSandbox } from "./ingress-sandbox.ts";
 import { texts } from "./texts.ts";
 import { wireguardAddress, wireguardPort, wireguardRange } from "./encryption.ts";
 
@@ -264,8 +266,13 @@ const keyOf = <T extends Kept>(table: T, row: Tables[T]) => (keys[table] as (of:
 function put<T extends Kept>(tx: Transaction, table: T, row: Tables[T]): void {
   if (!isDeepStrictEqual(tx.get(table, keyOf(table, row)), row)) tx.put(table, row);
 }
+const isOfIngress = ({ sandboxId }: Tables["endpoints"]) => sandboxId === ingressSandbox;
 function drop(tx: Transaction, id: NetworkId): void {
-  if (tx.get("networks", id) === undefined || tx.where("endpoints", "network", id).length > 0) return;
+  const network = tx.get("networks", id);
+  if (network === undefined) return;
+  // Where published ports come in nobody is waited for.
+  if (network.spec.ingress && tx.where("endpoints", "network", id).every(isOfIngress)) forgetIngressSandbox(tx);
+  if (tx.where("endpoints", "network", id).length > 0) return;
   for (const table of ofNetwork) for (const row of tx.where(table, "network", id)) tx.delete(table, keyOf(table, row));
   forgetNetwork(tx, id);
 }

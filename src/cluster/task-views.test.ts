@@ -13,7 +13,8 @@ import { newCluster, newNode } from "./testing.ts";
 const watched = ["secrets", "configs", "tasks", "virtualServices", "backends"];
 const network = (id: string, ingress = false) =>
   ({ id, scope: "cluster", spec: { name: id, ingress }, pools: [] }) as unknown as Network;
-const peer = (id: string, networkId: string, nodeId: string) => ({ id, networkId, nodeId }) as Peer;
+const peer = (id: string, networkId: string, nodeId: string) =>
+  ({ id, networkId, nodeId, addresses: [] as const }) as unknown as Peer;
 
 /** A node as its stream makes it: rows by table and key, in the order in which they came. */
 class Receiver {

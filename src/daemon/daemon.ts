@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
 import { Replica } from "../cluster/replica.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
@@ -58,6 +59,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     store,
     kernel,
     driverFor: (name) => registry.get(name),
+    balancer: defaultBalancer,
     log,
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
@@ -88,6 +90,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     dataplane,
     resolver,
     drivers: registry,
+    balancer: defaultBalancer,
     host,
     lan,
     settings,

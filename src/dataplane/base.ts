@@ -1,5 +1,7 @@
+import { clientBase, entryBase } from "../balancers/nft/base.ts";
+import { macBase, wayBackBase } from "../balancers/way-back.ts";
 import type { IpAddress } from "../model/ids.ts";
-import { type BaseText, encryptedUnderlay, type Family, type PlanObject } from "../model/plan.ts";
+import { type BaseText, encryptedUnderlay, type Family, ingressNamespace, type PlanObject } from "../model/plan.ts";
 import { frameBase } from "./frames.ts";
 
 /** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
@@ -34,7 +36,8 @@ const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
 /**
  * The part of the tables `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
- * A network's own namespace has bridges in it and nothing else that needs rules. On the host:
+ * A network's own namespace has bridges in it and nothing else that needs rules; what a sandbox has is said by balancers/. On
+ * the host:
  *
  *   guard       first of all: drops what pretends to come from this host or from a container, and what comes up on a leaf
  *               bridge: a network's containers reach the host by its root bridge, on which the other rules are
@@ -46,8 +49,20 @@ const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
  *   postrouting from a container's subnet to elsewhere: the host's address as source
  */
 export const baseText: BaseText = (namespace) => {
-  if (namespace === "host") return { ip: base("ip"), ip6: base("ip6"), bridge: frameBase };
-  return namespace.startsWith("network:") && namespace !== encryptedUnderlay ? { bridge: frameBase } : {};
+  if (namespace === "host") return hostBase;
+  if (namespace === ingressNamespace) return ingressBase;
+  if (namespace.startsWith("sandbox:")) return sandboxBase;
+  return namespace === encryptedUnderlay ? {} : networkBase;
+};
+
+const hostBase = { ip: base("ip"), ip6: base("ip6"), bridge: frameBase };
+const networkBase = { bridge: frameBase };
+const ingressBase = { ip: entryBase("ip"), ip6: entryBase("ip6") };
+/** A container's: for services that it asks, and for answers of a service that it is a task of. */
+const sandboxBase = {
+  ip: clientBase("ip") + wayBackBase("ip"),
+  ip6: clientBase("ip6") + wayBackBase("ip6"),
+  netdev: macBase,
 };
 
 function base(family: Family): string {

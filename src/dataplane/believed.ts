@@ -1,6 +1,6 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { Multimap } from "../lib/multimap.ts";
-import { keyOf, type NamespaceName, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { isWatched, keyOf, type NamespaceName, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
 import { type Holding, type Holdings, isMarked, matches } from "./diff.ts";
 import type { OwnedStep } from "./order.ts";
 import { onLink, placesOf } from "./places.ts";
@@ -11,6 +11,7 @@ export const readKinds = [
   "parent",
   "address",
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",
@@ -43,11 +44,11 @@ export class Believed implements Holdings {
   on(namespace: NamespaceName, link: string): readonly string[] {
     return this.#byPlace.values(onLink(namespace, link));
   }
-  /** Namespaces of networks. */
-  networks(): NamespaceName[] {
+  /** Namespaces that are watched, besides the host's. */
+  watched(): NamespaceName[] {
     return this.owners().flatMap((owner) => {
       const held = this.#held.get(`namespace|${owner}`)?.object.namespace;
-      return held?.startsWith("network:") === true ? held : [];
+      return held !== undefined && isWatched(held) ? held : [];
     });
   }
 

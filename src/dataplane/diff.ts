@@ -79,7 +79,7 @@ export function diff(plans: Plans, there: Holdings): Comparison {
 }
 
 type Plans = ReadonlyMap<Owner, readonly PlanObject[]>;
-const place = ({ namespace, link }: { readonly namespace: string; readonly link: string }) => `${namespace}|${link}`;
+const place = ({ namespace, link }: { readonly namespace: string; readonly link?: string }) => `${namespace}|${link}`;
 
 /** A link that can only be made anew takes along what stands on it, which is then written again. */
 function goneWithLinks(plans: Plans, steps: readonly OwnedStep[]): OwnedStep[] {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, it } from "node:test";
 import { peerRow, networkRows, putContainer, putNetwork, deleteNetwork } from "../../test/support/rows.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel, type FakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { encryptedUnderlay } from "../model/plan.ts";
@@ -38,7 +39,7 @@ beforeEach(async () => {
   kernel = createFakeKernel();
   store = createMemoryStore();
   const log = { info() {}, warn() {} };
-  dataplane = createDataplane({ store, kernel, driverFor: (name) => drivers[name], log });
+  dataplane = createDataplane({ balancer: defaultBalancer, store, kernel, driverFor: (name) => drivers[name], log });
   await dataplane.start();
 });
 afterEach(async () => {

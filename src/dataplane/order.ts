@@ -19,6 +19,7 @@ export const applyOrder = [
   "link sysctl", // before addresses: one of them switches IPv6 on
   "address", // routes go by it
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",
@@ -48,6 +49,7 @@ export const removeOrder = [
   "namespace", // after cables and tunnels, which would vanish some time later
   "frame element", // after ports
   "frame chain",
+  "rule",
   "route",
   "address",
   "neighbour",
@@ -68,6 +70,7 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   parent: () => "parent",
   address: () => "address",
   route: () => "route",
+  rule: () => "rule",
   neighbour: () => "neighbour",
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
@@ -90,11 +93,33 @@ function rank({ object, owner }: OwnedStep, order: readonly Place[]): number {
   return order.indexOf(place(object, owner));
 }
 
+/**
+ * Rules by which a sandbox's connections are shared out: each sandbox's go to the kernel as one transaction, when all else is
+ * done, so that no packet meets half of a change. A chain goes after what led to it.
+ */
+const shareOrder = ["remove element", "chain", "element", "remove chain"] as const;
+
+function isShare({ object }: Step): boolean {
+  return (
+    (object.kind === "chain" || object.kind === "element") &&
+    object.namespace.startsWith("sandbox:") &&
+    (object.family === "ip" || object.family === "ip6")
+  );
+}
+
+function shareRank({ verb, object }: Step): number {
+  const name = `${verb === "remove" ? "remove " : ""}${object.kind}`;
+  return shareOrder.findIndex((place) => place === name);
+}
+
 /** The steps as the kernel takes them. */
 export function inOrder(steps: readonly OwnedStep[]): OwnedStep[] {
   const by = (order: readonly Place[]) => (a: OwnedStep, b: OwnedStep) => rank(a, order) - rank(b, order);
+  const [shares, others] = [steps.filter(isShare), steps.filter((step) => !isShare(step))];
+  const bySandbox = Map.groupBy(shares, ({ object }) => object.namespace);
   return [
-    ...steps.filter((s) => s.verb === "remove").toSorted(by(removeOrder)),
-    ...steps.filter((s) => s.verb !== "remove").toSorted(by(applyOrder)),
+    ...others.filter((s) => s.verb === "remove").toSorted(by(removeOrder)),
+    ...others.filter((s) => s.verb !== "remove").toSorted(by(applyOrder)),
+    ...[...bySandbox.values()].flatMap((own) => own.toSorted((a, b) => shareRank(a) - shareRank(b))),
   ];
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
@@ -9,6 +10,7 @@ import { endpointRow, idOf, networkRows, peerRow, putContainer, putNetwork } fro
 import { allOwners, ownersOf, planOf } from "./views.ts";
 
 const driverFor = (name: string) => drivers[name];
+const planners = { driverFor, balancer: defaultBalancer };
 const nothing = { host: {}, networks: {} };
 const tunnel = { udpPort: 4789, local: "192.0.2.1", mtu: 1450 };
 const wide = networkRows({ number: 1, driver: "overlay", vni: 4097, tunnel, options: { multicast: "true" } });
@@ -38,7 +40,7 @@ const withTunnel = (change: Partial<Network>) => (tx: Transaction) =>
   tx.put("networks", { ...wide.network, ...change });
 const changed = (table: RowKey["table"], key: string): RowKey[] => [{ table, key }];
 const textOf = (rows: Snapshot, owner: Owner) =>
-  planOf(rows, owner, driverFor, nothing).map((o) =>
+  planOf(rows, owner, planners, nothing).map((o) =>
     JSON.stringify(o, ["kind", "family", "set", "key", "mac", "destination"]),
   );
 const element = (family: string, set: string, key: string) => JSON.stringify({ kind: "element", family, set, key });
@@ -117,7 +119,7 @@ describe("plans over hosts", () => {
     const key = "net.bridge.bridge-nf-call-iptables";
     const rows = await rowsOf(all, (tx) => putNetwork(tx, networkRows({ number: 3 })));
     const found = rows.list("networks").flatMap(({ id }) => {
-      const objects = planOf(rows, `network:${id}`, driverFor, { host: {}, networks: { [key]: "0" } });
+      const objects = planOf(rows, `network:${id}`, planners, { host: {}, networks: { [key]: "0" } });
       return objects.filter((o) => o.kind === "sysctl" && o.key === key);
     });
     assert.deepEqual(found, [{ kind: "sysctl", namespace: `network:${wide.network.id}`, key, value: "0" }]);
@@ -140,7 +142,7 @@ describe("leaf bridges", () => {
     putContainer(tx, rows, { member: 4, leaf: 2 });
   };
   const kinds = (some: Snapshot, leaf: number) =>
-    new Set(planOf(some, `leaf:${id}|${leaf}`, driverFor, nothing).map(({ kind }) => kind));
+    new Set(planOf(some, `leaf:${id}|${leaf}`, planners, nothing).map(({ kind }) => kind));
 
   it("are owners while endpoints are on them, and planned with the first and the last", async () => {
     const before = await rowsOf(crowd);
@@ -167,7 +169,7 @@ describe("leaf bridges", () => {
   it("cost an endpoint one forwarding entry more, however many there are", async () => {
     const some = await rowsOf(crowd);
     const entries = (member: number) =>
-      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, driverFor, nothing).filter(
+      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, planners, nothing).filter(
         ({ kind }) => kind === "forwarding" || kind === "neighbour",
       ).length;
     assert.deepEqual([2, 3, 4].map(entries), [2, 3, 3]);

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import type { Balancer } from "../balancers/balancer.ts";
 import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
 import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Endpoint } from "../model/endpoint.ts";
@@ -7,15 +8,33 @@ import type { Network } from "../model/network.ts";
 import { encryptedUnderlay, type Owner, type PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { leafOf } from "../store/tables.ts";
+import { allServiceOwners, planAnswers, planForServices, planServiceOf, serviceOwners } from "./service-views.ts";
 import { type Fitting, limitFactor, planHost, planTunnelEnd } from "./base.ts";
 
 export type DriverFor = (name: string) => NetworkDriver | undefined;
+
+/** Who says what should be. */
+export interface Planners {
+  /** The driver that a network's row names; rows of unknown drivers want nothing. */
+  readonly driverFor: DriverFor;
+  readonly balancer: Balancer;
+}
 
 /**
  * The owners whose plan may be another after these rows changed.
  * @param before the rows as they were: a network that is gone stood on a parent, too
  */
-export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly RowKey[], driverFor: DriverFor): Owner[] {
+export const ownersOf = (
+  before: Snapshot,
+  rows: Snapshot,
+  changed: readonly RowKey[],
+  driverFor: DriverFor,
+): Owner[] => [
+  ...networkOwners(before, rows, changed, driverFor),
+  ...changed.flatMap((one) => serviceOwners(before, rows, one)),
+];
+
+function networkOwners(before: Snapshot, rows: Snapshot, changed: readonly RowKey[], driverFor: DriverFor): Owner[] {
   return changed.flatMap(({ table, key }): Owner[] => {
     switch (table) {
       case "networks":
@@ -57,6 +76,7 @@ export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
     ...rows.list("endpoints").map((e) => `endpoint:${e.id}` as const),
     ...leavesOf(rows.list("endpoints")),
     ...new Set(networks.filter((n) => n.tunnel !== undefined).flatMap((n) => othersOf(rows, n.id))),
+    ...allServiceOwners(rows),
   ];
 }
 
@@ -114,7 +134,12 @@ function parentsOf(networks: readonly (Network | undefined)[], driverFor: Driver
  * @param fitting sysctls that this kernel has and that have to be set
  * @throws {EngineError} what the driver says to the network's options
  */
-export function planOf(rows: Snapshot, owner: Owner, driverFor: DriverFor, fitting: Fitting): readonly PlanObject[] {
+export function planOf(
+  rows: Snapshot,
+  owner: Owner,
+  { driverFor, balancer }: Planners,
+  fitting: Fitting,
+): readonly PlanObject[] {
   if (owner === encryptedUnderlay) return planEncryption(rows);
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
@@ -139,8 +164,10 @@ export function planOf(rows: Snapshot, owner: Owner, driverFor: DriverFor, fitti
       return planPeer(rows, id, driverFor);
     case "tunnel":
       return planEnd(rows, id, driverFor);
+    case "service":
+      return planServiceOf(rows, id, balancer);
     default:
-      return planSandbox(rows, id);
+      return planSandbox(rows, id, balancer);
   }
 }
 
@@ -204,7 +231,8 @@ function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonl
   const sandbox = endpoint && rows.get("sandboxes", endpoint.sandboxId);
   const driven = endpoint && drivenNetwork(rows, endpoint.networkId, driverFor);
   if (endpoint === undefined || sandbox === undefined || driven === undefined) return [];
-  return driven.driver.planEndpoint({ ...driven.view, endpoint, sandbox }, driven.options);
+  const view = { ...driven.view, endpoint, sandbox };
+  return [...driven.driver.planEndpoint(view, driven.options), ...planAnswers(rows, view)];
 }
 
 /** A leaf bridge is there while somebody is on it. @param key `<network>|<number>` */
@@ -243,12 +271,16 @@ function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonl
   ];
 }
 
-function planSandbox(rows: Snapshot, id: string): readonly PlanObject[] {
+/** What the user says of a sysctl counts. */
+function planSandbox(rows: Snapshot, id: string, balancer: Balancer): readonly PlanObject[] {
   const sandbox = rows.get("sandboxes", id);
   if (sandbox === undefined) return [];
   const namespace = `sandbox:${id}` as const;
-  return [
-    { kind: "namespace", namespace },
-    ...Object.entries(sandbox.sysctls).map(([key, value]) => ({ kind: "sysctl" as const, namespace, key, value })),
-  ];
+  const own = Object.entries(sandbox.sysctls).map(
+    ([key, value]) => ({ kind: "sysctl", namespace, key, value }) as const,
+  );
+  const others = planForServices(rows, id, balancer).filter(
+    (object) => object.kind !== "sysctl" || !Object.hasOwn(sandbox.sysctls, object.key),
+  );
+  return [{ kind: "namespace", namespace }, ...own, ...others];
 }

@@ -1,3 +1,4 @@
+import { defaultBalancer } from "../balancers/index.ts";
 import { openIngress, openNetwork } from "../cluster/networks.ts";
 import { newCluster, newNode } from "../cluster/testing.ts";
 import type { ClusterNode } from "../model/cluster.ts";
@@ -13,7 +14,7 @@ export interface PlayedCluster {
   readonly store: Store;
   readonly manager: ClusterNode;
   /** A manager's membership: what the verbs ask of it. */
-  readonly parts: Pick<Parts, "membership" | "store">;
+  readonly parts: Pick<Parts, "membership" | "store" | "balancer">;
   network(name: string, spec?: Partial<NetworkSpec>): Promise<Network>;
 }
 
@@ -46,7 +47,11 @@ export async function playCluster(): Promise<PlayedCluster> {
   return {
     store,
     manager,
-    parts: { membership: membership as unknown as Parts["membership"], store: createMemoryStore() },
+    parts: {
+      membership: membership as unknown as Parts["membership"],
+      store: createMemoryStore(),
+      balancer: defaultBalancer,
+    },
     network: async (name, spec = {}) => {
       const { result } = await store.update((tx) =>
         openNetwork(tx, { ...wish, spec: { ...plainSpec, name, driver: "overlay", ...spec } }),

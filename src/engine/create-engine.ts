@@ -4,6 +4,7 @@ import type { Engine } from "./engine.ts";
 import { createExecs } from "./execs.ts";
 import { HealthChecks } from "./health-checks.ts";
 import { createEngineImages } from "./images.ts";
+import { Ingress, ingressContainer } from "./ingress.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
@@ -46,10 +47,12 @@ export interface RunningEngine extends Engine {
 export function createEngine(given: Omit<Parts, "addresses" | "overlays">): RunningEngine {
   const overlays = new Overlays(given, {
     ensureWayOut: () => ensureWayOut(parts),
-    disconnect: (network, container) => networks.disconnect(network.id, container, true),
+    disconnect: (network, container) =>
+      container === ingressContainer ? ingress.drop() : networks.disconnect(network.id, container, true),
   });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
   const networks = createNetworks(parts);
+  const ingress = new Ingress(parts, () => ensureWayOut(parts));
   const moved = new MovedAddresses(parts);
   const leases = new Leases(parts);
   const execs = createExecs(parts);
@@ -83,6 +86,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       leases.start();
       health.start();
       parts.overlays.start();
+      ingress.start();
       moved.start();
     },
     async settleMembership() {
@@ -98,6 +102,7 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       for (const { containerId } of endpoints) parts.addresses.announce(containerId);
     },
     async stop() {
+      ingress.stop();
       parts.overlays.stop();
       moved.stop();
       health.stop();

@@ -5,6 +5,7 @@ import { signalNumber } from "../lib/signals.ts";
 import { within } from "../lib/within.ts";
 import { type Container, type ContainerState, isChecked, type Mount } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
+import { ingressSandbox } from "../model/sandbox.ts";
 import type { ExitEvent, FoundContainer, ResolvedMount } from "../runtime/runtime.ts";
 import { isRunning } from "./containers.ts";
 import { publishContainer } from "./create-container.ts";
@@ -386,7 +387,10 @@ export class Lifecycle {
     const found = new Map((await runtime.processes.list()).map((f) => [f.id, f]));
     for (const id of found.keys()) if (rows.get("containers", id) === undefined) await runtime.processes.remove(id);
     for (const container of rows.list("containers")) await this.#recoverOne(container, found.get(container.id));
-    for (const sandbox of store.snapshot().list("sandboxes"))
+    for (const sandbox of store
+      .snapshot()
+      .list("sandboxes")
+      .filter(({ id }) => id !== ingressSandbox))
       if (store.snapshot().get("containers", sandbox.containerId) === undefined)
         await closeSandbox(this.#parts, sandbox.id);
     const running = store.snapshot().list("containers").filter(isRunning);

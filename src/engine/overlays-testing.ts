@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { idOf, sandboxRow } from "../../test/support/rows.ts";
+import { idOf, networkRows, putNetwork, sandboxRow } from "../../test/support/rows.ts";
 import { attachmentService } from "../cluster/attachment-service.ts";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { callerOf, ControlServer } from "../cluster/control-server.ts";
@@ -19,6 +19,7 @@ import { Replica } from "../cluster/replica.ts";
 import { Sessions } from "../cluster/sessions.ts";
 import { description, newCluster, newNode } from "../cluster/testing.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { unavailable } from "../lib/errors.ts";
@@ -29,6 +30,8 @@ import { plainSpec } from "../model/network.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import { connect, disconnect } from "./connections.ts";
 import { EventBus } from "./events.ts";
+import { wayOutNetwork } from "./attachments.ts";
+import { Ingress, ingressContainer } from "./ingress.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
@@ -164,7 +167,13 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   const dataRoot = mkdtempSync(join(tmpdir(), "tombolo-overlays-"));
   const kernel = createFakeKernel();
   const registry = new Map(Object.entries(drivers));
-  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log: quiet });
+  const dataplane = createDataplane({
+    store,
+    kernel,
+    balancer: defaultBalancer,
+    driverFor: (name) => registry.get(name),
+    log: quiet,
+  });
   const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
   const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
   let files: NodeFiles = {
@@ -199,9 +208,21 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   } as unknown as Omit<Parts, "addresses" | "overlays">;
   const overlays = new Overlays(given, {
     ensureWayOut: async () => {},
-    disconnect: (network, container) => disconnect(parts, network.id, container, true),
+    disconnect: (network, container) =>
+      container === ingressContainer ? ingress.drop() : disconnect(parts, network.id, container, true),
   });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
+  const ingress = new Ingress(parts, async () => {
+    const { network, pools } = networkRows({ number: 18 });
+    const spec = { ...network.spec, name: wayOutNetwork };
+    await store.update((tx) => {
+      if (tx.get("names", `network|${wayOutNetwork}`) !== undefined) return;
+      putNetwork(tx, { network: { ...network, spec }, pools });
+      for (const { id: pool, gateway: address } of pools)
+        tx.put("claims", { pool, address, kind: "gateway", owner: network.id });
+      tx.put("names", { kind: "network", name: wayOutNetwork, id: network.id });
+    });
+  });
   await store.update((tx) => {
     for (let number = 1; number <= containers; number += 1) {
       const id = idOf("5", number);
@@ -217,15 +238,29 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   local.start();
   return {
     store,
+    /** From now on it has an ingress sandbox while the swarm has such a network. */
+    startIngress: () => ingress.start(),
+    /** As when it leaves the swarm. */
+    leave() {
+      membership.isInSwarm = false;
+      return overlays.leave();
+    },
     connect: (name: string) => connect(parts, "net", name, wish),
     disconnect: (name: string) => disconnect(parts, "net", name, false),
     audit: () => dataplane.audit(),
+    /** True when the kernel has all that has rows. */
+    settled: () =>
+      store
+        .snapshot()
+        .list("endpoints")
+        .every(({ id }) => kernel.print().includes(`endpoint:${id}`)),
     /** A route comes to the host, which says so. */
     route(to: string) {
       routes = [{ to, link: "eth0" }];
       local.describe();
     },
     async stop() {
+      ingress.stop();
       overlays.stop();
       await local.stop();
       await dataplane.stop();

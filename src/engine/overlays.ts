@@ -12,7 +12,9 @@ import type { Endpoint } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
+import { ingressSandbox } from "../model/sandbox.ts";
 import { namesOf } from "./attachments.ts";
+import { ingressWish } from "./ingress.ts";
 import { publishArrivals } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 
@@ -67,10 +69,11 @@ export class Overlays {
 
   /** Gives claims back that no endpoint came of. */
   release(claims: readonly (Peer | undefined)[]): void {
-    for (const claim of claims) if (claim !== undefined) this.#giveUp(claim.id);
+    for (const claim of claims) if (claim !== undefined) this.giveUp(claim.id);
   }
 
-  #giveUp(id: EndpointId): void {
+  /** Gives back what was asked for and may have been given. */
+  giveUp(id: EndpointId): void {
     this.#parts.replica.letGo(id);
     this.#gone.add(id);
     this.#wake();
@@ -144,7 +147,7 @@ export class Overlays {
       if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
-      this.#giveUp(endpointId); // the manager may have done what it could not say any more
+      this.giveUp(endpointId); // the manager may have done what it could not say any more
       const isUnknown = error instanceof EngineError && error.class === "not-found";
       if (isUnknown && alike?.scope === "local") return undefined;
       throw isUnknown ? notFound(`network ${reference} not found`) : error;
@@ -165,7 +168,7 @@ export class Overlays {
       await this.#disconnect([id]);
     }
     // It ended meanwhile: what was given back before is there again.
-    if (store.snapshot().get("endpoints", id) === undefined) this.#giveUp(id);
+    if (store.snapshot().get("endpoints", id) === undefined) this.giveUp(id);
   }
 
   async #disconnect(ids: readonly EndpointId[]): Promise<void> {
@@ -239,7 +242,9 @@ export class Overlays {
   }
 }
 
-const wishOf = ({ networkId, id, containerId, containerName, names, addresses, mac }: Endpoint): AttachWish => {
+const wishOf = (endpoint: Endpoint): AttachWish => {
+  const { networkId, id, containerId, containerName, names, addresses, mac } = endpoint;
+  if (endpoint.sandboxId === ingressSandbox) return ingressWish(networkId, id, addresses);
   const [ipv4, ipv6] = [false, true].map(
     (six) => addresses.find(({ address }) => address.includes(":") === six)?.address,
   );

@@ -265,6 +265,9 @@ test("constraints, networks, secrets, configs and images are checked", async () 
   await refused(placed({ constraints: ["node.role"] }), "invalid", operator);
   const spread = "placement preference spread=rack is not known: node.labels.KEY, for one, is";
   await refused(placed({ spread: ["node.labels.dc", "rack"] }), "invalid", spread);
+  const least = newSpec({ balance: { by: "least", local: false } });
+  const noLeast = "tombolo.lb=least is not for the balancer nft, which has rr, random, source";
+  await assert.rejects(services.create(least), { class: "invalid", message: noLeast });
   const name = rpc("InvalidArgument", "name must be valid as a DNS name component");
   await assert.rejects(services.create(newSpec({ name: "w_" })), { class: "invalid", message: name });
   assert.deepEqual(services.networkIds(["shop", shop.id, shop.id.slice(0, 12)]), [shop.id, shop.id, shop.id]);

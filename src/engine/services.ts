@@ -1,3 +1,4 @@
+import { checkPolicy } from "../balancers/balancer.ts";
 import { parseConstraints, readerOf } from "../cluster/orchestration/constraints.ts";
 import { changeService, closeService, openService, rollBackService } from "../cluster/services.ts";
 import { forbidden, invalid, rpcError } from "../lib/errors.ts";
@@ -14,7 +15,7 @@ import { networkNamed, swarmObjectNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 import { outOfSequence } from "./swarm.ts";
 
-type ServiceParts = Pick<Parts, "membership" | "store">;
+type ServiceParts = Pick<Parts, "membership" | "store" | "balancer">;
 const listFilters = ["id", "label", "mode", "name", "runtime"];
 
 /** The verbs of `docker service`. Tasks are made, and ended, by the leader. */
@@ -28,7 +29,7 @@ export function createServices(parts: ServiceParts): Services {
       return references.map((reference) => networkIdOf(parts, all, reference));
     },
     async create(spec) {
-      checkSpec(spec);
+      checkSpec(parts, spec);
       checkOwnPorts(parts.store.snapshot(), spec.endpoint.ports, []);
       return (await membership.update((tx) => openService(tx, spec, Date.now()))).id;
     },
@@ -43,7 +44,7 @@ export function createServices(parts: ServiceParts): Services {
     inspect: (reference) => swarmObjectNamed(rows(), "services", reference),
     async update(reference, change) {
       const { id, ports } = swarmObjectNamed(rows(), "services", reference);
-      checkSpec(change.spec);
+      checkSpec(parts, change.spec);
       checkOwnPorts(parts.store.snapshot(), change.spec.endpoint.ports, ports);
       await membership.update((tx) => {
         const service = swarmObjectNamed(tx, "services", id);
@@ -81,8 +82,9 @@ function networkIdOf({ store }: ServiceParts, cluster: Snapshot, reference: stri
   return networkNamed(cluster, reference).id;
 }
 
-function checkSpec({ name, task }: ServiceSpec): void {
+function checkSpec({ balancer }: ServiceParts, { name, task, balance }: ServiceSpec): void {
   checkSwarmName(name);
+  checkPolicy(balancer, balance);
   parseConstraints(task.placement.constraints);
   const stray = task.placement.spread.find((key) => readerOf(key) === undefined);
   if (stray !== undefined)

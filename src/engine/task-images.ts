@@ -1,4 +1,4 @@
-import { conflict, EngineError, unavailable } from "../lib/errors.ts";
+import { conflict, EngineError, system, unavailable } from "../lib/errors.ts";
 import type { Task, TaskId } from "../model/service.ts";
 import type { Engine } from "./engine.ts";
 import type { Parts } from "./parts.ts";
@@ -68,6 +68,10 @@ export class TaskImages {
     const auth = readRegistryAuth(text);
     const done = this.#images
       .pull(image, auth === undefined ? {} : { auth }, () => {}, end.signal)
+      .catch((error: unknown) => {
+        // Another node may have the image, or reach the registry: that is not waited for here.
+        throw error instanceof EngineError ? system(error.message, error) : error;
+      })
       .finally(() => this.#pulls.delete(image));
     done.catch(() => {}); // when nobody waits any more
     const pull = { done, end, users: new Map<TaskId, PromiseWithResolvers<never>>() };

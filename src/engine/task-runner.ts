@@ -161,9 +161,9 @@ export class TaskRunner {
     const request = containerOf(task, node, this.#rows);
     await this.#images.need(task);
     for (const volume of wanted) await volumes.create({ driver: "local", ...volume });
-    failpoint("task.prepare.before-container");
+    failpoint("swarm.task.prepare.before-container");
     await containers.create(request);
-    failpoint("task.prepare.after-container");
+    failpoint("swarm.task.prepare.after-container");
   }
 
   async #run(task: Task, container: Container | undefined): Promise<void> {
@@ -185,9 +185,9 @@ export class TaskRunner {
 
   async #start(container: Container): Promise<void> {
     try {
-      failpoint("task.start.before-container");
+      failpoint("swarm.task.start.before-container");
       await this.#verbs.containers.start(container.id);
-      failpoint("task.start.after-container");
+      failpoint("swarm.task.start.after-container");
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       if (error.class === "not-modified") return; // somebody was quicker
@@ -201,7 +201,7 @@ export class TaskRunner {
     const ended = container && this.#rows.get("containers", container.id);
     const seen = ended === undefined ? {} : { container: seenOf(ended) };
     if (ended !== undefined && desired === "remove") await this.#remove(ended);
-    failpoint("task.end.after-container");
+    failpoint("swarm.task.end.after-container");
     if (!hasEnded(status.state)) await this.#note(id, { state: "shutdown", message: "shutdown", error: "", ...seen });
   }
 
@@ -226,7 +226,7 @@ export class TaskRunner {
       if (compareStates(status.state, task.status.state) < 0 || isDeepStrictEqual(next, task)) return;
       tx.put("tasks", { ...next, status: { ...status, at } });
     });
-    failpoint("task.note");
+    failpoint("swarm.task.note");
   }
 }
 

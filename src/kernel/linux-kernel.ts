@@ -1,4 +1,5 @@
 import { encryptedUnderlay, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { answering, forgetConnections } from "./connections.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
@@ -6,6 +7,7 @@ import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler, tunnelHandler } from "./kinds/on-link.ts";
 import { parentHandler } from "./kinds/parent.ts";
+import { routingRuleHandler } from "./kinds/routing-rule.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { wireguardPeerHandler } from "./kinds/wireguard-peer.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
@@ -65,6 +67,14 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
         .some((one) => one.address.split("/")[0] === address),
     ensureBase: (text, namespace = "host") => base.ensure(text, namespace),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
+    answering(namespace) {
+      const realm = realms.find(namespace);
+      return realm === undefined ? [] : answering(realm);
+    },
+    forgetConnections(namespace, from) {
+      const realm = realms.find(namespace);
+      return realm === undefined ? 0 : forgetConnections(realm, from);
+    },
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
@@ -93,6 +103,7 @@ function createHandlers(
     parent: parentHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
+    rule: routingRuleHandler(realms),
     neighbour: neighbourHandler(realms, engine),
     forwarding: forwardingHandler(realms, engine),
     tunnel: tunnelHandler(realms, engine),

@@ -6,9 +6,10 @@ import { createHash } from "node:crypto";
 
 /**
  * What MACs of ingress sandboxes begin with, and no others: by it a task knows packets that came in by a published port, and
- * by the four bytes that follow the node where its answers go out.
+ * by the three bytes that follow the node where its answers go out. The third byte is in the marks that are made of them, where it
+ * tells them from others' marks.
  */
-export const ingressMacPrefix = "02:54:";
+export const ingressMacPrefix = "02:54:54:";
 
 const digest = (text: string) => createHash("sha256").update(text).digest();
 const written = (bytes: Iterable<number>) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
@@ -21,9 +22,9 @@ export function localMac(identity: string): string {
   return mac.startsWith(ingressMacPrefix) ? localMac(`${identity} again`) : mac;
 }
 
-/** The same for an ingress sandbox. @returns `ingressMacPrefix` and four bytes that are not all 0 */
+/** The same for an ingress sandbox. @returns `ingressMacPrefix` and three bytes that are not all 0 */
 export function ingressMac(identity: string): string {
-  const bytes = digest(identity).subarray(0, 4);
+  const bytes = digest(identity).subarray(0, 3);
   return bytes.every((byte) => byte === 0) ? ingressMac(`${identity} again`) : ingressMacPrefix + written(bytes);
 }
 

@@ -76,6 +76,14 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
 /** `<network>|<leaf>`, 0 for its root bridge: who is on the same bridge. */
 export const leafOf = ({ networkId, leaf = 0 }: Pick<Endpoint, "networkId" | "leaf">) => `${networkId}|${leaf}`;
 
+/** An address on a network, by which an endpoint is known there: the first one of it. */
+export const placeOn = (network: string, addresses: readonly string[]) => `${network}|${addresses[0] ?? ""}`;
+export const placeOf = ({ networkId, addresses }: Pick<Peer, "networkId" | "addresses">) =>
+  placeOn(
+    networkId,
+    addresses.map(({ address }) => address),
+  );
+
 /** Fields by which rows are looked up, besides their key. */
 export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row: Tables[T]) => string>> } = {
   pools: { network: (r) => r.networkId },
@@ -85,6 +93,7 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     sandbox: (r) => r.sandboxId,
     container: (r) => r.containerId,
     leaf: leafOf,
+    place: placeOf,
   },
   peers: {
     network: (r) => r.networkId,
@@ -92,6 +101,7 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     member: (r) => `${r.nodeId}|${r.networkId}`,
     dataPath: (r) => r.dataPath,
     mac: (r) => `${r.networkId}|${r.mac}`,
+    place: placeOf,
   },
   sandboxes: { container: (r) => r.containerId },
   containers: { task: (r) => r.taskId ?? "" },
@@ -111,5 +121,6 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     network: (r) => r.networkId,
     task: (r) => r.taskId,
     virtual: (r) => `${r.serviceId}|${r.networkId}`,
+    place: (r) => placeOn(r.networkId, r.addresses),
   },
 };

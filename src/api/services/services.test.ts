@@ -199,6 +199,11 @@ test("a task is shown with Docker's fields in Docker's order", () => {
   );
   assert.deepEqual(slots, [undefined, 1], "slots of jobs are shown from 0 on");
   assert.ok(!("Slot" in shown) && !("NodeID" in shown) && !("NetworksAttachments" in shown));
+  const ofJob = (place: number) => taskJson({ task: { ...waiting, slot: place, jobIteration: 0 }, attachments: [] });
+  assert.deepEqual(
+    [1, 2].map((place) => (ofJob(place) as { Slot?: number }).Slot),
+    [undefined, 1],
+  );
   assert.deepEqual([shown.JobIteration, (shown.Status as { Err: string }).Err], [{}, "no suitable node"]);
 });
 

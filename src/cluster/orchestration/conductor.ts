@@ -1,4 +1,4 @@
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../../lib/errors.ts";
 import type { Service, ServiceId, TaskId } from "../../model/service.ts";
 import type { Store } from "../../store/store.ts";
@@ -17,6 +17,7 @@ export interface ConductorParts {
 
 /** Rows of one transaction: etcd takes 8 MiB. */
 const mostBytes = 4 << 20;
+const long = 20; // milliseconds
 const plain = 1024; // bytes of a task's row besides its template
 const unknown = 16 << 10; // of a template that is not known any more
 
@@ -64,10 +65,14 @@ export class Conductor {
   }
 
   async #step(): Promise<void> {
+    const began = performance.now();
     const decisions = this.#orchestration.decide(this.#parts.now());
+    const took = performance.now() - began;
     for (const { serviceId, again } of decisions) if (again !== undefined) this.#lookAt(serviceId, again);
     await Promise.all(decisions.flatMap(chunks).map((decision) => this.#carryOut(decision)));
-    await turn(); // what was written was told to whoever watches before that was answered: now it is noted
+    // What was written was told to whoever watches before that was answered: a turn later it is noted. Who has thought for
+    // long, as of a service with many thousands of tasks, lets others think as long; what comes meanwhile is one change.
+    await (took < long ? turn() : sleep(took));
   }
 
   #lookAt(service: ServiceId, at: number): void {

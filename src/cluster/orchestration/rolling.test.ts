@@ -57,6 +57,14 @@ describe("a rolling update", () => {
     assert.equal(fresh(updated(service(5, { parallelism: 0 }))).length, 5);
   });
 
+  it("counts what it is replacing when its number of tasks is changed meanwhile", () => {
+    const stage = updated(service(3)).acknowledge(["t1"]).say("shutdown", ["t1"]);
+    stage.update(web, (spec) => ({ ...spec, mode: { kind: "replicated", replicas: 4 } }));
+    assert.deepEqual(fresh(stage), ["1 assigned/running", "4 assigned/running"]);
+    stage.say("running", ["t4"]);
+    assert.deepEqual(fresh(stage), ["1 running/running", "4 assigned/running", "2 assigned/ready"]);
+  });
+
   it("waits its delay after each, and after the last before it is done", () => {
     const stage = updated(service(2, { delay: 10_000 })).obey();
     assert.equal(fresh(stage).length, 1);

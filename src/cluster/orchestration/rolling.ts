@@ -16,14 +16,11 @@ export const isUnderWay = (status: UpdateStatus | undefined): status is UpdateSt
 const isPaused = (status: UpdateStatus | undefined) =>
   status?.state === "paused" || status?.state === "rollback_paused";
 
-/** Tasks of the update: what it has put in the place of others. */
-function madeBy({ service, draft: { status } }: Case, tasks: readonly Task[]): Task[] {
-  const { startedAt = 0 } = status ?? {};
-  return tasks.filter(
-    ({ isReplacement, templateVersion, createdAt }) =>
-      isReplacement === true && templateVersion === service.templateVersion && createdAt >= startedAt,
+/** What an update to the present template has put in the place of others. */
+const madeBy = ({ service }: Case, tasks: readonly Task[]): Task[] =>
+  tasks.filter(
+    ({ isReplacement, templateVersion }) => isReplacement === true && templateVersion === service.templateVersion,
   );
-}
 
 /**
  * Counts the update's failures, and does what is to be done when they are too many.
@@ -36,9 +33,9 @@ export function judge(one: Case, slots: readonly SlotKey[]): string | undefined 
   if (!isUnderWay(status)) return undefined;
   const { failureAction, maxFailureRatio, monitor } = policyOf(service, status);
   if (failureAction === "continue") return undefined;
-  const { failed: known = [] } = status;
-  const made = slots.flatMap((slot) => madeBy(one, draft.in(slot)));
-  const more = made.filter((task) => isEarly(task, monitor) && !known.includes(task.id)).map(({ id }) => id);
+  const { failed: known = [], startedAt } = status;
+  const isNew = (task: Task) => task.createdAt >= startedAt && isEarly(task, monitor) && !known.includes(task.id);
+  const more = slots.flatMap((slot) => madeBy(one, draft.in(slot)).filter(isNew)).map(({ id }) => id);
   const last = more.at(-1);
   if (last === undefined) return undefined;
   const failed = [...known, ...more];

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import {
   type BaseText,
   isSameLink,
+  isWatched,
   keyOf,
   type LinkObject,
   type NamespaceName,
@@ -106,7 +107,7 @@ export class World {
   /** As the multicast groups of the host's namespace and of networks' do, after the call. */
   tell(object: PlanObject): void {
     const { kind, namespace } = object;
-    if (kind === "namespace" || namespace.startsWith("sandbox:")) return;
+    if (kind === "namespace" || !isWatched(namespace)) return;
     setImmediate(this.#tell, { kind, namespace, name: eventName(object) });
   }
 
@@ -141,5 +142,6 @@ const isOnSame = (one: TunnelObject, other: TunnelObject) =>
 function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   if (object.kind === "element") return object.set;
   if (object.kind === "sysctl") return object.key;
+  if (object.kind === "rule") return String(object.priority);
   return "name" in object ? object.name : object.link;
 }

@@ -4,7 +4,7 @@ import { type Nft, output } from "./nft.ts";
 
 /** The one table that is ours, in each family. */
 export const table = "tombolo";
-export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge"];
+export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge", "netdev"];
 
 /** A chain, set or map as nft prints it. */
 export interface Block {
@@ -43,6 +43,12 @@ function addLine(block: { comment?: string; lines: string[] }, line: string): vo
   const comment = commentLine.exec(line)?.[1];
   if (comment !== undefined && block.lines.length === 0) block.comment = comment;
   else if (line.trim() !== "") block.lines.push(line.trim());
+}
+
+/** The families in which there is a table of ours. */
+export function presentFamilies(nft: Nft): RuleFamily[] {
+  const lines = nft.run("list tables").split("\n");
+  return families.filter((family) => lines.includes(`table ${family} ${table}`));
 }
 
 /** The table without its elements. @returns undefined when there is none */

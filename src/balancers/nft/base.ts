@@ -1,0 +1,54 @@
+import type { Family } from "../../model/plan.ts";
+import { byAddress, byPort, sharedChains } from "./shares.ts";
+
+const addressType: Readonly<Record<Family, string>> = { ip: "ipv4_addr", ip6: "ipv6_addr" };
+
+/**
+ * What the table `tombolo` of a client's sandbox begins with.
+ *
+ *   services  virtual address → how its connections are shared out
+ *   members   virtual address and number → task
+ */
+export const clientBase = (family: Family): string => `
+  map services { type ${addressType[family]} : verdict; }
+  map members { typeof ${family} daddr . numgen inc mod 2 : ${family} daddr; }
+${sharedChains(family, byAddress)}
+  chain output {
+    type nat hook output priority -100; policy accept;
+    ${family} daddr vmap @services
+  }
+`;
+
+/**
+ * What the table `tombolo` of the ingress sandbox begins with. It passes on what it has translated, and nothing else.
+ *
+ *   services  published port → how its connections are shared out
+ *   members   published port and number → task and port
+ *   hiding    published ports whose tasks see this sandbox's address for the client's
+ *   ways_in   interfaces on the host's side
+ *   near      addresses that mean somebody on this host alone: their connections have this sandbox's own
+ */
+export const entryBase = (family: Family): string => `
+  map services { type inet_proto . inet_service : verdict; }
+  map members { typeof meta l4proto . tcp dport . numgen inc mod 2 : ${family} daddr . tcp dport; }
+  set hiding { type inet_proto . inet_service; }
+  set ways_in { type ifname; }
+  set near { type ${addressType[family]}; flags interval; }
+${sharedChains(family, byPort)}
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname @ways_in meta l4proto . th dport @hiding ct mark set 0x1
+    iifname @ways_in meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @services
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    ct status dnat accept
+    drop
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname @ways_in return
+    ${family} saddr @near masquerade
+    ct mark 0x1 masquerade
+  }
+`;
