@@ -35,7 +35,10 @@ import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../
 import { bridge, leafNames, vxlan } from "./names.ts";
 import { encryptionOverhead, type OverlayOptions } from "./options.ts";
 
-const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
+/** One string for all that is in there: there may be ten thousands of entries. */
+const namespaces = new WeakMap<Network, NamespaceName>();
+const namespaceOf = (network: Network): NamespaceName =>
+  namespaces.getOrInsertComputed(network, ({ id }) => `network:${id}`);
 
 export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
 
