@@ -46,10 +46,8 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   parts.defer(writePidfile(config.pidfile));
   const store = parts.adopt(await openFileStore(join(config.dataRoot, "tombolo.db")), (s) => s.close());
   const settings = settingsOf(config, engineId(config.dataRoot), version);
-  const kernel = parts.adopt(
-    createKernel({ netnsDir: join(config.execRoot, "netns"), engine: engineMark(settings.id) }),
-    (k) => k.close(),
-  );
+  const netnsDir = join(config.execRoot, "netns");
+  const kernel = parts.adopt(createKernel({ netnsDir, engine: engineMark(settings.id) }), (k) => k.close());
   checkBridge(kernel, config.bridge);
   if (config.bip !== undefined) bipSubnet(config.bip);
   const host = createHost(kernel);

@@ -196,13 +196,8 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   const dataRoot = mkdtempSync(join(tmpdir(), "tombolo-overlays-"));
   const kernel = createFakeKernel();
   const registry = new Map(Object.entries(drivers));
-  const dataplane = createDataplane({
-    store,
-    kernel,
-    balancer: defaultBalancer,
-    driverFor: (name) => registry.get(name),
-    log: quiet,
-  });
+  const driverFor = (name: string) => registry.get(name);
+  const dataplane = createDataplane({ store, kernel, balancer: defaultBalancer, driverFor, log: quiet });
   const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
   const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
   let files = filesOf(worker, address);
