@@ -1,3 +1,4 @@
+import type { Claim } from "./peer.ts";
 import type { ContainerId, IpAddress, MacAddress } from "./ids.ts";
 import type { PortBinding } from "./endpoint.ts";
 
@@ -114,6 +115,8 @@ export interface Container {
   readonly spec: ContainerSpec;
   readonly attachments: readonly Attachment[];
   readonly state: ContainerState;
+  /** Only while it is restarting: what it had on networks of the cluster, and has again when it runs, whether a manager answers or not. */
+  readonly claims?: readonly Claim[];
   /** The request's Config and HostConfig, defaults filled in: what inspect shows. */
   readonly shown: {
     readonly config: Readonly<Record<string, unknown>>;
