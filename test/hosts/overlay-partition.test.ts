@@ -60,7 +60,7 @@ describe("a network of many hosts while no manager answers", () => {
       );
       await heal();
       await docker(3, "network connect net late");
-      assert.ok(await pings(3, "late", "b"));
+      await until(() => pings(3, "late", "b"), 10_000, "the other host has heard of it, too");
     });
 
   it("a container that is restarted, by a user or by its policy, runs again with what it had", async () => {
