@@ -12,7 +12,8 @@ const usual = (["ip", "ip6"] as const).map((family) => {
  *   ports    a container's port → its network's chain (drivers/frames.ts). Other ports are none of its business
  *   sources  what a container may send: its port, its MAC, its address
  *   taken    addresses that somebody has: containers of this host and, on overlay networks, of the others, and gateways
- *   storms   how fast each port has sent to everybody of late
+ *   storms   how fast each port has sent to everybody of late; who asks for an address that somebody has is answered by the bridge,
+ *            which copies that nowhere
  *
  * The chains `from_*` accept what is the sender's own, drop what no container says to others, and leave the rest to the
  * network's chain, which knows its subnets. That the sender's MAC is its own the port sees to (`locked`), and that it sends
@@ -36,6 +37,7 @@ ${tunnel === undefined ? "" : `    iifname "${tunnel}" accept\n`}${usual.join("\
     iifname vmap @ports
   }
   chain storm {
+    arp operation request arp daddr ip @taken return
     update @storms { iifname limit rate over 1000/second burst 100 packets } drop
   }
   chain own {
