@@ -119,6 +119,21 @@ it("lets a task that gets no new connections keep those it has, and resets them 
   assert.equal(await other[0].say("still there"), "still there");
 });
 
+it("forgets a connection in which nothing is said for as long as the service allows", async () => {
+  await using mesh = await shop([11]);
+  await mesh.commit(virtualChange(1, "shop", { idle: 2000 }));
+  const open = () => mesh.flow(asker, { protocol: "tcp", address: virtual(1), port });
+  const [[silent], [lively]] = [await open(), await open()];
+  await mesh.addTask(1, 2, 12, "shop", port);
+  await mesh.commit(["backends", taskKey(11, "shop")]);
+  for (let second = 0; second < 4; second += 1) {
+    await sleep(1000);
+    assert.equal(await lively.say("still there"), "still there");
+  }
+  assert.match(await silent.say("still there"), /ECONNRESET|EPIPE/);
+  await mesh.assertClean();
+});
+
 it("sends a client's datagrams to another task within a second when theirs is gone", async () => {
   await using mesh = await shop([11, 12]);
   const [flow] = await mesh.flow(asker, { protocol: "udp", address: virtual(1), port });
