@@ -148,6 +148,18 @@ it("sends a client's datagrams to another task within a second when theirs is go
   await mesh.assertClean();
 });
 
+it("gives up what a task's node cannot answer any more when that is down, though its row is there", async () => {
+  await using mesh = await shop([11, 12]);
+  await mesh.commit(["backends", taskKey(11, "shop")]);
+  const [stream] = await mesh.flow(asker, { protocol: "tcp", address: virtual(1), port });
+  const [datagrams] = await mesh.flow(asker, { protocol: "udp", address: virtual(1), port });
+  assert.equal(await datagrams.say("hello"), `task12 ${addressOf("shop", 21)}`);
+  mesh.run({ host: 2 }, "ip", "link", "set", "uplink", "down");
+  await mesh.host(1).commit([backendChange(1, 11, 1, "shop"), backendChange(1, 12, 2, "shop", { isLost: true })]);
+  assert.match(await stream.say("hello"), /ECONNRESET|EPIPE/);
+  assert.equal(await datagrams.say("hello"), `task11 ${addressOf("shop", 21)}`);
+});
+
 it("keeps connections over a restart of the data plane, which touches nothing, and forgets those of tasks that went meanwhile", async () => {
   await using mesh = await shop([11, 12]);
   const flows = await Promise.all(
