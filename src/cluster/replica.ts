@@ -3,6 +3,7 @@ import { forgetNetwork } from "../ipam/forget-network.ts";
 import { unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
+import { SharedValues } from "../lib/shared-values.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import { type Encryption, leastIpv6, type Network, type Tunnel } from "../model/network.ts";
@@ -55,6 +56,7 @@ export class Replica {
   readonly #parts: ReplicaParts;
   /** Endpoints that are being asked for, and the networks that they are for, once that is known. */
   readonly #held = new Map<EndpointId, NetworkId | undefined>();
+  readonly #shared = new SharedValues();
   #self: Self | undefined;
   #udpPort = 4789;
   /** Told of endpoints of this host that the cluster does not know: it was begun again from what it was earlier. */
@@ -134,9 +136,11 @@ export class Replica {
     this.#held.delete(id);
   }
 
-  /** All endpoints of this host on networks of the cluster. */
+  /** All endpoints of this host on networks of the cluster, and those that are kept for containers which are restarting. */
   endpoints(): Set<EndpointId> {
-    return new Set([...endpointsIn(this.#parts.store.snapshot()), ...this.#held.keys()]);
+    const rows = this.#parts.store.snapshot();
+    const kept = rows.list("containers").flatMap(({ claims = [] }) => claims.map(({ id }) => id));
+    return new Set([...endpointsIn(rows), ...kept, ...this.#held.keys()]);
   }
 
   /** A secret or a config that one of this host's tasks names; undefined until it has come. */
@@ -216,7 +220,12 @@ export class Replica {
     if (table !== "peers") return put(tx, table, fromJsonBytes(row));
     const peer = fromJsonBytes<Tables["peers"]>(row);
     // The own ones are endpoints here.
-    if (peer.nodeId !== this.#self?.nodeId) put(tx, table, peer);
+    if (peer.nodeId !== this.#self?.nodeId) put(tx, table, { ...peer, ...this.#placeOf(peer) });
+  }
+
+  /** Of a host and a network there are many: what they say of both is kept once. */
+  #placeOf({ networkId, nodeId, hostname, dataPath }: Tables["peers"]): Partial<Tables["peers"]> {
+    return this.#shared.of({ networkId, nodeId, hostname, dataPath }) as Partial<Tables["peers"]>;
   }
 
   /** How a task is, its node knows better than the manager to which it has said so. */

@@ -1,15 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import {
-  isWatched,
-  keyOf,
-  type NamespaceName,
-  type Owner,
-  type Plan,
-  type PlanKind,
-  type PlanObject,
-} from "../model/plan.ts";
+import { isWatched, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, type Fitting, fittingSysctls } from "./base.ts";
@@ -118,7 +110,7 @@ export class Loop implements Dataplane {
 
   /** A parent that its administrator took down stays so until somebody new wants to stand on it. */
   #believeDown(link: string): Owner {
-    this.#believed.delete(keyOf({ kind: "parent", namespace: "host", link, promiscuous: false }));
+    this.#believed.delete({ kind: "parent", namespace: "host", link, promiscuous: false });
     return `parent:${link}`;
   }
 
@@ -258,7 +250,7 @@ export class Loop implements Dataplane {
   #everythingOf(owners: Iterable<Owner>): Reading {
     const found = new Set<NamespaceName>(["host"]);
     for (const { owner, objects } of this.#plans(owners)) {
-      const held = this.#believed.of(owner).flatMap((key) => this.#believed.get(key)?.object ?? []);
+      const held = this.#believed.of(owner).map(({ object }) => object);
       for (const { kind, namespace } of [...objects, ...held])
         if (isWatched(namespace) || (ruleKinds as readonly PlanKind[]).includes(kind)) found.add(namespace);
     }
@@ -287,7 +279,7 @@ export class Loop implements Dataplane {
   #readOther(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
     const { kernel } = this.#parts;
     const isGone = kernel.link(namespace, "lo") === undefined;
-    if (isGone) return this.#believed.delete(keyOf({ kind: "namespace", namespace }));
+    if (isGone) return this.#believed.delete({ kind: "namespace", namespace });
     if (ruleKinds.some((kind) => wanted.has(kind))) kernel.ensureBase(baseText, namespace);
     const differing = this.#reread(namespace, wanted);
     if (wanted.has("link")) for (const owner of this.#readSysctls([namespace as Owner])) differing.add(owner);

@@ -3,7 +3,7 @@ import { EngineError, forbidden, invalid, notFound, system } from "../lib/errors
 import { failpoint } from "../lib/failpoint.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Network } from "../model/network.ts";
-import type { Peer } from "../model/peer.ts";
+import type { Claim } from "../model/peer.ts";
 import { rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
@@ -38,13 +38,7 @@ export async function connect(
     try {
       await connectClaimed(parts, container, rowsWith(parts, claims[0]?.networkId ?? reference), wish, claims[0]);
     } catch (error) {
-      if (
-        !parts.store
-          .snapshot()
-          .where("endpoints", "sandbox", id)
-          .some((one) => one.id === claims[0]?.id)
-      )
-        parts.overlays.release(claims);
+      parts.overlays.release(id, claims);
       throw error;
     }
   });
@@ -55,7 +49,7 @@ async function connectClaimed(
   container: Container,
   { rows, network }: { readonly rows: Snapshot; readonly network: Network },
   wish: Omit<Attachment, "network">,
-  claim: Peer | undefined,
+  claim: Claim | undefined,
 ): Promise<void> {
   const { id, name } = container;
   if (network.spec.configOnly)
@@ -135,7 +129,8 @@ async function takeOff(
     gone.length = 0;
     lost.length = 0;
     const row = tx.get("containers", container.id) ?? container;
-    tx.put("containers", { ...row, attachments });
+    const claims = row.claims?.filter(({ networkId }) => networkId !== network.id);
+    tx.put("containers", { ...row, attachments, ...(claims && { claims }) });
     for (const endpoint of tx.where("endpoints", "sandbox", container.id)) {
       if (endpoint.networkId !== network.id) continue;
       gone.push(endpoint.id);

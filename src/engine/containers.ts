@@ -30,8 +30,7 @@ export function createContainers(
     stop: (reference, options) => locked(reference, (c) => life.stop(c, options)),
     restart: (reference, options) =>
       locked(reference, async (c) => {
-        if (isRunning(c)) await life.stop(c, options);
-        await life.start(find(c.id));
+        await life.restart(c, options);
         publishContainer(parts, c, "restart");
       }),
     async kill(reference, signal) {

@@ -9,7 +9,7 @@ import type { Attachment, Container } from "../model/container.ts";
 import type { IpAddress, MacAddress, NetworkId } from "../model/ids.ts";
 import type { GivenAddress, LeaseRequest } from "../model/lease.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
-import type { Peer } from "../model/peer.ts";
+import type { Claim } from "../model/peer.ts";
 import type { Snapshot } from "../store/store.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
@@ -22,7 +22,7 @@ export interface Prepared {
   readonly ipv6?: IpAddress;
   readonly lease?: LeaseRequest & GivenAddress;
   /** What a manager has claimed on a network of the cluster. */
-  readonly claim?: Peer;
+  readonly claim?: Claim;
   /** How many containers the network may have at a time. */
   readonly most?: number;
 }

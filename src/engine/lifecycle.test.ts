@@ -10,6 +10,7 @@ import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Container, ContainerState } from "../model/container.ts";
 import { createMemoryFiles } from "../runtime/files/memory-files.ts";
 import type { ExitEvent } from "../runtime/runtime.ts";
+import type { Transaction } from "../store/store.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import { createContainers } from "./containers.ts";
 import { EventBus } from "./events.ts";
@@ -64,8 +65,11 @@ async function containers(test: TestContext) {
     list: async () => [],
     reap: async () => {},
     start: async () => 7,
+    kill: async () => ends(),
+    remove: async () => {},
     logPath: () => "",
   };
+  const ends = () => exited({ containerId: id, exitCode: 1, exitedAt: new Date().toISOString(), oomKilled: false });
   const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => void warnings.push(text) };
   const parts = {
     store,
@@ -95,9 +99,8 @@ async function containers(test: TestContext) {
   });
   const stateNow = () => store.snapshot().get("containers", id)?.state;
   return {
-    ...{ verbs, parts, store, tries, warnings, cluster },
-    ends: () => exited({ containerId: id, exitCode: 1, exitedAt: new Date().toISOString(), oomKilled: false }),
-    stateNow,
+    ...{ verbs, parts, store, tries, warnings, cluster, ends, stateNow },
+    claimsNow: () => store.snapshot().get("containers", id)?.claims,
     becomes: (status: ContainerState["status"]) => until(() => stateNow()?.status, status),
     triedTimes: (count: number) => until(() => tries.length, count),
   };
@@ -143,6 +146,39 @@ it("leaves a container alone that the user stops between two restarts", async (t
   const before = tries.length;
   await sleep(400);
   assert.deepEqual([stateNow()?.status, tries.length], ["exited", before]);
+});
+
+/** An endpoint of `web` on a network of the cluster. */
+const attached = { ...endpointRow(rows, { member: 2 }), containerId: id, sandboxId: id };
+const claim = { id: attached.id, networkId: attached.networkId, mac: attached.mac, addresses: attached.addresses };
+const attach = (tx: Transaction, spec: object = {}) => {
+  tx.put("networks", { ...rows.network, scope: "cluster" });
+  tx.put("endpoints", attached);
+  tx.put("containers", { ...web, spec: { ...web.spec, ...spec } });
+};
+
+it("keeps what it has of the cluster while it is restarting, and no longer", async (test) => {
+  const { verbs, store, ends, becomes, claimsNow, cluster } = await containers(test);
+  await store.update((tx) => attach(tx));
+  verbs.beginRestarts();
+  cluster.answer = unavailable("no manager answers");
+  ends();
+  await becomes("restarting");
+  assert.deepEqual(claimsNow(), [claim]);
+  await verbs.stop("web", {});
+  assert.equal(claimsNow(), undefined);
+});
+
+it("is restarted by a user with what it has, also where its end would remove it; what cannot be started has ended", async (test) => {
+  const { verbs, store, tries, stateNow, claimsNow, cluster } = await containers(test);
+  await store.update((tx) => attach(tx, { autoRemove: true, restart: { name: "no", maximumRetryCount: 0 } }));
+  await verbs.restart("web", {});
+  await sleep(50);
+  assert.deepEqual([stateNow()?.status, tries.length], ["running", 1]);
+  await store.update((tx) => attach(tx));
+  cluster.answer = forbidden("Address already in use");
+  await assert.rejects(verbs.restart("web", {}), /Address already in use/);
+  assert.deepEqual([stateNow()?.status, claimsNow()], ["exited", undefined]);
 });
 
 it("renames a container of which the cluster cannot be told", async (test) => {

@@ -30,6 +30,8 @@ export class Lifecycle {
   readonly #parts: Parts;
   readonly #waiters = new Map<ContainerId, Set<Waiter>>();
   readonly #restarts = new Map<ContainerId, { pause: number; timer?: NodeJS.Timeout }>();
+  /** Those that a user restarts: he does what their policies would do. */
+  readonly #beingRestarted = new Set<ContainerId>();
   /** A process may end before its start is recorded: its exit waits. */
   readonly #starting = new Map<ContainerId, Promise<void>>();
   /** Restarts that are due wait until the node is in its swarm again: networks of the cluster are not reached before. */
@@ -189,6 +191,22 @@ export class Lifecycle {
     publishContainer(this.#parts, container, "stop");
   }
 
+  /** Ends it, where it runs, and starts it; meanwhile it keeps what it has of the cluster. @throws {EngineError} as `stop` and `start` */
+  async restart(container: Container, options: { readonly timeout?: number; readonly signal?: string }): Promise<void> {
+    const { id } = container;
+    const now = () => containerNamed(this.#parts.store.snapshot(), id);
+    this.#beingRestarted.add(id);
+    try {
+      if (isRunning(container)) await this.stop(container, options);
+      await this.start(now());
+    } catch (error) {
+      if (now().state.status === "restarting") await this.remember(id, { status: "exited" });
+      throw error;
+    } finally {
+      this.#beingRestarted.delete(id);
+    }
+  }
+
   async #signal(id: ContainerId, signal: number): Promise<void> {
     await this.#parts.runtime.processes.kill(id, signal).catch((error: unknown) => {
       if (!(error instanceof EngineError) || error.class !== "conflict") throw error; // conflict: it ended by itself
@@ -293,7 +311,10 @@ export class Lifecycle {
   async remember(id: ContainerId, change: Partial<ContainerState>): Promise<void> {
     await this.#parts.store.update((tx) => {
       const row = tx.get("containers", id);
-      if (row !== undefined) tx.put("containers", { ...row, state: { ...row.state, ...change } });
+      if (row === undefined) return;
+      const { claims, ...rest } = row;
+      const state = { ...row.state, ...change };
+      tx.put("containers", { ...rest, state, ...(claims && state.status === "restarting" && { claims }) });
     });
   }
 
@@ -308,9 +329,10 @@ export class Lifecycle {
       const row = tx.get("containers", id);
       if (row === undefined) return [];
       const { oomKilled, exitedAt } = event;
-      const ended = { status: "exited", pid: 0, exitCode, oomKilled, finishedAt: exitedAt } as const;
       const health = row.state.health && ({ health: "unhealthy" } as const);
-      tx.put("containers", { ...row, state: { ...row.state, ...ended, ...health } });
+      const ended = { ...row, state: { ...row.state, pid: 0, exitCode, oomKilled, finishedAt: exitedAt, ...health } };
+      const status = this.#beingRestarted.has(id) || wantsRestart(ended) ? "restarting" : "exited";
+      tx.put("containers", { ...ended, state: { ...ended.state, status } });
       return dropSandbox(tx, id);
     });
     failpoint("container.exit.after-store");
@@ -329,12 +351,10 @@ export class Lifecycle {
   /** Removes or restarts what ended. */
   async #afterwards(id: ContainerId): Promise<void> {
     const container = this.#parts.store.snapshot().get("containers", id);
-    if (container === undefined || this.#closed) return;
-    if (container.spec.autoRemove) {
+    if (container === undefined || this.#closed || this.#beingRestarted.has(id)) return;
+    if (container.state.status === "restarting") await this.#restartLater(container);
+    else if (container.spec.autoRemove)
       await this.#parts.locks.run(id, () => this.remove(container, { force: true, volumes: true }));
-      return;
-    }
-    if (wantsRestart(container)) await this.#restartLater(container);
   }
 
   async #restartLater(container: Container): Promise<void> {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
 import { EngineError, notFound } from "../lib/errors.ts";
-import { changesOf } from "../store/changes.ts";
+import { type Changed, changesOf } from "../store/changes.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
@@ -11,7 +11,7 @@ import type { Attachment, Container } from "../model/container.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
-import type { Peer } from "../model/peer.ts";
+import type { Claim } from "../model/peer.ts";
 import { ingressSandbox } from "../model/sandbox.ts";
 import { namesOf } from "./attachments.ts";
 import { ingressWish } from "./ingress.ts";
@@ -54,22 +54,24 @@ export class Overlays {
   }
 
   /**
-   * Claims what a container needs on networks of the cluster, and brings their rows here.
+   * Claims what a container needs on networks of the cluster, and brings their rows here. What one that is restarting has kept
+   * it has without asking.
    * @returns one for each attachment; undefined where the network is this host's own
    * @throws {EngineError} what the manager said; nothing is claimed then
    */
-  async claim(container: Container, attachments: readonly Attachment[]): Promise<readonly (Peer | undefined)[]> {
+  async claim(container: Container, attachments: readonly Attachment[]): Promise<readonly (Claim | undefined)[]> {
     const results = await Promise.allSettled(attachments.map((one) => this.#claimOne(container, one)));
     const claims = results.map((result) => (result.status === "fulfilled" ? result.value : undefined));
     const failure = results.find((result) => result.status === "rejected");
     if (failure === undefined) return claims;
-    this.release(claims);
+    this.release(container.id, claims);
     throw failure.reason;
   }
 
-  /** Gives claims back that no endpoint came of. */
-  release(claims: readonly (Peer | undefined)[]): void {
-    for (const claim of claims) if (claim !== undefined) this.giveUp(claim.id);
+  /** Gives claims back that no endpoint came of, and that are not kept. */
+  release(container: ContainerId, claims: readonly (Claim | undefined)[]): void {
+    const rows = this.#parts.store.snapshot();
+    for (const claim of claims) if (claim !== undefined && !isHeld(rows, claim.id, container)) this.giveUp(claim.id);
   }
 
   /** Gives back what was asked for and may have been given. */
@@ -118,9 +120,11 @@ export class Overlays {
     this.#wake();
   }
 
-  async #claimOne(container: Container, attachment: Attachment): Promise<Peer | undefined> {
+  async #claimOne(container: Container, attachment: Attachment): Promise<Claim | undefined> {
     const { store, membership, replica } = this.#parts;
     const [rows, reference] = [store.snapshot(), attachment.network];
+    const kept = container.claims?.find((claim) => fits(claim, attachment));
+    if (kept !== undefined && rows.get("networks", kept.networkId) !== undefined) return kept;
     const [alike] = rowsNamed(rows, "networks", reference);
     const here = reference.length < shortId ? rowNamed(rows, "networks", reference) : alike;
     if (here === undefined ? !membership.isInSwarm : here.scope === "local") return undefined;
@@ -186,20 +190,29 @@ export class Overlays {
     }
   }
 
-  /** Whatever removes an endpoint: its claim goes back. */
+  /** Whatever removes an endpoint: its claim goes back, unless it is kept. */
   async #watch(signal: AbortSignal): Promise<void> {
     let before: Snapshot | undefined;
     for await (const commit of this.#parts.store.watch(signal)) {
       const { snapshot } = commit;
+      const rows = before ?? snapshot;
       if (before !== undefined) publishArrivals(this.#parts, before, commit);
-      for (const { key, old, row } of changesOf("endpoints", before ?? snapshot, commit)) {
-        if (row !== undefined) this.#parts.replica.letGo(key);
-        else if (old !== undefined && isOfCluster((before ?? snapshot).get("networks", old.networkId)))
-          this.#gone.add(key);
-      }
+      for (const { key, old } of changesOf("containers", rows, commit))
+        for (const { id } of old?.claims ?? []) if (!isHeld(snapshot, id, key)) this.#gone.add(id);
+      for (const change of changesOf("endpoints", rows, commit)) this.#lookAt(change, rows, snapshot);
       before = snapshot;
-      if (this.#gone.size > 0) this.#wake();
+      if (this.#gone.size + this.#again.size > 0) this.#wake();
     }
+  }
+
+  #lookAt({ key: id, old, row }: Changed<"endpoints">, before: Snapshot, after: Snapshot): void {
+    if (row !== undefined) {
+      this.#parts.replica.letGo(id);
+      const kept = before.get("containers", row.containerId)?.claims ?? [];
+      // No manager was asked: one may know better.
+      if (kept.some((claim) => claim.id === id)) this.#again.add(id);
+    } else if (old !== undefined && !isHeld(after, id, old.containerId))
+      if (isOfCluster(before.get("networks", old.networkId))) this.#gone.add(id);
   }
 
   #askAgain(ids: readonly EndpointId[]): void {
@@ -259,4 +272,12 @@ const wishOf = (endpoint: Endpoint): AttachWish => {
     ...(ipv6 !== undefined && { ipv6 }),
   };
 };
+/** True when it is in an endpoint, or kept for its container. */
+const isHeld = (rows: Snapshot, id: EndpointId, container: ContainerId) =>
+  rows.get("endpoints", id) !== undefined ||
+  rows.get("containers", container)?.claims?.some((claim) => claim.id === id) === true;
+const fits = ({ networkId, addresses, mac }: Claim, { network, ...wish }: Attachment) =>
+  networkId === network &&
+  (wish.mac ?? mac) === mac &&
+  [wish.ipv4, wish.ipv6].every((wished) => wished === undefined || addresses.some(({ address }) => address === wished));
 const isOfCluster = (network: Network | undefined) => network?.scope === "cluster";

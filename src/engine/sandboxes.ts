@@ -4,7 +4,7 @@ import { failpoint } from "../lib/failpoint.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
-import type { Peer } from "../model/peer.ts";
+import type { Claim } from "../model/peer.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { addEndpoint, assignGateways, gatewayNetwork, newSandbox, removeEndpoint } from "./attachments.ts";
@@ -63,8 +63,8 @@ export async function openSandbox(parts: Parts, container: Container): Promise<v
     parts.addresses.announce(container.id);
     failpoint("sandbox.open.after-kernel");
   } catch (error) {
-    parts.overlays.release(claims);
     await closeSandbox(parts, container.id);
+    parts.overlays.release(container.id, claims);
     if (error instanceof EngineError && error.class === "not-found") throw error;
     throw new EngineError(
       error instanceof EngineError ? error.class : "system",
@@ -88,7 +88,7 @@ export const ownersOn = (rows: Snapshot, id: ContainerId): Owner[] =>
 async function writeSandbox(
   parts: Parts,
   container: Container,
-  claims: readonly (Peer | undefined)[],
+  claims: readonly (Claim | undefined)[],
 ): Promise<number> {
   const choices = await portChoices(parts, container, container.attachments);
   const ids = container.attachments.map((_, index) => claims[index]?.id ?? randomBytes(32).toString("hex"));
@@ -110,25 +110,34 @@ async function writeSandbox(
 }
 
 /** What a manager has decided counts. */
-export const withClaim = (prepared: Prepared, claim: Peer | undefined): Prepared =>
+export const withClaim = (prepared: Prepared, claim: Claim | undefined): Prepared =>
   claim === undefined ? prepared : { ...prepared, mac: claim.mac, claim };
 
-/** From the first start on, a container's attachments mean networks by id: a new network of the old name is another one. */
+/**
+ * From the first start on, a container's attachments mean networks by id: a new network of the old name is another one. What
+ * was kept for it is in its endpoints now.
+ */
 function pinNetworks(tx: Transaction, container: Container): void {
   const row = tx.get("containers", container.id);
   if (row === undefined) return;
-  const attachments = row.attachments.map((a) => ({ ...a, network: networkNamed(tx, a.network).id }));
-  if (attachments.some((a, i) => a.network !== row.attachments[i]?.network))
-    tx.put("containers", { ...row, attachments });
+  const { claims: _, ...rest } = row;
+  tx.put("containers", {
+    ...rest,
+    attachments: row.attachments.map((a) => ({ ...a, network: networkNamed(tx, a.network).id })),
+  });
 }
 
-/** Removes a container's endpoints and namespace in `tx`. @returns the owners that the kernel must lose */
+/** Removes a container's endpoints and namespace in `tx`; one that is restarting keeps its claims. @returns the owners that the kernel must lose */
 export function dropSandbox(tx: Transaction, id: ContainerId): Owner[] {
   const owners: Owner[] = [];
-  for (const endpoint of tx.where("endpoints", "sandbox", id)) {
-    owners.push(`endpoint:${endpoint.id}`);
-    removeEndpoint(tx, endpoint.id);
+  const claims: Claim[] = [];
+  for (const { id: endpointId, networkId, mac, addresses } of tx.where("endpoints", "sandbox", id)) {
+    owners.push(`endpoint:${endpointId}`);
+    if (tx.get("networks", networkId)?.scope === "cluster") claims.push({ id: endpointId, networkId, mac, addresses });
+    removeEndpoint(tx, endpointId);
   }
+  const container = tx.get("containers", id);
+  if (container?.state.status === "restarting" && claims.length > 0) tx.put("containers", { ...container, claims });
   if (tx.get("sandboxes", id) !== undefined) owners.push(`sandbox:${id}`);
   tx.delete("sandboxes", id);
   return owners;

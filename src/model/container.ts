@@ -1,3 +1,4 @@
+import type { Claim } from "./peer.ts";
 import type { ContainerId, IpAddress, MacAddress } from "./ids.ts";
 import type { PortBinding } from "./endpoint.ts";
 import type { TaskId } from "./service.ts";
@@ -141,6 +142,8 @@ export interface Container {
   readonly state: ContainerState;
   /** Of a task: it is made, and ended, as the task's row says. */
   readonly taskId?: TaskId;
+  /** Only while it is restarting: what it had on networks of the cluster, and has again when it runs, whether a manager answers or not. */
+  readonly claims?: readonly Claim[];
   /** The request's Config and HostConfig, defaults filled in: what inspect shows. */
   readonly shown: {
     readonly config: Readonly<Record<string, unknown>>;

@@ -27,3 +27,6 @@ export interface Peer {
   /** What the embedded DNS answers for. */
   readonly names: readonly string[];
 }
+
+/** What an endpoint of this host has of the cluster. */
+export type Claim = Pick<Peer, "id" | "networkId" | "mac" | "addresses">;

@@ -112,6 +112,43 @@ describe("services of the lab's hosts", () => {
     await nothingRuns();
   });
 
+  it("answer at a port of every host, and at their names", async () => {
+    await threeManagers();
+    await docker(1, "network create -d overlay --attachable shop");
+    const page = "echo $NODE > /index.html; exec httpd -f -h / -p 80";
+    await create(
+      "--name web --replicas 2 --network name=shop,alias=store --publish 8080:80 --env NODE={{.Node.Hostname}} --stop-signal SIGKILL",
+      page,
+    );
+    const answers = async (ask: () => Promise<string>) => {
+      const told: string[] = [];
+      for (let times = 0; times < 4; times += 1) told.push((await ask()).trim());
+      return [...new Set(told)].toSorted();
+    };
+    const running = await places("web");
+    for (const number of all)
+      for (const of of all)
+        assert.deepEqual(
+          await answers(() => host(number).run("wget", "-qO-", `http://${host(of).address}:8080/`)),
+          running,
+          `asked on h${number} at h${of}`,
+        );
+    await docker(3, "run -d --name asks --network shop busybox sleep 1d");
+    for (const name of ["web", "store"])
+      assert.deepEqual(await answers(() => docker(3, `exec asks wget -qO- http://${name}/`)), running, name);
+    assert.equal((await docker(3, "exec asks nslookup -type=a tasks.web")).match(/^Address: 10\.0\./gm)?.length, 2);
+    assert.match(
+      await refused(1, "service create -d --no-resolve-image -p 8080:81 busybox"),
+      /port '8080' is already in use by service 'web'/,
+    );
+    await docker(3, "rm -f asks");
+    await docker(1, "service update -q --no-resolve-image --publish-rm 80 web");
+    await assert.rejects(host(1).run("wget", "-qO-", "-T1", `http://${host(2).address}:8080/`));
+    await docker(1, "service rm web");
+    await docker(1, "network rm shop");
+    await nothingRuns();
+  });
+
   it("of jobs end, and the client waits for it", async () => {
     await threeManagers();
     await create(

@@ -194,10 +194,6 @@ test("a task is shown with Docker's fields in Docker's order", () => {
     string,
     unknown
   >;
-  const slots = [1, 2].map(
-    (slot) => (taskJson({ task: { ...task, slot, jobIteration: 3 }, attachments: [] }) as { Slot?: number }).Slot,
-  );
-  assert.deepEqual(slots, [undefined, 1], "slots of jobs are shown from 0 on");
   assert.ok(!("Slot" in shown) && !("NodeID" in shown) && !("NetworksAttachments" in shown));
   const ofJob = (place: number) => taskJson({ task: { ...waiting, slot: place, jobIteration: 0 }, attachments: [] });
   assert.deepEqual(

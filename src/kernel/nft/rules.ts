@@ -31,7 +31,6 @@ export interface Rules {
 /** What was asked for in a namespace, and what became of it: gone with the namespace. */
 interface Known {
   readonly chains: Wishes<ChainObject>;
-  readonly elements: Wishes<ElementObject>;
   readonly timeouts: Wishes<TimeoutObject>;
   /** What nft prints for a wished chain whose text it writes in another way. */
   readonly printed: Map<string, string>;
@@ -40,10 +39,7 @@ interface Known {
 export function createRules(realms: Realms, base: Base): Rules {
   const all = new WeakMap<Realm, Known>();
   const knownIn = (realm: Realm): Known => {
-    const known = all.get(realm) ?? {
-      ...{ chains: createWishes(), elements: createWishes(), timeouts: createWishes() },
-      printed: new Map(),
-    };
+    const known = all.get(realm) ?? { chains: createWishes(), timeouts: createWishes(), printed: new Map() };
     all.set(realm, known);
     return known;
   };
@@ -93,14 +89,12 @@ export function createRules(realms: Realms, base: Base): Rules {
     listElements(namespace) {
       const realm = realms.find(namespace);
       if (realm === undefined) return [];
-      const { elements } = knownIn(realm);
       // Of the family netdev no plan has elements, and what rules keep in a map there nft cannot print as JSON.
       const present = presentFamilies(realm.nft()).filter((family) => family !== "netdev");
       return present.flatMap((family) =>
         readElements(listJson(realm.nft(), family) ?? '{"nftables":[]}').flatMap(({ comment, ...element }): Found[] => {
           const object: ElementObject = { kind: "element", namespace, family, ...element };
-          const owner = elements.get(keyOf(object))?.owner ?? comment;
-          if (owner !== undefined) return [{ object, owner }];
+          if (comment !== undefined) return [{ object, owner: comment }];
           // In a set of the users' own it is none of our business.
           return base.has(namespace, family, element.set) ? [{ object }] : [];
         }),
@@ -113,6 +107,8 @@ function run(nft: Nft, known: Known, steps: readonly RuleStep[]): void {
   nft.run(`${steps.flatMap(commands).join("\n")}\n`);
   for (const step of steps) {
     const { verb, object } = step;
+    // An element says itself whose it is: one that changes hands is written anew.
+    if (object.kind === "element") continue;
     const wishes = known[`${object.kind}s`] as Wishes<RuleObject>;
     if (verb === "remove") wishes.forget(object);
     else wishes.remember(object, step.owner);
