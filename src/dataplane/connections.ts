@@ -14,7 +14,7 @@ const addressesOf = ({ addresses }: Member) => addresses.map(({ address }) => ad
 /**
  * Connections to tasks that are gone. Connection tracking would go on sending them there: forgotten, a datagram goes to another
  * task, and a segment of TCP too, which resets it. A task that only gets no new ones keeps those it has: it is gone with
- * its endpoint, not with its backend.
+ * its endpoint or its node, not with its backend.
  */
 export class Connections {
   readonly #kernel: KernelPart;
@@ -29,6 +29,7 @@ export class Connections {
   follow(before: Snapshot, commit: Commit): void {
     for (const { old, row } of changesOf("backends", before, commit))
       if (old !== undefined && row === undefined) this.#former.add(placeOn(old.networkId, old.addresses));
+      else if (row?.isLost === true) this.#forget(commit.snapshot, row.networkId, row.addresses);
     const changes = [...changesOf("endpoints", before, commit), ...changesOf("peers", before, commit)];
     const gone = changes.flatMap(({ old, row }): Member[] => {
       const place = old && placeOf(old);
@@ -53,7 +54,9 @@ export class Connections {
   #sweepNetwork(rows: Snapshot, network: NetworkId): void {
     const pools = rows.where("pools", "network", network).flatMap(({ subnet }) => parseCidr(subnet) ?? []);
     const members = (["endpoints", "peers"] as const).flatMap((table) => rows.where(table, "network", network));
+    const lost = rows.where("backends", "network", network).filter(({ isLost }) => isLost === true);
     const known = new Set(members.flatMap(addressesOf));
+    for (const address of lost.flatMap(({ addresses }) => addresses)) known.delete(address);
     for (const { sandboxId } of clientsOn(rows, network)) {
       const gone = this.#kernel.answering(`sandbox:${sandboxId}`).filter((address) => {
         const parsed = parseAddress(address);

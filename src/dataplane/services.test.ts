@@ -224,6 +224,23 @@ describe("connections to a task", () => {
       assert.deepEqual(left(one.kernel), [first]);
     });
 
+  it("are forgotten when its node is down, also at a start, and go nowhere else that is", async () => {
+    const one = await host(shop);
+    const lost = backendChange(1, 32, 2, "shop", { isLost: true });
+    for (const address of [first, second]) begun(one.kernel, 21, address);
+    await one.commit(lost);
+    assert.deepEqual(left(one.kernel), [first]);
+    const targets = one.kernel
+      .list(sandbox(21), "element")
+      .flatMap(({ object }) => ("set" in object && object.set === "members" ? object : []));
+    assert.ok(targets.length > 0 && targets.every(({ value }) => value !== second));
+    begun(one.kernel, 21, second);
+    await one.restart();
+    assert.deepEqual(left(one.kernel), [first]);
+    await one.commit(["backends", taskKey(32, "shop")], ["peers", endpointId(32, "shop")]);
+    assert.deepEqual(await one.audit(), []);
+  });
+
   it("of this host are forgotten with its own endpoint", async () => {
     const one = await host(shop, containerChanges(1, 33, ["shop"]), [backendChange(1, 33, 1, "shop")]);
     begun(one.kernel, 21, addressOf("shop", 33));

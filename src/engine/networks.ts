@@ -94,7 +94,9 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
     get services() {
       return rows.where("virtualServices", "network", network.id).map((service) => ({
         service,
-        backends: rows.where("backends", "virtual", `${service.serviceId}|${network.id}`),
+        backends: rows
+          .where("backends", "virtual", `${service.serviceId}|${network.id}`)
+          .filter(({ isLost }) => isLost !== true),
       }));
     },
     ...(network.tunnel !== undefined && { nodeId: parts.membership.nodeId }),

@@ -278,6 +278,8 @@ export interface Backend {
   /** `web.1.<task id>`. */
   readonly name: string;
   readonly addresses: readonly IpAddress[];
+  /** Its node is down: it gets no new connections, and nobody answers those that it has. */
+  readonly isLost?: true;
 }
 
 /** A secret or a config: bytes that tasks get as a file. */

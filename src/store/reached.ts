@@ -11,13 +11,14 @@ export interface Reached {
 
 /**
  * The tasks of a service on a network that take connections and whose endpoints are known: without one a task cannot be reached,
- * or is gone already. By their ids.
+ * or is gone already; nor can it while its node is down. By their ids.
  */
 export const reachedBackends = (
   rows: Snapshot,
   { serviceId, networkId }: Pick<Backend, "serviceId" | "networkId">,
 ): Reached[] =>
   rows.where("backends", "virtual", `${serviceId}|${networkId}`).flatMap((backend) => {
+    if (backend.isLost === true) return [];
     const place = placeOn(networkId, backend.addresses);
     const isHere = rows.where("endpoints", "place", place).length > 0;
     return isHere || rows.where("peers", "place", place).length > 0 ? [{ backend, isHere }] : [];

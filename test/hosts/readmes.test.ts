@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { samplesIn, sectionOf, withoutChance } from "../support/readme.ts";
 import { useSwarm } from "../support/swarm.ts";
 
-const page = "src/drivers/overlay/README.md";
+const pages = ["src/drivers/overlay/README.md", "src/balancers/nft/README.md"];
 
 describe("what the READMEs show on several hosts", () => {
   const { host, token } = useSwarm();
@@ -12,15 +12,16 @@ describe("what the READMEs show on several hosts", () => {
   const withToken = async (command: string) =>
     command.includes("SWMTKN-") ? command.replace(/SWMTKN-\S+/, await token("worker")) : command;
 
-  it(`${page}: Example`, async () => {
-    const samples = samplesIn(sectionOf(readFileSync(page, "utf8"), "Example"));
-    assert.deepEqual(new Set(samples.map(({ above }) => numberIn(above))), new Set([1, 2]));
-    for (const { above, command, output } of samples) {
-      const { stdout, stderr } = await host(numberIn(above)).try("sh", "-c", await withToken(command));
-      assert.equal(withoutChance(stdout), withoutChance(output), `${command}\n${stderr}`);
-    }
-    await host(1).docker("rm", "-f", "db");
-  });
+  for (const page of pages)
+    it(`${page}: Example`, async () => {
+      const samples = samplesIn(sectionOf(readFileSync(page, "utf8"), "Example"));
+      assert.deepEqual(new Set(samples.map(({ above }) => numberIn(above))), new Set([1, 2]));
+      for (const { above, command, output } of samples) {
+        const { stdout, stderr } = await host(numberIn(above)).try("sh", "-c", await withToken(command));
+        assert.equal(withoutChance(stdout), withoutChance(output), `${command}\n${stderr}`);
+      }
+      await host(1).tryDocker("rm", "-f", "db");
+    });
 });
 
 /** On which host a block is typed. */

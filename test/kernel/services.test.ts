@@ -119,6 +119,21 @@ it("lets a task that gets no new connections keep those it has, and resets them 
   assert.equal(await other[0].say("still there"), "still there");
 });
 
+it("forgets a connection in which nothing is said for as long as the service allows", async () => {
+  await using mesh = await shop([11]);
+  await mesh.commit(virtualChange(1, "shop", { idle: 2000 }));
+  const open = () => mesh.flow(asker, { protocol: "tcp", address: virtual(1), port });
+  const [[silent], [lively]] = [await open(), await open()];
+  await mesh.addTask(1, 2, 12, "shop", port);
+  await mesh.commit(["backends", taskKey(11, "shop")]);
+  for (let second = 0; second < 4; second += 1) {
+    await sleep(1000);
+    assert.equal(await lively.say("still there"), "still there");
+  }
+  assert.match(await silent.say("still there"), /ECONNRESET|EPIPE/);
+  await mesh.assertClean();
+});
+
 it("sends a client's datagrams to another task within a second when theirs is gone", async () => {
   await using mesh = await shop([11, 12]);
   const [flow] = await mesh.flow(asker, { protocol: "udp", address: virtual(1), port });
@@ -131,6 +146,18 @@ it("sends a client's datagrams to another task within a second when theirs is go
   assert.equal(answer, `task${23 - member} ${addressOf("shop", 21)}`);
   assert.ok(took < 1000 && performance.now() - start < 2500, `${took} ms`);
   await mesh.assertClean();
+});
+
+it("gives up what a task's node cannot answer any more when that is down, though its row is there", async () => {
+  await using mesh = await shop([11, 12]);
+  await mesh.commit(["backends", taskKey(11, "shop")]);
+  const [stream] = await mesh.flow(asker, { protocol: "tcp", address: virtual(1), port });
+  const [datagrams] = await mesh.flow(asker, { protocol: "udp", address: virtual(1), port });
+  assert.equal(await datagrams.say("hello"), `task12 ${addressOf("shop", 21)}`);
+  mesh.run({ host: 2 }, "ip", "link", "set", "uplink", "down");
+  await mesh.host(1).commit([backendChange(1, 11, 1, "shop"), backendChange(1, 12, 2, "shop", { isLost: true })]);
+  assert.match(await stream.say("hello"), /ECONNRESET|EPIPE/);
+  assert.equal(await datagrams.say("hello"), `task11 ${addressOf("shop", 21)}`);
 });
 
 it("keeps connections over a restart of the data plane, which touches nothing, and forgets those of tasks that went meanwhile", async () => {

@@ -138,6 +138,7 @@ export function backendChange(
   member: number,
   host: number,
   network: "ingress" | "shop",
+  more: Pick<Backend, "isLost"> = {},
 ): readonly ["backends", Backend] {
   return [
     "backends",
@@ -148,6 +149,7 @@ export function backendChange(
       nodeId: shortId("d", host),
       name: `s${number}.${member}`,
       addresses: [false, true].map((six) => addressOf(network, member, six)),
+      ...more,
     },
   ];
 }

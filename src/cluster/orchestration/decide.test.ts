@@ -87,8 +87,10 @@ describe("a replicated service", () => {
     const stage = new Stage(["n1"], [replicas(1)]).obey().lose("n1").remove("services", web);
     stage.pass(orphanedAfter - 1);
     assert.deepEqual(stage.told, ["t1 web.1@n1 running/remove"]);
+    assert.equal(stage.rows.list("backends").length, 1);
     stage.pass(1);
     assert.deepEqual(stage.told, []);
+    assert.deepEqual(stage.rows.list("backends"), []);
   });
 });
 
@@ -100,7 +102,13 @@ describe("nodes", () => {
       "t2 web.2@n2 running/running",
       "t3 web.1@n2 assigned/ready",
     ]);
-    assert.equal(stage.rows.list("backends").length, 1);
+    assert.deepEqual(
+      stage.rows.list("backends").map(({ taskId, isLost = false }) => ({ taskId, isLost })),
+      [
+        { taskId: "t1", isLost: true },
+        { taskId: "t2", isLost: false },
+      ],
+    );
     stage.pass(4999);
     assert.equal(stage.task("t3").desired, "ready");
     stage.pass(1);
@@ -112,7 +120,10 @@ describe("nodes", () => {
     stage.node("n1", { status: { state: "ready", message: "", address: "", holder: "m1" } });
     assert.deepEqual(stage.told, ["t1 web.1@n1 running/shutdown", "t2 web.1@n2 running/running"]);
     stage.say("running", ["t1"]);
-    assert.equal(stage.rows.list("backends").length, 1);
+    assert.deepEqual(
+      stage.rows.list("backends").map(({ taskId }) => taskId),
+      ["t2"],
+    );
     stage.say("shutdown", ["t1"]);
     assert.deepEqual(running(stage), ["1@n2"]);
   });

@@ -83,6 +83,7 @@ function editTask(tx: Transaction, edit: TaskEdit, now: number): void {
       if (task.status.state === "pending") put({ status: { ...task.status, at: now, error: edit.error } });
       break;
     case "orphan":
+      removeBackends(tx, task);
       put({ status: { ...task.status, state: "orphaned", at: now, message: "its node is gone" } });
       break;
     case "delete":
@@ -94,7 +95,7 @@ function editTask(tx: Transaction, edit: TaskEdit, now: number): void {
 
 function stop(tx: Transaction, task: Task, { desired, drains }: Extract<Edit, { kind: "stop" }>, now: number): void {
   if (compareStates(desired, task.desired) <= 0) return;
-  const hadSome = removeBackends(tx, task);
+  const hadSome = takeOut(tx, task);
   if (drains && task.drainingSince === undefined && hadSome)
     tx.put("tasks", observed(task, { drainingSince: now, drainsTo: desired }, now));
   else if (drains && task.drainingSince !== undefined) tx.put("tasks", observed(task, { drainsTo: desired }, now));
@@ -105,9 +106,18 @@ function stop(tx: Transaction, task: Task, { desired, drains }: Extract<Edit, { 
 export const backendKeys = ({ id: taskId, attachments }: Task): string[] =>
   attachments.map(({ network: networkId }) => keys.backends({ taskId, networkId } as Backend));
 
+const backendsOf = (tx: Transaction, task: Task) => backendKeys(task).flatMap((key) => tx.get("backends", key) ?? []);
+
 /** @returns true when there were some */
-export function removeBackends(tx: Transaction, task: Task): boolean {
-  const own = backendKeys(task).filter((key) => tx.get("backends", key) !== undefined);
-  for (const key of own) tx.delete("backends", key);
+function removeBackends(tx: Transaction, task: Task): boolean {
+  const own = backendsOf(tx, task);
+  for (const backend of own) tx.delete("backends", keys.backends(backend));
   return own.length > 0;
+}
+
+/** It gets no new connections any more. @returns true when it may have some that go on: where its node is down, nobody answers them */
+function takeOut(tx: Transaction, task: Task): boolean {
+  if (tx.get("nodes", task.nodeId ?? "")?.status.state !== "down") return removeBackends(tx, task);
+  for (const backend of backendsOf(tx, task)) tx.put("backends", { ...backend, isLost: true });
+  return false;
 }

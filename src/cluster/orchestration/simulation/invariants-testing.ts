@@ -23,9 +23,9 @@ export function check(before: Rows, world: World, changes: readonly Change[]): v
     if (task !== undefined) slots.set(`${task.serviceId} ${slotOf(task)}`, task);
   }
   for (const task of slots.values()) checkSlot(world, task);
-  for (const { taskId } of world.rows.list("backends")) {
+  for (const { taskId, isLost = false } of world.rows.list("backends")) {
     const task = world.rows.get("tasks", taskId);
-    const takes = task !== undefined && isLive(task) && task.status.state === "running";
+    const takes = task?.status.state === "running" && isLive(task) !== isLost;
     demand(takes, () => `a backend of task ${taskId}, which takes no connections: ${JSON.stringify(task)}`);
   }
 }
@@ -78,7 +78,14 @@ export function checkQuiet(world: World): void {
     demand(isOfSome, () => `a task without a service: ${JSON.stringify(task)}`);
   }
   const running = rows.list("tasks").filter((task) => isLive(task) && task.status.state === "running");
-  demand(rows.list("backends").length === running.length, () => "backends and running tasks differ");
+  const [lost = [], taking = []] = [true, false].map((of) =>
+    rows.list("backends").filter(({ isLost = false }) => isLost === of),
+  );
+  demand(taking.length === running.length, () => "backends and running tasks differ");
+  demand(
+    lost.every(({ nodeId }) => isLost(rows.get("nodes", nodeId))),
+    () => "a backend is lost whose node is not",
+  );
   demand(rows.list("acknowledgements").length === 0, () => "acknowledgements are left");
   const connected = [...world.nodes.values()].filter(({ isConnected }) => isConnected);
   const containers = connected.flatMap((node) =>
