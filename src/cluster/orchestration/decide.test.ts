@@ -270,8 +270,14 @@ describe("a global service", () => {
       error,
       "no suitable node (scheduling constraints not satisfied on 2 nodes; 1 node not available for new tasks)",
     );
-    stage.node("n3", { status: { state: "ready", message: "", address: "", holder: "m1" } });
-    assert.deepEqual(stage.told, ["t2 web.0@n3 assigned/running"]);
+    stage.update(web, (spec) => ({ ...spec, task: { ...placedOn("n4"), forceUpdate: 1 } }));
+    assert.deepEqual(stage.told, ["t2 web.0@- pending/running"]);
+    assert.equal(
+      stage.task("t2").status.error,
+      "no suitable node (scheduling constraints not satisfied on 2 nodes; 1 node not available for new tasks)",
+    );
+    stage.node("n4", { status: { state: "ready", message: "", address: "", holder: "m1" } });
+    assert.deepEqual(stage.told, ["t3 web.0@n4 assigned/running"]);
   });
 
   it("waits on a node until there is room, and says why", () => {

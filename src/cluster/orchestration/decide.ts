@@ -12,7 +12,7 @@ import { startTask } from "./new-task.ts";
 import { promote } from "./promotion.ts";
 import { followEnded } from "./restarts.ts";
 import { begin, judge, roll } from "./rolling.ts";
-import { isLost } from "./tasks.ts";
+import { isLost, isPlaced } from "./tasks.ts";
 
 /** A decision, and the tasks as it leaves them: those that wait are still to be placed. */
 export interface Drafted extends Decision {
@@ -33,7 +33,7 @@ export function decide(view: ServiceView): Drafted {
   const rollback = judge(one, slots.kept);
   if (rollback !== undefined) {
     draft.edits.push({ kind: "rollback", message: rollback });
-    return { serviceId: service.id, service, edits: draft.edits, tasks: view.tasks };
+    return { serviceId: service.id, service, edits: draft.edits, tasks: [] };
   }
   look(one, slots);
   const { again, edits, tasks } = draft;
@@ -76,7 +76,7 @@ function fitsIn({ spec }: Service): (node: ClusterNode) => boolean {
 /** Made from another template, or where it should not be, or waiting for a place by rules that are not the present ones. */
 function isOutdated(task: Task, { service, nodeOf }: ServiceView, fits: (node: ClusterNode) => boolean): boolean {
   if (task.templateVersion !== service.templateVersion) return true;
-  if (task.nodeId === undefined) return !isDeepStrictEqual(task.template.placement, service.spec.task.placement);
-  const node = nodeOf(task.nodeId);
+  if (!isPlaced(task)) return !isDeepStrictEqual(task.template.placement, service.spec.task.placement);
+  const node = nodeOf(task.nodeId ?? "");
   return node !== undefined && !fits(node);
 }

@@ -92,12 +92,14 @@ function globalSlots(one: Case): Slots {
   const nodes = nodesFor(one);
   const wanted = new Map(nodes.map((node) => [node.id, node]));
   const isActive = (slot: SlotKey) => wanted.get(slot)?.availability === "active";
-  const isOwn = (slot: SlotKey) => wanted.has(slot) || (slot === nowhere && nodes.length === 0);
+  // What says why it fits nowhere is no part of updates: another one says why what it is now does not.
+  const isOwn = (slot: SlotKey) =>
+    slot === nowhere ? nodes.length === 0 && !draft.in(slot).some(one.isOutdated) : wanted.has(slot);
   const own = draft.slots.filter(isOwn);
   return {
     kept: own.filter((slot) => isActive(slot) && isOccupied(draft.in(slot))),
     resting: own.filter((slot) => !isActive(slot)),
-    filled: orNowhere(nodes, (slot) => isOccupied(draft.in(slot))),
+    filled: orNowhere(nodes, (slot) => isOwn(slot) && isOccupied(draft.in(slot))),
     dropped: draft.slots
       .filter((slot) => !isOwn(slot))
       .map((slot) => ({ slot, desired: nodeOf(slot) === undefined ? "remove" : "shutdown" })),
