@@ -1,12 +1,12 @@
 import type { Step } from "../kernel/kernel.ts";
-import type { Owner, PlanKind, PlanObject, SysctlObject } from "../model/plan.ts";
+import { encryptedUnderlay, type Owner, type PlanKind, type PlanObject, type SysctlObject } from "../model/plan.ts";
 
 /** The order in which objects are made and changed, each for the sake of what comes after it. */
 export const applyOrder = [
   "namespace", // the far ends of cables go into it
   "sandbox sysctl", // `--sysctl net.*`, forwarding and defaults are for every interface to come
-  "frame chain", // elements jump to it
-  "frame element", // a port is guarded before there is one
+  "guard chain", // elements jump to it
+  "guard element", // before the port that is guarded, and before who is let in
   "host element", // a tunnel's port is closed to strangers before there is one, a leaf bridge to all
   "bridge", // cables and tunnels become its ports
   "veth", // has everything that follows on it
@@ -46,8 +46,8 @@ export const removeOrder = [
   "bridge",
   "host element", // after tunnels
   "namespace", // after cables and tunnels, which would vanish some time later
-  "frame element", // after ports
-  "frame chain",
+  "guard element", // after ports
+  "guard chain",
   "route",
   "address",
   "neighbour",
@@ -72,9 +72,9 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
   wireguard: () => "wireguard peer",
-  chain: ({ family }) => (family === "bridge" ? "frame chain" : "chain"),
-  element({ family }, owner) {
-    if (family === "bridge") return "frame element";
+  chain: ({ family }) => (family === "bridge" ? "guard chain" : "chain"),
+  element({ family, namespace }, owner) {
+    if (family === "bridge" || namespace === encryptedUnderlay) return "guard element";
     return owner === "host" || owner.startsWith("leaf:") ? "host element" : "element";
   },
 };

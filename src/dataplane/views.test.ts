@@ -5,7 +5,15 @@ import type { Network } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { RowKey, Snapshot, Transaction } from "../store/store.ts";
-import { endpointRow, idOf, networkRows, peerRow, putContainer, putNetwork } from "../../test/support/rows.ts";
+import {
+  endpointRow,
+  idOf,
+  networkRows,
+  peerRow,
+  putContainer,
+  putNetwork,
+  sandboxRow,
+} from "../../test/support/rows.ts";
 import { allOwners, ownersOf, planOf } from "./views.ts";
 
 const driverFor = (name: string) => drivers[name];
@@ -103,8 +111,11 @@ describe("plans over hosts", () => {
   it("let another host in while it has a container on a network of this one", async () => {
     const rows = await rowsOf(all);
     const everyone = (destination: string) => JSON.stringify({ kind: "tunnel", mac: "00:00:00:00:00:00", destination });
-    assert.deepEqual(textOf(rows, `tunnel:${second}`), [element("ip", "tunnel_ends", second), everyone(second)]);
-    assert.deepEqual(textOf(rows, `tunnel:${third}`), [element("ip6", "tunnel_ends", third), everyone(third)]);
+    assert.deepEqual(textOf(rows, `tunnel:${second}`), [
+      element("ip", "tunnel_ends", `${second} . ${tunnel.local} . 4097`),
+      everyone(second),
+    ]);
+    assert.deepEqual(textOf(rows, `tunnel:${third}`), [everyone(third)], "it speaks IPv6, and this host does not");
     assert.deepEqual(textOf(rows, "tunnel:192.0.2.9"), [], "on another network alone");
     assert.deepEqual(textOf(rows, `tunnel:${tunnel.local}`), [], "this host");
     const one = await rowsOf(all, (tx) => tx.delete("peers", near.id));
@@ -121,6 +132,26 @@ describe("plans over hosts", () => {
       return objects.filter((o) => o.kind === "sysctl" && o.key === key);
     });
     assert.deepEqual(found, [{ kind: "sysctl", namespace: `network:${wide.network.id}`, key, value: "0" }]);
+  });
+
+  it("have sandboxes on them find the size of a path by themselves, unless their users say otherwise", async () => {
+    const key = "net.ipv4.tcp_mtu_probing";
+    const { id, sandboxId } = endpointRow(wide, { member: 2 });
+    const value = (rows: Snapshot) =>
+      planOf(rows, `sandbox:${sandboxId}`, driverFor, nothing).flatMap((o) =>
+        o.kind === "sysctl" && o.key === key ? o.value : [],
+      );
+    const rows = await rowsOf(all);
+    assert.deepEqual(value(rows), ["1"]);
+    const chosen = await rowsOf(all, (tx) => tx.put("sandboxes", sandboxRow(2, undefined, { [key]: "0" })));
+    assert.deepEqual(value(chosen), ["0"]);
+    const left = await rowsOf(all, (tx) => tx.delete("endpoints", id));
+    assert.deepEqual(value(left), []);
+    for (const [before, after] of [
+      [rows, left],
+      [left, rows],
+    ] as const)
+      assert.ok(ownersOf(before, after, changed("endpoints", id), driverFor).includes(`sandbox:${sandboxId}`));
   });
 
   it("have a peer where it is, and this host's own as an endpoint alone", async () => {

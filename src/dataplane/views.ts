@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
-import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
+import { familyOf } from "../drivers/interface.ts";
+import type { NetworkDriver, NetworkView, TunnelEndView } from "../drivers/driver.ts";
 import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import { planUnderlay, planUnderlayPeer } from "../drivers/underlay.ts";
@@ -32,6 +33,7 @@ export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly Row
         return [
           `endpoint:${key}`,
           ...leavesOf([before.get(table, key), rows.get(table, key)]),
+          ...sandboxesOf([before, rows], key, driverFor),
           ...(factorOf(before) === factorOf(rows) ? [] : ["host" as const]),
         ];
       case "peers":
@@ -70,6 +72,20 @@ function membersOf(rows: Snapshot, network: string): Owner[] {
   const endpoints = rows.where("endpoints", "network", network);
   return [...endpoints.map((e) => `endpoint:${e.id}` as const), ...leavesOf(endpoints), ...othersOf(rows, network)];
 }
+
+/** Whose sandbox is another with this endpoint than without. */
+const sandboxesOf = (states: readonly Snapshot[], id: string, driverFor: DriverFor): Owner[] => [
+  ...new Set(
+    states.flatMap((rows) => {
+      const endpoint = rows.get("endpoints", id);
+      const has = endpoint !== undefined && sandboxSysctls(rows, endpoint, driverFor) !== undefined;
+      return has ? [`sandbox:${endpoint.sandboxId}` as const] : [];
+    }),
+  ),
+];
+
+const sandboxSysctls = (rows: Snapshot, { networkId }: Endpoint, driverFor: DriverFor) =>
+  driverFor(rows.get("networks", networkId)?.spec.driver ?? "")?.sandboxSysctls;
 
 const factorOf = (rows: Snapshot) => limitFactor(rows.list("endpoints").length);
 
@@ -140,7 +156,7 @@ export function planOf(rows: Snapshot, owner: Owner, driverFor: DriverFor, fitti
     case "tunnel":
       return planEnd(rows, id, driverFor);
     default:
-      return planSandbox(rows, id);
+      return planSandbox(rows, id, driverFor);
   }
 }
 
@@ -222,8 +238,8 @@ function planPeer(rows: Snapshot, id: string, driverFor: DriverFor): readonly Pl
 }
 
 /**
- * A host is let in while one of its containers is on a network in which this host takes part: in clear for plain ones alone. What its networks have of it
- * belongs to it, and not to a container that would take it along.
+ * A host is let in to each network in which both it and this host take part. What the networks have of it belongs to it, and not to
+ * a container that would take it along.
  */
 function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonly PlanObject[] {
   const peers = rows.where("peers", "dataPath", address);
@@ -234,21 +250,36 @@ function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonl
   if (driven.length === 0) return [];
   const wireguard = peers.find((peer) => peer.wireguard !== undefined)?.wireguard;
   const end = { address, ...(wireguard !== undefined && { wireguard }) };
-  const isPlain = driven.some(({ driver, options: own }) => driver.overHosts?.isEncrypted(own) === false);
   const encryption = driven.map(({ view }) => encryptionOf(view.network)).find((one) => one !== undefined);
   return [
-    ...(isPlain ? [planTunnelEnd(address)] : []),
+    ...driven.flatMap((one) => letIn(one, end)),
     ...(encryption === undefined || wireguard === undefined ? [] : [planUnderlayPeer(encryption, wireguard, address)]),
     ...driven.flatMap(({ view, driver, options: own }) => driver.planTunnelEnd?.({ ...view, ...end }, own) ?? []),
   ];
 }
 
-function planSandbox(rows: Snapshot, id: string): readonly PlanObject[] {
+/** Its packets for one network: of an encrypted one none but those that went through WireGuard. */
+function letIn({ view, driver, options: own }: Driven, { address, wireguard }: Omit<TunnelEndView, keyof NetworkView>) {
+  const { vni, tunnel } = view.network;
+  if (vni === undefined || tunnel === undefined) return [];
+  if (driver.overHosts?.isEncrypted(own) === false)
+    // A host that speaks the other family is not reached, and does not reach this one.
+    return familyOf(address) === familyOf(tunnel.local)
+      ? [planTunnelEnd({ there: address, here: tunnel.local, vni })]
+      : [];
+  const here = tunnel.encryption?.address;
+  if (wireguard === undefined || here === undefined) return [];
+  return [planTunnelEnd({ there: wireguard.address, here, vni, underlay: encryptedUnderlay })];
+}
+
+function planSandbox(rows: Snapshot, id: string, driverFor: DriverFor): readonly PlanObject[] {
   const sandbox = rows.get("sandboxes", id);
   if (sandbox === undefined) return [];
   const namespace = `sandbox:${id}` as const;
+  const endpoints = rows.where("endpoints", "sandbox", id);
+  const values = Object.assign({}, ...endpoints.map((one) => sandboxSysctls(rows, one, driverFor)), sandbox.sysctls);
   return [
     { kind: "namespace", namespace },
-    ...Object.entries(sandbox.sysctls).map(([key, value]) => ({ kind: "sysctl" as const, namespace, key, value })),
+    ...Object.entries<string>(values).map(([key, value]) => ({ kind: "sysctl" as const, namespace, key, value })),
   ];
 }
