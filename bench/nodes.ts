@@ -20,7 +20,7 @@ export async function nodes(directory: string): Promise<void> {
   const { first: manager, second: host } = pair;
   await manager.timed("POST", "/v1.41/swarm/init", place);
   tell("a manager alone", manager.memory(), "resident", " MiB");
-  await addRows(manager);
+  await addRows(manager, "endpoints", size.endpoints);
   tell("a manager in which the rows were written", manager.memory(), "resident", " MiB");
   tell("a restart with 100,000 endpoints", await restart(manager), "until it is a manager again", " s");
   await sleep(rest);
@@ -32,9 +32,10 @@ export async function nodes(directory: string): Promise<void> {
   await measureReturn(manager, workers);
 }
 
-async function addRows({ namespace, directory }: Engine): Promise<void> {
+/** Writes rows as other managers would. @param where bench/rows.ts */
+export async function addRows({ namespace, directory }: Engine, where: string, count: number): Promise<void> {
   const script = join(import.meta.dirname, "rows.ts");
-  const args = [`--net=${namespace}`, process.execPath, script, join(directory, "data"), `${size.endpoints}`];
+  const args = [`--net=${namespace}`, process.execPath, script, join(directory, "data"), where, `${count}`];
   const [status] = (await once(spawn("nsenter", args, { stdio: "inherit" }), "exit")) as [number | null];
   if (status !== 0) throw new Error(`the rows were not written: status ${status}`);
 }

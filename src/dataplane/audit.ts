@@ -15,17 +15,18 @@ export function audit(kernel: Kernel, plans: Iterable<Plan>): Difference[] {
     for (const object of objects) {
       const key = keyOf(object);
       wished.add(key);
-      const found = object.kind === "sysctl" ? readSysctl(kernel, object) : actual.get(key)?.object;
-      const other = isMarked(object.kind) && actual.get(key)?.owner !== owner && !isAdopted(object);
+      const held = actual.get(object);
+      const found = object.kind === "sysctl" ? readSysctl(kernel, object) : held?.object;
+      const other = isMarked(object.kind) && held?.owner !== owner && !isAdopted(object);
       if (found === undefined && !(isAdopted(object) && isThere(kernel, object)))
         differences.push({ what: "missing", key, owner, object });
       else if (found !== undefined && (!matches(object, found) || other))
         differences.push({ what: "different", key, owner, object });
     }
   for (const owner of actual.owners())
-    for (const key of actual.of(owner)) {
-      const object = actual.get(key)?.object;
-      if (object !== undefined && !wished.has(key)) differences.push({ what: "left over", key, owner, object });
+    for (const { object } of actual.of(owner)) {
+      const key = keyOf(object);
+      if (!wished.has(key)) differences.push({ what: "left over", key, owner, object });
     }
   return differences;
 }

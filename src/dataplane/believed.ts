@@ -1,9 +1,11 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { Multimap } from "../lib/multimap.ts";
-import { keyOf, type NamespaceName, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { ObjectMap, tableOf } from "../model/object-map.ts";
+import type { NamespaceName, Owner, PlanKind, PlanObject } from "../model/plan.ts";
 import { type Holding, type Holdings, isMarked, matches } from "./diff.ts";
 import type { OwnedStep } from "./order.ts";
 import { onLink, placesOf } from "./places.ts";
+import { type Held, held, Owners } from "./owners.ts";
 
 /** Kinds that can be read back, links first. Sysctls have no mark: they are compared by value. */
 export const readKinds = [
@@ -22,94 +24,101 @@ export type ReadKind = (typeof readKinds)[number];
 
 /** What the kernel has of ours, as far as we know: every step that was done, and every reading. */
 export class Believed implements Holdings {
-  readonly #held = new Map<string, Holding>();
-  readonly #byOwner = new Multimap<Owner, string>();
-  readonly #byPlace = new Multimap<string, string>();
+  readonly #held = new ObjectMap<Held>();
+  readonly #owners = new Owners();
+  /** Tables by where kernel events look for what is in them. */
+  readonly #places = new Multimap<string, string>();
 
-  get(key: string): Holding | undefined {
-    return this.#held.get(key);
+  get(object: PlanObject): Holding | undefined {
+    return this.#held.get(object);
   }
-  of(owner: Owner): readonly string[] {
-    return this.#byOwner.values(owner);
+  of(owner: Owner): readonly Holding[] {
+    return this.#owners.of(owner);
   }
   owners(): Owner[] {
-    return this.#byOwner.keys();
+    return this.#owners.all();
   }
   /** True when something is there of which a kernel event of this kind and name may tell. */
   has(namespace: NamespaceName, kind: PlanKind, name: string): boolean {
-    return this.#byPlace.has(`${namespace}|${kind}|${name}`);
+    return this.#places.has(`${namespace}|${kind}|${name}`);
   }
-  /** Keys of what stands on a link. */
-  on(namespace: NamespaceName, link: string): readonly string[] {
-    return this.#byPlace.values(onLink(namespace, link));
+  /** What stands on a link. */
+  on(namespace: NamespaceName, link: string): readonly Holding[] {
+    return this.#at(onLink(namespace, link));
   }
   /** Namespaces of networks. */
   networks(): NamespaceName[] {
     return this.owners().flatMap((owner) => {
-      const held = this.#held.get(`namespace|${owner}`)?.object.namespace;
-      return held?.startsWith("network:") === true ? held : [];
+      const namespace = owner as NamespaceName;
+      return namespace.startsWith("network:") && this.get({ kind: "namespace", namespace }) !== undefined
+        ? namespace
+        : [];
     });
   }
 
+  #at(place: string): readonly Held[] {
+    return this.#places.values(place).flatMap((table) => this.#held.in(table));
+  }
+
   set(owner: Owner, object: PlanObject): void {
-    const key = keyOf(object);
-    this.#drop(key);
-    this.#held.set(key, { owner, object });
-    this.#byOwner.add(owner, key);
-    for (const place of placesOf(object)) this.#byPlace.add(place, key);
+    this.#drop(object);
+    const table = tableOf(object);
+    if (!this.#held.has(table)) for (const place of placesOf(object)) this.#places.add(place, table);
+    const one = held(owner, object);
+    this.#held.set(object, one);
+    this.#owners.add(one);
   }
 
   /** Forgets an object and what cannot be there without it. @returns whose all that was */
-  delete(key: string): Set<Owner> {
+  delete(object: PlanObject): Set<Owner> {
     const owners = new Set<Owner>();
-    const gone = [key];
+    const gone = [object];
     for (let one = gone.pop(); one !== undefined; one = gone.pop()) {
-      const held = this.#drop(one);
-      if (held === undefined) continue;
-      owners.add(held.owner);
-      for (const place of dependents(held.object)) gone.push(...this.#byPlace.values(place));
+      const dropped = this.#drop(one);
+      if (dropped === undefined) continue;
+      owners.add(dropped.owner);
+      for (const place of dependents(dropped.object)) for (const { object: other } of this.#at(place)) gone.push(other);
     }
     return owners;
   }
 
-  #drop(key: string): Holding | undefined {
-    const held = this.#held.get(key);
-    if (held === undefined) return undefined;
-    this.#held.delete(key);
-    this.#byOwner.delete(held.owner, key);
-    for (const place of placesOf(held.object)) this.#byPlace.delete(place, key);
-    return held;
+  #drop(object: PlanObject): Held | undefined {
+    const one = this.#held.get(object);
+    if (one === undefined) return undefined;
+    this.#owners.delete(one);
+    this.#held.delete(object);
+    const table = tableOf(object);
+    if (!this.#held.has(table)) for (const place of placesOf(one.object)) this.#places.delete(place, table);
+    return one;
   }
 
   /** Takes note of steps that the kernel did. */
   done(steps: readonly OwnedStep[]): void {
     for (const { verb, object, owner } of steps)
-      if (verb === "remove") this.delete(keyOf(object));
+      if (verb === "remove") this.delete(object);
       else this.set(owner, object);
   }
 
   /** Reads some kinds in one namespace. @returns the owners for whom the kernel has something else than was believed */
   reread(kernel: Kernel, namespace: NamespaceName, kinds: readonly ReadKind[]): Set<Owner> {
     const found = read(kernel, namespace, kinds);
-    return new Set(kinds.flatMap((kind) => [...this.#compare(namespace, kind, found.get(kind) ?? new Map())]));
+    return new Set(kinds.flatMap((kind) => [...this.#compare(namespace, kind, found.get(kind) ?? new ObjectMap())]));
   }
 
-  /** @param found by key */
-  #compare(namespace: NamespaceName, kind: ReadKind, found: Map<string, Holding>): Set<Owner> {
+  #compare(namespace: NamespaceName, kind: ReadKind, found: ObjectMap<Holding>): Set<Owner> {
     const differing = new Set<Owner>();
-    const note = (owners: Iterable<Owner>) => [...owners].forEach((owner) => differing.add(owner));
-    for (const key of this.#byPlace.values(`${namespace}|${kind}`)) {
-      const held = this.#held.get(key);
-      const there = found.get(key);
-      if (held === undefined) continue;
-      if (there === undefined) note(this.delete(key));
-      else if (matches(held.object, there.object) && (!isMarked(kind) || there.owner === held.owner)) found.delete(key);
-      else note([held.owner]);
+    for (const one of this.#at(`${namespace}|${kind}`)) {
+      const { owner, object } = one;
+      if (this.get(object) !== one) continue; // it went with another one
+      const there = found.get(object);
+      if (there === undefined) for (const whose of this.delete(object)) differing.add(whose);
+      else if (matches(object, there.object) && (!isMarked(kind) || there.owner === owner)) found.delete(object);
+      else differing.add(owner);
     }
     for (const { owner, object } of found.values()) {
-      const held = this.#held.get(keyOf(object));
-      const whose = held === undefined || isMarked(kind) ? owner : held.owner;
-      note([whose]);
+      const known = this.get(object);
+      const whose = known === undefined || isMarked(kind) ? owner : known.owner;
+      differing.add(whose);
       this.set(whose, object);
     }
     return differing;
@@ -123,16 +132,12 @@ export class Believed implements Holdings {
   }
 }
 
-/** By kind and key. An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
-function read(
-  kernel: Kernel,
-  namespace: NamespaceName,
-  kinds: readonly ReadKind[],
-): Map<PlanKind, Map<string, Holding>> {
-  const all = new Map<PlanKind, Map<string, Holding>>(kinds.map((kind) => [kind, new Map()]));
+/** By kind. An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
+function read(kernel: Kernel, namespace: NamespaceName, kinds: readonly ReadKind[]): Map<PlanKind, ObjectMap<Holding>> {
+  const all = new Map<PlanKind, ObjectMap<Holding>>(kinds.map((kind) => [kind, new ObjectMap()]));
   for (const { object, owner } of kernel.list(namespace, ...kinds)) {
     const whose = owner ?? (object.kind === "element" ? namespace : undefined);
-    if (whose !== undefined) all.get(object.kind)?.set(keyOf(object), { object, owner: whose as Owner });
+    if (whose !== undefined) all.get(object.kind)?.set(object, { owner: whose as Owner, object });
   }
   return all;
 }

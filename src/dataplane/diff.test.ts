@@ -17,11 +17,11 @@ const port = (value: string): PlanObject => ({
 function holdings(...held: readonly (readonly [Owner, PlanObject])[]): Holdings {
   const all = new Map(held.map(([owner, object]): [string, Holding] => [keyOf(object), { owner, object }]));
   return {
-    get: (key) => all.get(key),
-    of: (owner) => [...all].flatMap(([key, one]) => (one.owner === owner ? key : [])),
+    get: (object) => all.get(keyOf(object)),
+    of: (owner) => [...all.values()].filter((one) => one.owner === owner),
     on: (namespace, link) =>
-      [...all].flatMap(([key, { object }]) =>
-        "link" in object && object.link === link && object.namespace === namespace ? key : [],
+      [...all.values()].filter(
+        ({ object }) => "link" in object && object.link === link && object.namespace === namespace,
       ),
   };
 }

@@ -18,11 +18,11 @@ export interface Holding {
 }
 /** What is there, as far as a comparison asks. */
 export interface Holdings {
-  get(key: string): Holding | undefined;
-  /** Keys of what an owner has. */
-  of(owner: Owner): Iterable<string>;
-  /** Keys of what stands on a link, whoever has it. */
-  on(namespace: NamespaceName, link: string): Iterable<string>;
+  /** What is there as this object, in whatever state. */
+  get(object: PlanObject): Holding | undefined;
+  of(owner: Owner): Iterable<Holding>;
+  /** What stands on a link, whoever has it. */
+  on(namespace: NamespaceName, link: string): Iterable<Holding>;
 }
 
 /** Kinds that carry their owner's mark in the kernel; the others stand on something that does. */
@@ -59,20 +59,16 @@ export function diff(plans: Plans, there: Holdings): Comparison {
   const wished = new Set<string>();
   for (const [owner, objects] of plans)
     for (const object of objects) {
-      const key = keyOf(object);
-      const was = there.get(key);
-      wished.add(key);
+      const was = there.get(object);
+      wished.add(keyOf(object));
       if (was === undefined) steps.push({ verb: "create", object, owner });
       else if (!matches(object, was.object) || (was.owner !== owner && isMarked(object.kind)))
         steps.push({ verb: "change", object, was: was.object, owner });
       else if (was.owner !== owner) taken.push({ owner, object });
     }
-  for (const owner of plans.keys()) {
-    for (const key of there.of(owner)) {
-      const held = there.get(key);
-      if (held !== undefined && !wished.has(key)) steps.push({ verb: "remove", object: held.object, owner });
-    }
-  }
+  for (const owner of plans.keys())
+    for (const { object } of there.of(owner))
+      if (!wished.has(keyOf(object))) steps.push({ verb: "remove", object, owner });
   const all = [...steps, ...goneWithLinks(plans, steps)];
   all.push(...goneWithOthersLinks(plans, there, all));
   return { steps: [...all, ...lostRoutes(plans, all)], taken };
@@ -99,11 +95,9 @@ function goneWithOthersLinks(plans: Plans, there: Holdings, steps: readonly Owne
   const written = new Set(steps.map(({ object }) => keyOf(object)));
   return steps.flatMap(({ verb, object: link, ...step }) => {
     if (verb !== "change" || link.kind !== "link" || !("was" in step) || isSame(step.was, link)) return [];
-    return [...there.on(link.namespace, link.name)].flatMap((key): OwnedStep[] => {
-      const held = there.get(key);
-      if (held === undefined || written.has(key) || plans.has(held.owner)) return [];
-      return [{ verb: "create", object: held.object, owner: held.owner }];
-    });
+    return [...there.on(link.namespace, link.name)].flatMap(({ object, owner }): OwnedStep[] =>
+      written.has(keyOf(object)) || plans.has(owner) ? [] : [{ verb: "create", object, owner }],
+    );
   });
 }
 

@@ -1,6 +1,6 @@
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import { keyOf, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
+import type { NamespaceName, Owner, Plan, PlanKind, PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, type Fitting, fittingSysctls } from "./base.ts";
@@ -93,7 +93,7 @@ export class Loop implements Dataplane {
 
   /** A parent that its administrator took down stays so until somebody new wants to stand on it. */
   #believeDown(link: string): Owner {
-    this.#believed.delete(keyOf({ kind: "parent", namespace: "host", link, promiscuous: false }));
+    this.#believed.delete({ kind: "parent", namespace: "host", link, promiscuous: false });
     return `parent:${link}`;
   }
 
@@ -228,7 +228,7 @@ export class Loop implements Dataplane {
   #everythingOf(owners: Iterable<Owner>): Reading {
     const found = new Set<NamespaceName>(["host"]);
     for (const { owner, objects } of this.#plans(owners)) {
-      const held = this.#believed.of(owner).flatMap((key) => this.#believed.get(key)?.object ?? []);
+      const held = this.#believed.of(owner).map(({ object }) => object);
       for (const { namespace } of [...objects, ...held]) if (namespace.startsWith("network:")) found.add(namespace);
     }
     return new Map([...found].map((namespace) => [namespace, new Set(readKinds)]));
@@ -256,7 +256,7 @@ export class Loop implements Dataplane {
   #readNetwork(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
     const { kernel } = this.#parts;
     const isGone = kernel.link(namespace, "lo") === undefined;
-    if (isGone) return this.#believed.delete(keyOf({ kind: "namespace", namespace }));
+    if (isGone) return this.#believed.delete({ kind: "namespace", namespace });
     if (ruleKinds.some((kind) => wanted.has(kind))) kernel.ensureBase(baseText, namespace);
     const differing = this.#reread(namespace, wanted);
     if (wanted.has("link")) for (const owner of this.#readSysctls([namespace as Owner])) differing.add(owner);

@@ -8,11 +8,16 @@ import type { Commit, Snapshot } from "../store/store.ts";
 /** A container on a network: on this host, or on another one. */
 export type Member = Endpoint | Peer;
 
+/** One network's. Names and addresses are the rows' own strings: there may be ten thousands. */
+class Directory {
+  /** By name in lower case (RFC 4343). */
+  readonly names = new Multimap<string, Member>();
+  readonly addresses = new Multimap<IpAddress, Member>();
+}
+
 /** Who has which name and address on each network, kept up row by row: a change costs what it changed. */
 export class Directories {
-  /** By network and name, in lower case (RFC 4343), and by network and address. */
-  readonly #names = new Multimap<string, Member>();
-  readonly #addresses = new Multimap<string, Member>();
+  readonly #networks = new Map<NetworkId, Directory>();
   #before: Snapshot | undefined;
 
   /** Takes note of a store's commits, each in its turn; the first one has every row. */
@@ -27,15 +32,17 @@ export class Directories {
 
   /** @param name in lower case */
   named(network: NetworkId, name: string): readonly Member[] {
-    return this.#names.values(`${network}|${name}`);
+    return this.#networks.get(network)?.names.values(name) ?? [];
   }
   at(network: NetworkId, address: IpAddress): readonly Member[] {
-    return this.#addresses.values(`${network}|${address}`);
+    return this.#networks.get(network)?.addresses.values(address) ?? [];
   }
 
   #note(member: Member, verb: "add" | "delete"): void {
-    const { networkId, names, addresses } = member;
-    for (const name of names) this.#names[verb](`${networkId}|${name.toLowerCase()}`, member);
-    for (const { address } of addresses) this.#addresses[verb](`${networkId}|${address}`, member);
+    const { networkId } = member;
+    const directory = this.#networks.getOrInsertComputed(networkId, () => new Directory());
+    for (const name of member.names) directory.names[verb](name.toLowerCase(), member);
+    for (const { address } of member.addresses) directory.addresses[verb](address, member);
+    if (directory.names.isEmpty && directory.addresses.isEmpty) this.#networks.delete(networkId);
   }
 }

@@ -6,7 +6,7 @@ const libc = koffi.load("libc.so.6");
 
 const socketFilter = koffi.struct("sock_fprog", { len: "uint16", filter: "void*" });
 
-/** System calls that Node does not have. All of them are synchronous; -1 means that `errno` says why. */
+/** Calls that Node does not have. All of them are synchronous; -1 means that `errno` says why. */
 export const calls = {
   socket: libc.func("int socket(int, int, int)"),
   bind: libc.func("int bind(int, void*, uint)"),
@@ -24,6 +24,7 @@ export const calls = {
   unshare: libc.func("int unshare(int)"),
   mount: libc.func("int mount(const char*, const char*, const char*, ulong, const char*)"),
   umount2: libc.func("int umount2(const char*, int)"),
+  mallocTrim: libc.func("int malloc_trim(size_t)"),
 };
 const strerror = libc.func("const char* strerror(int)");
 

@@ -1,25 +1,37 @@
-/** Values by some key of theirs; a key with none is not there. */
+/** Several values of one key. */
+class Several<V> extends Set<V> {}
+
+/** Values by some key of theirs; a key with none is not there. Most have one: that is kept as it is, a set is twenty times as large. */
 export class Multimap<K, V> {
-  readonly #sets = new Map<K, Set<V>>();
+  readonly #values = new Map<K, V | Several<V>>();
 
   has(key: K): boolean {
-    return this.#sets.has(key);
+    return this.#values.has(key);
+  }
+  get isEmpty(): boolean {
+    return this.#values.size === 0;
   }
   /** In the order in which they were added. */
   values(key: K): V[] {
-    return [...(this.#sets.get(key) ?? [])];
+    const held = this.#values.get(key);
+    if (held instanceof Several) return [...held];
+    return held === undefined ? [] : [held];
   }
   keys(): K[] {
-    return [...this.#sets.keys()];
+    return [...this.#values.keys()];
   }
   add(key: K, value: V): void {
-    const values = this.#sets.get(key);
-    if (values === undefined) this.#sets.set(key, new Set([value]));
-    else values.add(value);
+    const held = this.#values.get(key);
+    if (held instanceof Several) held.add(value);
+    else if (held === undefined) this.#values.set(key, value);
+    else if (held !== value) this.#values.set(key, new Several([held, value]));
   }
   delete(key: K, value: V): void {
-    const values = this.#sets.get(key);
-    values?.delete(value);
-    if (values?.size === 0) this.#sets.delete(key);
+    const held = this.#values.get(key);
+    if (held === value) this.#values.delete(key);
+    if (!(held instanceof Several)) return;
+    held.delete(value);
+    const [one] = held;
+    if (held.size === 1 && one !== undefined) this.#values.set(key, one);
   }
 }

@@ -36,7 +36,10 @@ import { encryptionOverhead, type OverlayOptions } from "./options.ts";
 
 const bridge = "br0";
 const vxlan = "vxlan0";
-const namespaceOf = ({ id }: Network): NamespaceName => `network:${id}`;
+/** One string for all that is in there: there may be ten thousands of entries. */
+const namespaces = new WeakMap<Network, NamespaceName>();
+const namespaceOf = (network: Network): NamespaceName =>
+  namespaces.getOrInsertComputed(network, ({ id }) => `network:${id}`);
 const leafNames = (leaf: number) => ({ bridge: `br${leaf}`, up: `up${leaf}`, down: `down${leaf}` });
 
 export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });

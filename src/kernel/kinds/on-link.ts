@@ -1,11 +1,5 @@
-import {
-  type AddressObject,
-  type ForwardingObject,
-  keyOf,
-  type NeighbourObject,
-  type RouteObject,
-  type TunnelObject,
-} from "../../model/plan.ts";
+import { ObjectMap } from "../../model/object-map.ts";
+import type { AddressObject, ForwardingObject, NeighbourObject, RouteObject, TunnelObject } from "../../model/plan.ts";
 import { addressText, contains, parseCidr } from "../../lib/net.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import { type AddressInfo, deleteAddress, putAddress } from "../netlink/addresses.ts";
@@ -24,7 +18,6 @@ import type { Picture } from "../picture.ts";
 import { addRoute, deleteRoute, putRoute } from "../netlink/routes.ts";
 import { deleteTunnel, putTunnel, readTunnel } from "../netlink/tunnels.ts";
 import type { Realm, Realms } from "../realms.ts";
-import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
 import { holders, removeFrom } from "./of-link.ts";
 
@@ -58,19 +51,22 @@ interface Words<O extends OnLink> {
  * Objects on a link, and gone with it. The kernel keeps no owner of theirs: it is who asked for it in this process, else the link's.
  */
 function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: string): Handler<O> {
-  const wishes = createWishes<O>();
+  const owners = new ObjectMap<string>();
+  const wishes = new ObjectMap<O>();
   return {
     put(object, owner) {
       const realm = realms.get(object.namespace);
       const { index, type } = realm.need(object.link);
       if (words.linkType !== undefined && type !== words.linkType)
         throw new KernelError("EOPNOTSUPP", `link ${object.link} is a ${type || "device"}, not a ${words.linkType}`);
-      if (wishes.get(keyOf(object)) === undefined) words.begin?.(index, object, realm);
+      if (owners.get(object) === undefined) words.begin?.(index, object, realm);
       realm.route.exchange(words.put(index, object, realm));
-      wishes.remember(object, owner);
+      owners.set(object, owner);
+      if (words.wordsOf !== undefined) wishes.set(object, object);
     },
     remove(object) {
-      wishes.forget(object);
+      owners.delete(object);
+      wishes.delete(object);
       removeFrom(realms, object, words.gone, (realm, link) => realm.route.exchange(words.remove(link.index, object)));
     },
     list(namespace, picture) {
@@ -81,9 +77,9 @@ function onLink<O extends OnLink>(words: Words<O>, realms: Realms, engine: strin
         if (holder === undefined) return [];
         const heir = held.heir === undefined ? undefined : byIndex.get(held.heir);
         const object = { ...held.object, namespace, link: holder.name } as unknown as O;
-        const wish = wishes.get(keyOf(object));
-        const owner = wish?.owner ?? heir?.owner ?? holder.owner;
-        if (wish !== undefined) Object.assign(object, wordsOf?.(held, wish.object));
+        const owner = owners.get(object) ?? heir?.owner ?? holder.owner;
+        const wish = wordsOf && wishes.get(object);
+        if (wish !== undefined) Object.assign(object, wordsOf?.(held, wish));
         return [{ object, ...(owner !== undefined && { owner }) }];
       });
     },

@@ -1,6 +1,6 @@
 import koffi from "koffi";
 import { KernelError } from "../kernel.ts";
-import { errnoOfText } from "../libc.ts";
+import { calls, errnoOfText } from "../libc.ts";
 import { RouteSocket } from "../netlink/socket.ts";
 import { LowDescriptors } from "./descriptors.ts";
 
@@ -61,8 +61,10 @@ export class Nft {
     return printed;
   }
 
+  /** A listing of 10,000 elements leaves 20 MiB free in pieces: they go back to the system. */
   close(): void {
     this.#lib.free(this.#context);
+    calls.mallocTrim(0);
     descriptors?.giveBack();
   }
 }

@@ -1,7 +1,7 @@
 import { type ChainObject, type ElementObject, keyOf, type NamespaceName } from "../../model/plan.ts";
 import { type Found, KernelError, type Step } from "../kernel.ts";
 import type { Realms } from "../realms.ts";
-import { createWishes, type Wishes } from "../wishes.ts";
+import { createWishes } from "../wishes.ts";
 import type { Base } from "./base.ts";
 import { readElements } from "./elements.ts";
 import { families, listJson, listTable, readListing, table } from "./listing.ts";
@@ -21,7 +21,6 @@ export interface Rules {
 
 export function createRules(realms: Realms, base: Base): Rules {
   const wishes = createWishes<ChainObject>();
-  const elements = createWishes<ElementObject>();
   /** What nft prints for a wished chain whose text it writes in another way. */
   const printed = new Map<string, string>();
 
@@ -29,10 +28,11 @@ export function createRules(realms: Realms, base: Base): Rules {
     nft.run(`${steps.flatMap(commands).join("\n")}\n`);
     for (const step of steps) {
       const { verb, object } = step;
-      const known = (object.kind === "chain" ? wishes : elements) as Wishes<ChainObject | ElementObject>;
-      if (verb === "remove") known.forget(object);
-      else known.remember(object, step.owner);
-      if (object.kind === "chain") learn(nft, object, verb === "remove");
+      // An element says itself whose it is: one that changes hands is written anew.
+      if (object.kind !== "chain") continue;
+      if (verb === "remove") wishes.forget(object);
+      else wishes.remember(object, step.owner);
+      learn(nft, object, verb === "remove");
     }
   }
 
@@ -93,8 +93,7 @@ export function createRules(realms: Realms, base: Base): Rules {
       return families.flatMap((family) =>
         readElements(listJson(nft, family) ?? '{"nftables":[]}').flatMap(({ comment, ...element }): Found[] => {
           const object: ElementObject = { kind: "element", namespace, family, ...element };
-          const owner = elements.get(keyOf(object))?.owner ?? comment;
-          if (owner !== undefined) return [{ object, owner }];
+          if (comment !== undefined) return [{ object, owner: comment }];
           // In a set of the users' own it is none of our business.
           return base.has(namespace, family, element.set) ? [{ object }] : [];
         }),
