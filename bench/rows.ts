@@ -8,7 +8,7 @@ import { attach } from "../src/cluster/attachments.ts";
 import { NodeFolder } from "../src/cluster/identity/node-files.ts";
 import { newSwarmId } from "../src/cluster/identity/names.ts";
 import { unsealed } from "../src/cluster/identity/seal.ts";
-import { identityIn } from "../src/cluster/local-node.ts";
+import { identityIn } from "../src/cluster/node-state.ts";
 import { openStore } from "../src/cluster/manager.ts";
 import { addEndpoints } from "../src/cluster/simulation-testing.ts";
 import { readStoreKeys } from "../src/cluster/store-keys.ts";

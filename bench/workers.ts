@@ -16,6 +16,7 @@ const description: NodeDescription = {
   platform: { os: "linux", architecture: "x86_64" },
   resources: { nanoCpus: 2e9, memoryBytes: 4e9 },
   engineVersion: "0.1.0",
+  engineLabels: {},
   drivers: [{ type: "Network", name: "bridge" }],
   addresses: { advertise: "192.0.2.2", dataPath: "192.0.2.2" },
 };
@@ -78,9 +79,18 @@ class Workers {
       resolve();
     };
     const lost = () => void (this.#lost += 1);
-    const events = { managers: nothing, standing: nothing, cluster: nothing, rows: async () => {}, connected, lost };
+    const done = async () => {};
+    const heard = {
+      managers: nothing,
+      standing: nothing,
+      cluster: nothing,
+      rows: done,
+      settled: done,
+      logsWanted: done,
+    };
     const described = { ...description, addresses: { ...description.addresses, dataPath } };
-    new Agent(client, { describe: () => described, endpoints: () => [] }, events).start();
+    async function* tasks() {}
+    new Agent(client, { describe: () => described, endpoints: () => [], tasks }, { ...heard, connected, lost }).start();
     return promise;
   }
 

@@ -11,8 +11,9 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
   store: { imports: ["model", "lib"], reason: "rows do not know who keeps them for what" },
   ipam: { imports: ["store", "model", "lib"], reason: "addresses are chosen from rows alone" },
   drivers: { imports: ["model", "lib"], reason: "a driver is pure: it could not do I/O if it wanted" },
+  balancers: { imports: ["model", "lib"], reason: "a balancer is pure, as a driver is" },
   dataplane: {
-    imports: ["kernel", "store", "drivers", "model", "lib"],
+    imports: ["kernel", "store", "drivers", "balancers", "model", "lib"],
     reason: "it makes the kernel match and decides nothing else",
   },
   dns: { imports: ["store", "kernel", "model", "lib"], reason: "it answers from rows, inside a namespace" },
@@ -27,7 +28,10 @@ const may: Readonly<Record<string, { readonly imports: readonly string[]; readon
     reason: "membership and certificates; it does not know how containers run",
   },
   engine: {
-    imports: ["cluster", "store", "ipam", "drivers", "runtime", "dataplane/dataplane.ts", "model", "lib"],
+    imports: [
+      ...["cluster", "store", "ipam", "drivers", "balancers/balancer.ts", "runtime", "dataplane/dataplane.ts"],
+      ...["model", "lib"],
+    ],
     reason: "verbs use parts by their interfaces",
   },
   api: {

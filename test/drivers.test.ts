@@ -4,14 +4,15 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { drivers } from "../src/drivers/index.ts";
 import { driverContract } from "./contract/driver.ts";
-import { driverFolders, driversFolder, fixtureOf } from "./support/fixtures.ts";
-import { difference, goldenFile, goldenOf } from "./support/golden.ts";
+import { objectsOf } from "./contract/driver-cases.ts";
+import { driversFolder, fixtureOf, foldersIn } from "./support/fixtures.ts";
+import { difference, driverGolden, goldenOf } from "./support/golden.ts";
 import { optionsIn } from "./support/readme.ts";
 
 const steps = "src/drivers/README.md";
 
 describe("drivers", () => {
-  for (const folder of driverFolders())
+  for (const folder of foldersIn(driversFolder))
     it(`src/drivers/${folder} is in the registry`, () =>
       assert.ok(Object.hasOwn(drivers, folder), `add the word ${folder} to src/drivers/index.ts: ${steps}, step 5`));
 
@@ -29,10 +30,11 @@ for (const [name, driver] of Object.entries(drivers)) {
   driverContract(driver, fixture);
 
   it(`${name} plans what its golden says`, () => {
-    const file = goldenFile(name);
+    const file = driverGolden(name);
+    const cases = fixture.cases.map((one) => [one.title, objectsOf(driver, one)] as const);
     const toDo = "run `npm run golden`, and look at what git shows of it";
     assert.ok(existsSync(file), `${here}/plan.golden is missing: ${toDo}`);
-    const [golden, planned] = [readFileSync(file, "utf8"), goldenOf(driver, fixture)].map((text) => text.split("\n"));
+    const [golden, planned] = [readFileSync(file, "utf8"), goldenOf(cases)].map((text) => text.split("\n"));
     const other = difference(golden ?? [], planned ?? []);
     assert.equal(other.length, 0, `${here}/plan.golden is not what is planned: ${toDo}\n${other.join("\n")}`);
   });

@@ -5,6 +5,7 @@ import type { Engine } from "../engine/engine.ts";
 import { notFound } from "../lib/errors.ts";
 import { createBody, hostConfig } from "./containers/create-body.ts";
 import { routes } from "./routes.ts";
+import { serviceSpecBody } from "./services/spec-body.ts";
 import { specBody } from "./swarm/spec.ts";
 import { outside, serve, type TestServer } from "./testing.ts";
 
@@ -19,7 +20,10 @@ const bare = new Proxy(
 );
 let server: TestServer;
 before(async () => {
-  const parts: (keyof Engine)[] = ["networks", "containers", "execs", "volumes", "images", "events", "system", "nodes"];
+  const parts: (keyof Engine)[] = [
+    ...(["networks", "containers", "execs", "volumes", "images", "events", "system", "nodes"] as const),
+    ...(["services", "tasks", "secrets", "configs"] as const),
+  ];
   const swarm = Object.assign(Object.create(bare) as object, { standing: () => outside });
   server = await serve({ ...Object.fromEntries(parts.map((part) => [part, bare])), swarm });
 });
@@ -95,6 +99,43 @@ test("no value of any field of a swarm makes a fault of ours", async () => {
     const { status } = await server.ask("POST", path, { body });
     assert.ok(status === 400 || status === 404, `${status} for ${JSON.stringify(body)}: ${server.errors.at(-1)}`);
   }
+});
+
+test("no value of any field of a service, a secret or a config makes a fault of ours", async () => {
+  const container = { Image: "i" };
+  const services = {
+    newName: () => "a",
+    networkIds: (names: readonly string[]) => [...names],
+    create: async () => "id",
+  };
+  const files = { create: async () => "id" };
+  await using swarm = await serve({ services, secrets: files, configs: files });
+  const fields = (schema: object) => Object.keys((schema as { shape: object }).shape);
+  const template = serviceSpecBody.shape.TaskTemplate.unwrap().unwrap();
+  const inner = template.shape.ContainerSpec.unwrap().unwrap();
+  const inTemplate = (of: object) => ({ TaskTemplate: { ContainerSpec: container, ...of } });
+  const bodies = values.flatMap((value) => [
+    ...fields(serviceSpecBody).map((key) => ({ ...inTemplate({}), [key]: value })),
+    ...fields(template).map((key) => inTemplate({ [key]: value })),
+    ...fields(inner).map((key) => inTemplate({ ContainerSpec: { ...container, [key]: value } })),
+    ...["Privileges", "Healthcheck", "DNSConfig"].map((key) =>
+      inTemplate({ ContainerSpec: { ...container, [key]: { Seccomp: value, Test: value, Search: value } } }),
+    ),
+    inTemplate({ ContainerSpec: { ...container, Secrets: [{ SecretID: "a", SecretName: "b", File: value }] } }),
+    inTemplate({ ContainerSpec: { ...container, Mounts: [{ Type: "volume", Source: value, Target: value }] } }),
+    inTemplate({ Resources: { Limits: value, Reservations: value } }),
+    { ...inTemplate({}), Mode: { Replicated: value } },
+    { ...inTemplate({}), EndpointSpec: { Ports: [{ TargetPort: value, PublishedPort: value }] } },
+  ]);
+  for (const body of bodies) {
+    const { status } = await swarm.ask("POST", "/services/create", { body });
+    assert.ok([201, 400].includes(status), `${status} for ${JSON.stringify(body)}: ${swarm.errors.at(-1)}`);
+  }
+  for (const value of values)
+    for (const key of ["Name", "Data", "Labels", "Driver", "Templating"]) {
+      const { status } = await swarm.ask("POST", "/secrets/create", { body: { [key]: value } });
+      assert.ok([201, 400].includes(status), `${status} for ${key} ${JSON.stringify(value)}: ${swarm.errors.at(-1)}`);
+    }
 });
 
 const hello = "GET /_ping HTTP/1.1\r\nHost: x\r\n";

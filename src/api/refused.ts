@@ -1,7 +1,6 @@
-import { checkFilters } from "../engine/filters.ts";
 import { notFound, notImplemented } from "../lib/errors.ts";
 import { type Handler, json } from "./call.ts";
-import { param, readFilters } from "./query.ts";
+import { param } from "./query.ts";
 import type { Route } from "./router.ts";
 
 /** A handler that says 501 and why. */
@@ -10,31 +9,12 @@ export const refused =
   () => {
     throw notImplemented(reason);
   };
-/** What needs a service, a task, a secret or a config. Outside of managers the swarm says first that it cannot be asked. */
-const noServices: Handler = ({ engine }) => {
-  engine.swarm.inspect();
-  throw notImplemented("services are not supported by this version");
-};
-/** By what services and tasks are asked for (moby daemon/cluster/filters.go). */
-const known = {
-  services: ["id", "label", "mode", "name", "runtime"],
-  tasks: ["_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"],
-} as const;
-/** So many services and tasks as can be made. */
-const noneYet =
-  (thing: keyof typeof known): Handler =>
-  ({ engine, query }) => {
-    engine.swarm.inspect();
-    checkFilters(readFilters(query), known[thing]);
-    return json([]);
-  };
 const noPlugin: Handler = (call) => {
   throw notFound(`plugin "${param(call, "name")}" not found`);
 };
 
 const noBuild = "building images is not supported: build with docker buildx or another builder, then load the result";
 const noPlugins = "plugins are not supported: network drivers are part of tombolod";
-const methods = ["GET", "POST", "DELETE"] as const;
 
 /** Operations of Docker that are answered, though not carried out. */
 export const refusedRoutes: readonly Route[] = [
@@ -53,12 +33,4 @@ export const refusedRoutes: readonly Route[] = [
   { method: "GET", path: "/plugins/privileges", handler: refused(noPlugins) },
   { method: "POST", path: "/plugins/{name...}", handler: refused(noPlugins) },
   { method: "DELETE", path: "/plugins/{name...}", handler: noPlugin },
-  ...["services", "tasks", "secrets", "configs"].flatMap((thing) => [
-    {
-      method: "GET",
-      path: `/${thing}`,
-      handler: thing === "services" || thing === "tasks" ? noneYet(thing) : noServices,
-    } as const,
-    ...methods.map((method) => ({ method, path: `/${thing}/{rest...}`, handler: noServices })),
-  ]),
 ];

@@ -6,8 +6,11 @@ import { networkRoutes } from "./networks/routes.ts";
 import { nodeRoutes } from "./nodes/routes.ts";
 import { refusedRoutes } from "./refused.ts";
 import type { Route } from "./router.ts";
+import { contentRoutes } from "./secrets/routes.ts";
+import { serviceRoutes } from "./services/routes.ts";
 import { swarmRoutes } from "./swarm/routes.ts";
 import { systemRoutes } from "./system/routes.ts";
+import { taskRoutes } from "./tasks/tasks.ts";
 import { volumeRoutes } from "./volumes/routes.ts";
 
 /** Every operation that is answered; the first that fits wins. `docs/docker-api.md` lists the same. */
@@ -21,5 +24,9 @@ export const routes: readonly Route[] = [
   ...volumeRoutes,
   ...swarmRoutes,
   ...nodeRoutes,
+  ...serviceRoutes,
+  ...taskRoutes,
+  ...contentRoutes("secrets"),
+  ...contentRoutes("configs"),
   ...refusedRoutes,
 ];

@@ -1,12 +1,12 @@
 import type { Readable, Writable } from "node:stream";
 import { DetachKeys } from "../lib/detach-keys.ts";
-import type { OutputChunk, ProcessStreams } from "../runtime/runtime.ts";
+import type { ProcessStreams } from "../runtime/runtime.ts";
 import type { Talk } from "./call.ts";
 
-const numbers = { stdout: 1, stderr: 2 } as const;
+const numbers = { stdout: 1, stderr: 2, trouble: 3 } as const;
 
 /** One frame of Docker's multiplexed stream: stream number, three zeros, length, bytes (Docker API, "Stream format"). */
-export function frame(stream: OutputChunk["stream"], data: Uint8Array): Buffer {
+export function frame(stream: keyof typeof numbers, data: Uint8Array): Buffer {
   const header = Buffer.alloc(8);
   header[0] = numbers[stream];
   header.writeUInt32BE(data.length, 4);

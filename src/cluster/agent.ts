@@ -1,4 +1,3 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
@@ -6,16 +5,18 @@ import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../m
 import type { ManagerAddress } from "./certificates.ts";
 import type { Calls, ControlClient } from "./control-client.ts";
 import type { EndpointId } from "../model/ids.ts";
-import type { Change, SessionRequestSchema, SessionResponse } from "./gen/control_pb.ts";
+import type { Task } from "../model/service.ts";
+import type { Change, Changes, LogsWanted, SessionResponse } from "./gen/control_pb.ts";
+import { NodeMessages } from "./node-messages.ts";
 import { availabilityFromWire, descriptionToWire, roleFromWire } from "./wire.ts";
 
-type Up = MessageInitShape<typeof SessionRequestSchema>;
-
-/** What a node says when its stream begins. */
+/** What a node says of itself. */
 export interface NodeFacts {
   readonly describe: () => NodeDescription;
   /** What containers have, or are about to have, on networks of the cluster. */
   readonly endpoints: () => Iterable<EndpointId>;
+  /** Its tasks: all, then each that has become another way, until the signal. */
+  readonly tasks: (signal: AbortSignal) => AsyncIterable<Task>;
 }
 
 /** Rows that a node needs; with `snapshot` all of them, and `more` come. */
@@ -33,6 +34,10 @@ export interface AgentEvents {
   cluster(cluster: PublicCluster): void;
   /** Resolves when they are kept. */
   rows(batch: Batch): Promise<void>;
+  /** Resolves when all of it is told. */
+  logsWanted(wanted: LogsWanted): Promise<void>;
+  /** Resolves when what was kept is in the kernel. */
+  settled(signal: AbortSignal): Promise<void>;
   /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
   connected(): void;
   lost(error: unknown): void;
@@ -47,11 +52,12 @@ export class Agent {
   readonly #events: AgentEvents;
   readonly #stopped = new AbortController();
   #running: Promise<void> | undefined;
-  #period = 5000; // milliseconds
   #failures = 0;
-  #isChanged = false;
+  /** Whether a manager waits for what has come so far of a batch. */
+  #owes = false;
   #again = () => {};
-  #speak = () => {};
+  /** Says the node's description, if it is another one than the stream has said last. */
+  #describe = () => {};
 
   constructor(client: ControlClient, facts: NodeFacts, events: AgentEvents) {
     this.#client = client;
@@ -65,8 +71,7 @@ export class Agent {
 
   /** What the node says of itself may be another thing than before: if so it is said. */
   describe(): void {
-    this.#isChanged = true;
-    this.#speak();
+    this.#describe();
   }
 
   /** Asks again at once: a manager has come. */
@@ -96,43 +101,40 @@ export class Agent {
   }
 
   async #session({ node }: Calls, signal: AbortSignal): Promise<void> {
+    const { describe, endpoints } = this.#facts;
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
+    const up = new NodeMessages();
+    let said = descriptionToWire(describe());
+    const value = { description: said, endpointIds: [...endpoints()] };
+    const messages = up.from({ body: { case: "register", value } }, either);
+    this.#describe = () => {
+      const description = descriptionToWire(describe());
+      if (!isDeepStrictEqual(description, said)) up.description((said = description));
+    };
+    this.#owes = false;
+    void this.#report(up, either).catch(() => {}); // the stream has ended
     try {
-      for await (const message of node.session(this.#up(either), { signal })) await this.#hear(message);
+      for await (const message of node.session(messages, { signal })) await this.#hear(message, up, either);
     } finally {
       ended.abort();
     }
   }
 
-  async *#up(signal: AbortSignal): AsyncIterable<Up> {
-    let said = this.#description();
-    const endpointIds = [...this.#facts.endpoints()];
-    yield { body: { case: "register", value: { description: said, endpointIds } } };
-    while (!signal.aborted) {
-      const spoken = new Promise<void>((resolve) => {
-        this.#speak = resolve;
-      });
-      await Promise.race([spoken, sleep(this.#period, undefined, { signal, ref: false }).catch(() => {})]);
-      if (signal.aborted) return;
-      yield { body: { case: "beat", value: {} } };
-      const description = this.#isChanged ? this.#description() : said;
-      if (isDeepStrictEqual(description, said)) continue;
-      said = description;
-      yield { body: { case: "description", value: description } };
-    }
+  /** Each stream begins with all tasks: what was said on the one before may not have come. */
+  async #report(up: NodeMessages, signal: AbortSignal): Promise<void> {
+    for await (const task of this.#facts.tasks(signal)) up.task(task);
   }
 
-  #description() {
-    this.#isChanged = false;
-    return descriptionToWire(this.#facts.describe());
+  async #acknowledge(revision: bigint, up: NodeMessages, signal: AbortSignal): Promise<void> {
+    await this.#events.settled(signal);
+    up.applied(revision);
   }
 
-  async #hear({ body }: SessionResponse): Promise<void> {
+  async #hear({ body }: SessionResponse, up: NodeMessages, signal: AbortSignal): Promise<void> {
     switch (body.case) {
       case "registered":
-        this.#period = body.value.period;
-        this.#speak(); // a shorter period begins now
+        up.beatEvery(body.value.period);
         break;
       case "managers":
         this.#events.managers(body.value.managers.map(({ nodeId, address }) => ({ nodeId, address })));
@@ -143,12 +145,25 @@ export class Agent {
       case "changes":
         for (const { table, row } of body.value.changes)
           if (table === "clusters" && row !== undefined) this.#events.cluster(fromJsonBytes<PublicCluster>(row));
-        await this.#events.rows(body.value);
-        if (body.value.snapshot) this.#failures = 0;
-        if (!body.value.more) this.#events.connected();
+        await this.#take(body.value, up, signal);
+        break;
+      case "logsWanted":
+        // As long as it takes: the stream goes on meanwhile.
+        void this.#events.logsWanted(body.value).catch(() => {});
         break;
       case undefined:
         break; // a newer manager's word
     }
+  }
+
+  async #take(batch: Changes, up: NodeMessages, signal: AbortSignal): Promise<void> {
+    await this.#events.rows(batch);
+    if (batch.snapshot) this.#failures = 0;
+    this.#owes ||= batch.acknowledge;
+    if (batch.more) return;
+    this.#events.connected();
+    if (!this.#owes) return;
+    this.#owes = false;
+    void this.#acknowledge(batch.revision, up, signal).catch(() => {}); // the stream has ended
   }
 }

@@ -42,8 +42,8 @@ export class AttachmentClient {
 
   async #attachOnce(wish: AttachWish, signal: AbortSignal): Promise<Attached> {
     await this.#connected(signal);
-    const { ipv4 = "", ipv6 = "", mac = "", names, ...others } = wish;
-    const request = { ...others, names: [...names], ipv4, ipv6, mac };
+    const { ipv4 = "", ipv6 = "", mac = "", names, taskId = "", isIngressSandbox = false, ...others } = wish;
+    const request = { ...others, names: [...names], ipv4, ipv6, mac, taskId, ingressSandbox: isIngressSandbox };
     return this.#client.use(async ({ node }) => attachedFromWire(await node.attach(request, { signal })), signal);
   }
 

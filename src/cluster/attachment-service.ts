@@ -36,6 +36,8 @@ function wishFromWire({
   ipv4,
   ipv6,
   mac,
+  taskId,
+  ingressSandbox,
 }: AttachRequest): AttachWish {
   return {
     network,
@@ -46,5 +48,7 @@ function wishFromWire({
     ...(ipv4 !== "" && { ipv4 }),
     ...(ipv6 !== "" && { ipv6 }),
     ...(mac !== "" && { mac }),
+    ...(taskId !== "" && { taskId }),
+    ...(ingressSandbox && { isIngressSandbox: true }),
   };
 }

@@ -4,6 +4,7 @@ import type { ClusterNode } from "../model/cluster.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import { attach, type AttachWish, detach, keepOnly } from "./attachments.ts";
 import { closeNetwork, openIngress, openNetwork } from "./networks.ts";
+import { newTask } from "./task-testing.ts";
 import { newCluster, newNode } from "./testing.ts";
 
 const id = (letter: string, number: number) => letter + String(number).padStart(63, "0");
@@ -117,6 +118,57 @@ it("who has no stream, a network that is not attachable and malformed wishes are
   await assert.rejects(on(h1, 1), /has no stream/);
   await store.update((tx) => tx.delete("nodes", h1.id));
   await assert.rejects(on(h1, 1), /was removed/);
+});
+
+it("a task is on the networks of its service, attachable or not, until it has ended", async () => {
+  const { store, h1, h2, on } = await cluster();
+  const networks = store.snapshot().list("networks");
+  const [ingress, net] = ["ingress", "net"].map((name) => networks.find((one) => one.spec.name === name));
+  assert.ok(ingress && net);
+  const task = newTask(
+    { nodeId: h1.id, isOnIngress: true },
+    { networks: [{ network: net.id, aliases: [], driverOptions: {} }] },
+  );
+  const plain = newTask({ nodeId: h1.id });
+  await store.update((tx) => {
+    tx.put("networks", { ...net, spec: { ...net.spec, attachable: false } });
+    for (const row of [task, plain]) tx.insert("tasks", row);
+  });
+  await assert.rejects(on(h1, 1), /network net not manually attachable/);
+  await assert.rejects(on(h2, 1, { taskId: task.id }), new RegExp(`task ${task.id} is not this node's`));
+  await assert.rejects(on(h1, 1, { taskId: "none" }), /task none is not this node's/);
+  for (const network of ["net", "ingress"])
+    await assert.rejects(on(h1, 1, { network, taskId: plain.id }), new RegExp(`is not to be on network ${network}`));
+  const [first, second] = [
+    await on(h1, 1, { taskId: task.id }),
+    await on(h1, 2, { containerId: id("c", 1), network: "ingress", taskId: task.id }),
+  ];
+  const ended = { ...task, status: { ...task.status, state: "failed" } } as const;
+  await store.update((tx) => tx.put("tasks", ended));
+  assert.deepEqual(await on(h1, 1, { taskId: task.id }), first); // what it has it keeps
+  await store.update((tx) => detach(tx, h1.id, [first.id, second.id]));
+  await assert.rejects(on(h1, 1, { taskId: task.id }), /has ended: it does not run again/);
+});
+
+it("a node has one end of the ingress network, known by its MAC, and no container has such a one", async () => {
+  const { store, h1, h2, on } = await cluster();
+  const sandbox = { network: "ingress", isIngressSandbox: true } as const;
+  const [one, two] = [await on(h1, 1, sandbox), await on(h2, 2, sandbox)];
+  for (const { mac } of [one, two]) assert.match(mac, /^02:54:54(:[0-9a-f]{2}){3}$/);
+  assert.notEqual(one.mac, two.mac);
+  assert.deepEqual(await on(h1, 1, sandbox), one);
+  await assert.rejects(on(h1, 3, sandbox), /has its end of network ingress already/);
+  await assert.rejects(on(h1, 3, { ...sandbox, network: "net" }), /net is not that of published ports/);
+  await assert.rejects(
+    on(h1, 3, { mac: "02:54:54:00:00:01" }),
+    /02:54:54:… are those by which published ports come in/,
+  );
+  await store.update((tx) => {
+    tx.put("peers", { ...two, mac: one.mac });
+    detach(tx, h1.id, [one.id]);
+  });
+  const again = await on(h1, 4, sandbox);
+  assert.ok(again.mac.startsWith("02:54:54:") && again.mac !== one.mac, "the one of the other node is not used again");
 });
 
 it("networks have an identifier each, and end when nobody is on them", async () => {

@@ -1,13 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
 import { EngineError, forbidden, invalid, notFound, unavailable } from "../lib/errors.ts";
-import { localMac } from "../lib/mac.ts";
+import { ingressMac, ingressMacPrefix, localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
-import type { AddressPool } from "../model/address-pool.ts";
+import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
 import type { ClusterNode, NodeId } from "../model/cluster.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
+import { hasEnded, type TaskId } from "../model/service.ts";
 import type { Peer } from "../model/peer.ts";
 import { wireguardEnd } from "./encryption.ts";
 import { rowsNamed } from "../store/named.ts";
@@ -24,6 +25,10 @@ export interface AttachWish {
   readonly ipv4?: IpAddress;
   readonly ipv6?: IpAddress;
   readonly mac?: MacAddress;
+  /** Of a service's task on that node: its networks need not be attachable. */
+  readonly taskId?: TaskId;
+  /** True for the node's own end of the network by which published ports come in. */
+  readonly isIngressSandbox?: true;
 }
 
 /** The rows that a node needs for an endpoint. */
@@ -39,14 +44,15 @@ const mostNames = 100;
 /**
  * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
  * takes the container's names as they are now; for another endpoint of the same container, that one is in its place.
- * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; as `claimAddress`
+ * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; forbidden for a task that
+ * is not the node's, or not to be there, and for a second ingress sandbox; as `claimAddress`
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
   const node = tx.get("nodes", nodeId);
   if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
   if (node.status.session === undefined) throw unavailable(`node ${nodeId} has no stream`);
   checkWish(wish);
-  const network = attachable(tx, wish.network);
+  const network = networkNamed(tx, wish.network);
   const pools = tx.where("pools", "network", network.id);
   const known = tx.get("peers", wish.endpointId);
   if (known !== undefined) {
@@ -56,6 +62,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
     return { network, pools, peer };
   }
+  checkMayBeOn(tx, network, nodeId, wish);
   // A container is on a network once: what it had there its node has not given back yet.
   const former = tx.where("peers", "member", `${nodeId}|${network.id}`);
   detach(
@@ -63,10 +70,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     nodeId,
     former.flatMap(({ id, containerId }) => (containerId === wish.containerId ? id : [])),
   );
-  const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);
-  const [holder] = tx.where("peers", "mac", `${network.id}|${mac}`);
-  if (holder !== undefined)
-    throw forbidden(`MAC address ${mac} is container ${holder.containerName}'s on node ${holder.hostname}`);
+  const mac = macFor(tx, network, nodeId, wish);
   const peer: Peer = {
     id: wish.endpointId,
     networkId: network.id,
@@ -75,11 +79,25 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     nodeId,
     ...placeOf(tx, node),
     mac,
-    addresses: addressesOf(tx, pools, wish),
+    addresses: claimAddresses(tx, pools, { ...wish, owner: wish.endpointId }),
     names: wish.names,
   };
   tx.insert("peers", peer);
   return { network, pools, peer };
+}
+
+function macFor(tx: Transaction, network: Network, nodeId: NodeId, wish: AttachWish): MacAddress {
+  const holderOf = (mac: MacAddress) => tx.where("peers", "mac", `${network.id}|${mac}`)[0];
+  if (wish.isIngressSandbox) {
+    let mac = ingressMac(nodeId);
+    while (holderOf(mac) !== undefined) mac = ingressMac(mac); // three bytes: two nodes may have the same
+    return mac;
+  }
+  const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);
+  const holder = holderOf(mac);
+  if (holder !== undefined)
+    throw forbidden(`MAC address ${mac} is container ${holder.containerName}'s on node ${holder.hostname}`);
+  return mac;
 }
 
 /** Gives back what a node has claimed for endpoints. What is gone, or another node's, is left alone. */
@@ -120,16 +138,40 @@ export function movePeers(tx: Transaction, node: ClusterNode): void {
   }
 }
 
-function attachable(rows: Snapshot, reference: string): Network {
+function checkMayBeOn(rows: Snapshot, network: Network, nodeId: NodeId, wish: AttachWish): void {
+  if (wish.isIngressSandbox) checkIngressSandbox(rows, network, nodeId, wish);
+  else if (wish.taskId !== undefined) checkTask(rows, network, nodeId, wish.taskId);
+  else if (!network.spec.attachable)
+    throw new EngineError(
+      "system",
+      `Could not attach to network ${wish.network}: rpc error: code = PermissionDenied desc = network ${wish.network} not manually attachable`,
+    );
+}
+
+/** A task is on the networks of its service, and on ingress when a port of it is published there. */
+function checkTask(rows: Snapshot, network: Network, nodeId: NodeId, id: TaskId): void {
+  const task = rows.get("tasks", id);
+  if (task?.nodeId !== nodeId) throw forbidden(`task ${id} is not this node's`);
+  if (hasEnded(task.status.state)) throw forbidden(`task ${id} has ended: it does not run again`);
+  const isThere = network.spec.ingress
+    ? task.isOnIngress
+    : task.template.networks.some((one) => one.network === network.id);
+  if (!isThere) throw forbidden(`task ${id} is not to be on network ${network.spec.name}`);
+}
+
+function checkIngressSandbox(rows: Snapshot, network: Network, nodeId: NodeId, { endpointId }: AttachWish): void {
+  if (!network.spec.ingress) throw forbidden(`network ${network.spec.name} is not that of published ports`);
+  const other = rows
+    .where("peers", "member", `${nodeId}|${network.id}`)
+    .find(({ id, mac }) => id !== endpointId && mac.startsWith(ingressMacPrefix));
+  if (other !== undefined) throw forbidden(`node ${nodeId} has its end of network ${network.spec.name} already`);
+}
+
+function networkNamed(rows: Snapshot, reference: string): Network {
   const [network, ...others] = rowsNamed(rows, "networks", reference);
   if (network === undefined) throw notFound(`network ${reference} not found`);
   if (others.length > 0)
     throw invalid(`network ${reference} is ambiguous (${others.length + 1} matches found based on ID prefix)`);
-  if (!network.spec.attachable)
-    throw new EngineError(
-      "system",
-      `Could not attach to network ${reference}: rpc error: code = PermissionDenied desc = network ${reference} not manually attachable`,
-    );
   return network;
 }
 
@@ -140,16 +182,22 @@ function checkWish({ endpointId, containerId, containerName, names, mac }: Attac
     throw invalid("an endpoint's names are malformed");
   const isOfOne = mac === undefined || (/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && !/^00(:00){5}$/.test(mac));
   if (!isOfOne) throw invalid(`invalid MAC address ${mac}`);
+  if (mac?.startsWith(ingressMacPrefix))
+    throw invalid(`invalid MAC address ${mac}: ${ingressMacPrefix}… are those by which published ports come in`);
 }
 
-/** One address of each family that the network has. */
-function addressesOf(tx: Transaction, pools: readonly AddressPool[], wish: AttachWish): EndpointAddress[] {
+/** Claims one address of each family that the network has. @throws {EngineError} as `claimAddress` */
+export function claimAddresses(
+  tx: Transaction,
+  pools: readonly AddressPool[],
+  wish: Pick<AttachWish, "ipv4" | "ipv6"> & { readonly owner: AddressClaim["owner"] },
+): EndpointAddress[] {
   return ([4, 6] as const).flatMap((family) => {
     const own = pools.filter(({ subnet }) => subnet.includes(":") === (family === 6));
     const wished = family === 4 ? wish.ipv4 : wish.ipv6;
     if (wished !== undefined && parseAddress(wished) === undefined) throw invalid(`invalid address ${wished}`);
     if (own.length > 0) {
-      const { address, prefix } = claimFirst(tx, own, wished, wish.endpointId);
+      const { address, prefix } = claimFirst(tx, own, wished, wish.owner);
       return [{ address, prefix }];
     }
     if (wished === undefined) return [];

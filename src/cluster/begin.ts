@@ -23,7 +23,8 @@ import { newSecret } from "./identity/token.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
 import { openIngress } from "./networks.ts";
-import { identityIn, type NodeParts, stateOf } from "./local-node.ts";
+import type { NodeParts } from "./local-node.ts";
+import { identityIn, stateOf } from "./node-state.ts";
 import { closeRunning, etcdOf, type ManagerIdentity, openStore, type Running, writeManager } from "./manager.ts";
 import { certifyAnyhow } from "./outside.ts";
 

@@ -62,6 +62,7 @@ async function serve(wish: Wish = {}) {
       leave: noted("leave"),
       attach: noted("attach"),
       detach: noted("detach"),
+      publishLogs: async () => noted("publishLogs")(),
       async *session(messages, context) {
         calls.push("session");
         yield {
@@ -74,6 +75,7 @@ async function serve(wish: Wish = {}) {
       addMember: noted("addMember"),
       promoteMember: noted("promoteMember"),
       removeMember: noted("removeMember"),
+      askForLogs: noted("askForLogs"),
     });
   };
   const standing = wish.standing ?? (() => "manager");
@@ -114,7 +116,7 @@ async function attempt(address: string, tls: Parameters<typeof dial>[1], call: s
   assert.ok(service);
   const client = createClient(service, link.transport) as unknown as Record<string, (x: unknown) => unknown>;
   try {
-    const answer = client[call]?.(call === "session" ? (async function* () {})() : {});
+    const answer = client[call]?.(["session", "publishLogs"].includes(call) ? (async function* () {})() : {});
     if (call === "session") await Array.fromAsync(answer as AsyncIterable<unknown>);
     else await answer;
     return "done";

@@ -2,13 +2,13 @@ import { isDeepStrictEqual } from "node:util";
 import { forbidden } from "../lib/errors.ts";
 import { Turns } from "../lib/turns.ts";
 import type { NodeId } from "../model/cluster.ts";
-import { changesOf } from "../store/changes.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { managersIn } from "./certificates.ts";
-import type { Peer } from "../model/peer.ts";
-import { Members } from "./members.ts";
+import { Members, type Need, needing, needsOf } from "./members.ts";
+import type { Wanted } from "./log-broker.ts";
+import { isDraining } from "./orchestration/draining.ts";
 import { Outbox } from "./outbox.ts";
-import { goneOf, shownChange, shownOf, shownTo } from "./views.ts";
+import { goneOf, type Shown, shownChange, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
@@ -20,19 +20,35 @@ export class Feed {
 
   constructor(rows: Snapshot) {
     this.#rows = rows;
-    for (const peer of rows.list("peers")) this.#members.add(peer);
+    for (const table of needing)
+      for (const row of rows.list(table)) for (const need of needsOf(table, row)) this.#members.add(need);
   }
 
-  /** @returns what the node gets from now on: a snapshot first. A former one of the node ends. */
-  open(node: NodeId): Outbox {
+  /**
+   * @param asks true: the node is to acknowledge the snapshot
+   * @returns what the node gets from now on: a snapshot first. A former one of the node ends.
+   */
+  open(node: NodeId, asks = false): Outbox {
     this.#outboxes.get(node)?.end();
     const outbox = new Outbox(this.#turns);
     this.#outboxes.set(node, outbox);
     outbox.notice({ case: "registered", value: { period: periodIn(this.#rows) } });
     outbox.notice({ case: "managers", value: { managers: managersIn(this.#rows) } });
     this.#tellStanding(node, outbox);
-    outbox.rows(shownTo(node, this.#rows), this.#rows.revision);
+    outbox.rows(shownTo(node, this.#rows), this.#rows.revision, asks);
     return outbox;
+  }
+
+  /** @returns false when the node has no stream here */
+  wantLogs(node: NodeId, wanted: Wanted): boolean {
+    const outbox = this.#outboxes.get(node);
+    outbox?.wantLogs(wanted);
+    return outbox !== undefined;
+  }
+
+  /** The revision up to which the node has taken what it is to acknowledge; undefined: it has no stream here. */
+  takenBy(node: NodeId): number | undefined {
+    return this.#outboxes.get(node)?.taken;
   }
 
   close(node: NodeId, outbox: Outbox): void {
@@ -52,17 +68,16 @@ export class Feed {
     if (snapshot === before) return;
     this.#rows = snapshot;
     const { came, left } = this.#countMembers(before, commit);
+    // What a task needs goes out before the task.
+    for (const need of came) this.#outboxes.get(need.node)?.rows(shownFor(need, snapshot), snapshot.revision);
     for (const key of changed) {
       // The first commit of a watch has every row: those that are as they were are told to nobody.
       if (before.get(key.table, key.key) === snapshot.get(key.table, key.key)) continue;
-      for (const { to, change } of shownChange(key, before, snapshot, (network) => this.#members.nodesOn(network)))
-        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
+      for (const { to, change } of shownChange(key, before, snapshot, this.#members))
+        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision, isDrained(change, snapshot));
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
-    for (const { nodeId, networkId } of came)
-      this.#outboxes.get(nodeId)?.rows(shownOf(networkId, snapshot), snapshot.revision);
-    for (const { nodeId, networkId } of left)
-      this.#outboxes.get(nodeId)?.rows([{ table: "networks", key: networkId }], snapshot.revision);
+    for (const { node, table, key } of left) this.#outboxes.get(node)?.rows([{ table, key }], snapshot.revision);
     const period = periodIn(snapshot);
     if (period !== periodIn(before))
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "registered", value: { period } });
@@ -71,16 +86,14 @@ export class Feed {
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "managers", value: { managers } });
   }
 
-  /** @returns whose first endpoint on a network is there, and whose last one is gone */
-  #countMembers(before: Snapshot, commit: Commit): { readonly came: Peer[]; readonly left: Peer[] } {
-    const { snapshot } = commit;
-    const changes = changesOf("peers", before, commit).filter(
-      ({ old, row }) => (old !== undefined) !== (row !== undefined),
-    );
-    const came = changes.flatMap(({ row }) => (row !== undefined && this.#members.add(row) ? row : []));
-    const left = changes.flatMap(({ old }) => (old !== undefined && this.#members.remove(old) ? old : []));
-    const isIngress = ({ networkId }: Peer) => snapshot.get("networks", networkId)?.spec.ingress === true;
-    return { came: came.filter((peer) => !isIngress(peer)), left: left.filter((peer) => !isIngress(peer)) };
+  /** @returns what nodes need from now on, and what they need no more */
+  #countMembers(before: Snapshot, { snapshot, changed }: Commit): { readonly came: Need[]; readonly left: Need[] } {
+    const changes = changed.filter(({ table, key }) => before.get(table, key) !== snapshot.get(table, key));
+    const needsIn = (rows: Snapshot) => changes.flatMap(({ table, key }) => needsOf(table, rows.get(table, key)));
+    const came = needsIn(snapshot).filter((need) => this.#members.add(need));
+    const left = needsIn(before).filter((need) => this.#members.remove(need));
+    const isOfAll = ({ table, key }: Need) => table === "networks" && snapshot.get(table, key)?.spec.ingress === true;
+    return { came: came.filter((need) => !isOfAll(need)), left: left.filter((need) => !isOfAll(need)) };
   }
 
   #tellNode(node: NodeId, before: Snapshot): void {
@@ -102,6 +115,13 @@ export class Feed {
     if (to === "all") return this.#outboxes.values();
     return to.flatMap((node) => this.#outboxes.get(node) ?? []);
   }
+}
+
+/** The backend of a task that waits until the nodes know that it is none any more. */
+function isDrained({ table, key, row }: Shown, rows: Snapshot): boolean {
+  if (table !== "backends" || row !== undefined) return false;
+  const task = rows.get("tasks", key.slice(0, key.indexOf("|")));
+  return task !== undefined && isDraining(task);
 }
 
 /** @returns milliseconds between two beats; swarmkit's default while there is no cluster */

@@ -1,5 +1,5 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import { forbidden, invalid } from "../lib/errors.ts";
+import { forbidden, rpcError } from "../lib/errors.ts";
 import {
   type Cluster,
   type ClusterNode,
@@ -56,7 +56,7 @@ export function joinService(parts: SigningParts): ServiceImpl<typeof Join> {
       if (result === undefined) {
         wrong.add(address);
         // moby/swarmkit ca/server.go, IssueNodeCertificate
-        throw invalid("rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster");
+        throw rpcError("InvalidArgument", "A valid join token is necessary to join this cluster");
       }
       const { row, pem, ...others } = result;
       return { nodeId: row.id, role: roleToWire[row.role], certificate: pem, ...others };

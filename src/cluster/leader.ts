@@ -8,7 +8,9 @@ import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Log } from "./etcd-process.ts";
 import { finishRotation } from "./identity/authority.ts";
 import { digestOf } from "./identity/token.ts";
+import { newSwarmId } from "./identity/names.ts";
 import { type Members, removeVote } from "./member-service.ts";
+import { Conductor } from "./orchestration/conductor.ts";
 import type { Sessions } from "./sessions.ts";
 
 export interface LeaderParts {
@@ -18,6 +20,10 @@ export interface LeaderParts {
   readonly sessions: Sessions;
   readonly self: NodeId;
   readonly clusterId: string;
+  /** @returns milliseconds since 1970 */
+  readonly now: () => number;
+  /** @returns what calls it off */
+  readonly after: (milliseconds: number, call: () => void) => () => void;
   readonly log: Log;
 }
 
@@ -49,21 +55,52 @@ export async function runLeader(parts: LeaderParts, signal: AbortSignal): Promis
 
 const isManager = (rows: Snapshot, id: NodeId) => rows.get("nodes", id)?.role === "manager";
 
+type Parts = Omit<LeaderParts, "client" | "store" | "clusterId" | "sessions"> & {
+  readonly sessions: Pick<Sessions, "inherit">;
+};
+
 /** What one manager does for all. Every write is fenced by its election. */
-class Leader {
-  readonly #parts: LeaderParts;
+export class Leader {
+  readonly #parts: Parts;
   readonly #store: Store;
 
-  constructor(parts: LeaderParts, fenced: Store) {
+  constructor(parts: Parts, fenced: Store) {
     this.#parts = parts;
     this.#store = fenced;
   }
 
   /** Until the signal, or until this node is to be no manager any more. */
   async run(signal: AbortSignal): Promise<void> {
-    const { self, sessions } = this.#parts;
+    const { self, sessions, now, after } = this.#parts;
+    await this.#begin();
     // Whose streams were held by managers that are not there have their time to come to another one.
     sessions.inherit((holder) => holder !== self && !isReady(this.#store.snapshot(), holder));
+    const end = new AbortController();
+    const either = AbortSignal.any([signal, end.signal]);
+    const conductor = new Conductor({ store: this.#store, now, after, newId: newSwarmId });
+    const duties = [this.#lookAfterNodes(either), conductor.run(either)];
+    try {
+      await Promise.race(duties);
+    } finally {
+      end.abort();
+      await Promise.allSettled(duties);
+    }
+  }
+
+  /** Says that it leads. With that in the snapshot, everything is in it that former leaders have written, or ever will. */
+  async #begin(): Promise<void> {
+    const { self, now } = this.#parts;
+    await this.#store.update((tx) => {
+      const row = tx.get("nodes", self);
+      const manager = row && wished(row, self);
+      // A later time, so that there is something to write.
+      const time = Math.max(now(), (row?.updatedAt ?? 0) + 1);
+      if (row !== undefined) tx.put("nodes", observed(row, manager === undefined ? {} : { manager }, time));
+    });
+  }
+
+  async #lookAfterNodes(signal: AbortSignal): Promise<void> {
+    const { self, sessions } = this.#parts;
     for await (const { snapshot, changed } of this.#store.watch(signal)) {
       if (!isManager(snapshot, self)) return;
       const nodes = changed.flatMap(({ table, key }) => (table === "nodes" ? (snapshot.get("nodes", key) ?? []) : []));
@@ -71,6 +108,9 @@ class Leader {
       if (isRotated(snapshot)) await this.#finishRotation();
       const down = new Set(nodes.flatMap(({ id, status }) => (status.state === "down" ? id : [])));
       if (down.size > 0) sessions.inherit((holder) => down.has(holder));
+      const silent = snapshot.list("acknowledgements").filter(({ managerId }) => !isManager(snapshot, managerId));
+      if (silent.length > 0)
+        await this.#store.update((tx) => silent.forEach(({ managerId }) => tx.delete("acknowledgements", managerId)));
       for (const { id, role, manager } of nodes)
         if (role === "worker" && manager !== undefined) await this.#dismiss(id, manager.memberId, signal);
     }

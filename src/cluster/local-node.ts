@@ -3,31 +3,24 @@ import { unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { NodeDescription, NodeId, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { Commit, Snapshot, Store } from "../store/store.ts";
-import { type Addressing, isAny, placeText, readPlace } from "./addressing.ts";
+import { isAny, placeText, readPlace } from "./addressing.ts";
 import { AttachmentClient } from "./attachment-client.ts";
 import { Agent } from "./agent.ts";
 import type { ManagerAddress } from "./certificates.ts";
 import { ControlClient } from "./control-client.ts";
 import type { Credentials } from "./control-server.ts";
-import { peerUrlOf } from "./etcd-flags.ts";
 import { removeEtcd } from "./etcd-process.ts";
 import { createRequest, newKey } from "./identity/csr.ts";
-import { keyOf, type NodeFiles, type NodeFolder, type NodeState } from "./identity/node-files.ts";
+import type { NodeFiles, NodeFolder, NodeState } from "./identity/node-files.ts";
 import { type Life, lifeOf, Renewal, renewalDefaults } from "./identity/renewal.ts";
-import { parseUnlockKey, type Sealed, sealed, unsealed } from "./identity/seal.ts";
-import {
-  closeRunning,
-  etcdOf,
-  Manager,
-  type ManagerIdentity,
-  type ManagerParts,
-  openStore,
-  peerPortOf,
-  type Running,
-  writeManager,
-} from "./manager.ts";
+import { parseUnlockKey } from "./identity/seal.ts";
+import type { LogBroker } from "./log-broker.ts";
+import { publishLogs, type ReadTaskLog } from "./log-publisher.ts";
+import { closeRunning, Manager, type ManagerParts, type Running } from "./manager.ts";
+import { identityIn } from "./node-state.ts";
+import { OwnFiles } from "./own-files.ts";
+import { gainVote, openAgain } from "./own-manager.ts";
 import type { Replica } from "./replica.ts";
-import { readStoreKeys, storeKeysText } from "./store-keys.ts";
 import { leaveWarning, texts } from "./texts.ts";
 import { roleFromWire } from "./wire.ts";
 
@@ -37,6 +30,10 @@ export interface NodeParts extends ManagerParts {
   readonly describe: (addresses: NodeDescription["addresses"]) => NodeDescription;
   /** What this host keeps of the cluster's rows. */
   readonly replica: Replica;
+  /** What tasks of this host have said. */
+  readonly readTaskLog: ReadTaskLog;
+  /** Resolves when the kernel has what the replica has. */
+  readonly settled: (signal: AbortSignal) => Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager. */
   readonly changed: (before: Snapshot, commit: Commit) => void;
 }
@@ -50,33 +47,7 @@ export interface Standing {
   readonly managers: readonly ManagerAddress[];
 }
 
-/** A node's state, as its files keep it. */
-export const stateOf = (
-  node: Pick<NodeState, "nodeId" | "clusterId" | "role" | "managers">,
-  { listen, advertise, dataPath }: Addressing,
-): NodeState => ({
-  ...node,
-  listenAddress: placeText(listen),
-  advertiseAddress: placeText(advertise),
-  dataPathAddress: dataPath,
-});
-
-export const identityIn = (state: NodeState): ManagerIdentity => ({
-  nodeId: state.nodeId,
-  clusterId: state.clusterId,
-  listen: readPlace(state.listenAddress),
-  advertise: readPlace(state.advertiseAddress),
-});
-
-const patience = {
-  attach: 5000,
-  again: 100,
-  detach: 2000,
-  etcd: 10_000,
-  leave: 2000,
-  end: 2000,
-  unlisted: 5000,
-} as const; // milliseconds
+const patience = { leave: 2000, end: 2000, unlisted: 5000 } as const; // milliseconds
 const retry = 1000; // milliseconds
 
 /** Rejects at the signal. @throws {EngineError} unavailable */
@@ -99,9 +70,7 @@ export class LocalNode {
   readonly attachments: AttachmentClient;
   readonly #stopped = new AbortController();
   #renewal: Renewal | undefined;
-  #files: NodeFiles;
-  #key: string;
-  #unlockKey: Buffer | undefined;
+  readonly #files: OwnFiles;
   /** Of a cluster that has just begun here. */
   #running: Running | undefined;
   #wanted: NodeRole;
@@ -120,9 +89,7 @@ export class LocalNode {
   constructor(parts: NodeParts, files: NodeFiles, unlockKey?: Buffer, running?: Running) {
     this.#running = running;
     this.#parts = parts;
-    this.#files = files;
-    this.#unlockKey = unlockKey;
-    this.#key = keyOf(files, unlockKey ?? Buffer.alloc(0));
+    this.#files = new OwnFiles(parts.folder, files, unlockKey);
     this.#wanted = files.state.role;
     this.#client = new ControlClient(
       files.state.managers.map((one) => this.#wayTo(one)),
@@ -131,10 +98,19 @@ export class LocalNode {
     this.attachments = new AttachmentClient(this.#client, (signal) => this.#connected(signal));
     const { nodeId, clusterId, dataPathAddress } = files.state;
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
-    const facts = { describe: () => this.#description(), endpoints: () => parts.replica.endpoints() };
+    const facts = {
+      describe: () => this.#description(),
+      endpoints: () => parts.replica.endpoints(),
+      tasks: (signal: AbortSignal) => parts.replica.tasks(signal),
+    };
     this.#agent = new Agent(this.#client, facts, {
       rows: (batch) => parts.replica.receive(batch),
+      settled: (signal) => parts.settled(signal),
       managers: (managers) => this.#meet(managers),
+      logsWanted: (wanted) => {
+        const how = { address: this.#wayTo(wanted.manager), credentials: this.credentials, read: parts.readTaskLog };
+        return publishLogs(wanted, how, this.#stopped.signal);
+      },
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
       connected: () => this.#tell(true, ""),
@@ -150,15 +126,19 @@ export class LocalNode {
   }
   /** By which the keys on the disk are sealed, if they are. */
   get unlockKey(): Buffer | undefined {
-    return this.#unlockKey;
+    return this.#files.unlockKey;
   }
   /** What this node shows to others. */
   get credentials(): Credentials {
-    return { key: this.#key, certificate: this.#files.certificate, roots: this.#files.roots };
+    return this.#files.credentials;
   }
   /** The cluster's rows, while this node is a manager at work. */
   get store(): Store | undefined {
     return this.#manager?.store;
+  }
+  /** What tasks of all nodes have said, while this node is a manager at work. */
+  get logs(): LogBroker | undefined {
+    return this.#manager?.logs;
   }
   /** False while too few managers answer for anything to be written: what is read then may be old. */
   get hasMajority(): boolean {
@@ -175,7 +155,7 @@ export class LocalNode {
   }
 
   start(): void {
-    this.#renewal = new Renewal(lifeOf(this.#files.certificate), {
+    this.#renewal = new Renewal(lifeOf(this.credentials.certificate), {
       ...renewalDefaults,
       renew: (signal) => this.#renew(signal),
       failed: (err, pause) => this.#parts.log.warn({ err, pause }, "the node's certificate was not renewed"),
@@ -209,7 +189,7 @@ export class LocalNode {
 
   standing(): Standing {
     const { nodeId, advertiseAddress } = this.#files.state;
-    const expired = lifeOf(this.#files.certificate).expires < Date.now();
+    const expired = lifeOf(this.credentials.certificate).expires < Date.now();
     const state = expired ? "error" : this.#wasConnected ? "active" : "pending";
     return {
       state,
@@ -282,9 +262,7 @@ export class LocalNode {
     else this.#unlistedSince = Math.min(this.#unlistedSince, Date.now());
     this.#wake();
     if (addresses.length === 0 || addresses.join() === this.state.managers.join()) return;
-    void this.#change((files) => ({ ...files, state: { ...files.state, managers: addresses } })).catch(
-      (error: unknown) => this.#fail(error),
-    );
+    void this.#files.setManagers(addresses).catch((error: unknown) => this.#fail(error));
   }
 
   /** True when the managers count this node among them. */
@@ -297,15 +275,11 @@ export class LocalNode {
     this.#wake();
   }
 
-  async #change(change: (files: NodeFiles) => NodeFiles): Promise<void> {
-    this.#files = await this.#parts.folder.update((files) => change(files ?? this.#files));
-  }
-
   /** Another root is trusted at once; the own certificate follows it. */
   async #trust({ roots }: PublicCluster): Promise<void> {
-    if (roots === this.#files.roots) return;
+    if (roots === this.credentials.roots) return;
     this.#renewal?.now();
-    await this.#change((files) => ({ ...files, roots }));
+    await this.#files.setRoots(roots);
     this.#exchange();
   }
 
@@ -319,15 +293,7 @@ export class LocalNode {
     const request = { csr: createRequest(key) };
     const given = await this.#client.use(({ node }) => node.renewCertificate(request, { signal }), signal);
     const { certificate, roots } = given;
-    const role = roleFromWire(given.role);
-    await this.#change((files) => ({
-      ...files,
-      certificate,
-      roots,
-      key: sealed(key, this.#unlockKey),
-      state: { ...files.state, role },
-    }));
-    this.#key = key;
+    await this.#files.renew({ key, certificate, roots }, roleFromWire(given.role));
     this.#exchange();
     this.#wake();
     return lifeOf(certificate);
@@ -355,14 +321,14 @@ export class LocalNode {
 
   /** One step to what the user wants. @returns true when all is so, or something has to be heard first */
   async #step(signal: AbortSignal): Promise<boolean> {
-    const isManager = this.#manager !== undefined || this.#files.etcd !== undefined;
+    const isManager = this.#manager !== undefined || this.#files.hasStoreKeys;
     if (isManager && (this.#wanted === "worker" || this.#isLeftOut())) return this.#dismissed();
     if (this.#wanted !== this.role) {
       this.#renewal?.now(); // `#renew` goes on from there
       return true;
     }
     if (this.#wanted !== "manager" || this.#manager !== undefined) return true;
-    await (this.#files.etcd === undefined ? this.#becomeManager(signal) : this.#openManager(this.#files.etcd, signal));
+    await (this.#files.hasStoreKeys ? this.#openManager(signal) : this.#becomeManager(signal));
     return false;
   }
 
@@ -375,7 +341,7 @@ export class LocalNode {
 
   /** True when the managers have gone on without this one's member, while it was away. */
   #isLeftOut(): boolean {
-    return this.#files.etcd !== undefined && Date.now() - this.#unlistedSince > patience.unlisted;
+    return this.#files.hasStoreKeys && Date.now() - this.#unlistedSince > patience.unlisted;
   }
 
   /** Its vote is taken first: without it the others may have no majority. */
@@ -384,14 +350,14 @@ export class LocalNode {
     const manager = this.#manager;
     this.#manager = undefined;
     await (manager?.leave() ?? removeEtcd(this.#parts.directories));
-    await this.#change(({ etcd: _, ...files }) => files);
+    await this.#files.dropStoreKeys();
     return false;
   }
 
   /** The etcd of this host has a vote already. */
-  async #openManager(sealedCredentials: string | Sealed, signal: AbortSignal): Promise<void> {
+  async #openManager(signal: AbortSignal): Promise<void> {
     const identity = identityIn(this.state);
-    const running = this.#running ?? (await this.#openRunning(sealedCredentials, signal));
+    const running = this.#running ?? (await openAgain(identity, this.#parts, this.#files.storeKeys, signal));
     this.#running = undefined;
     try {
       this.#manager = await Manager.open(identity, this.#parts, running, this.credentials);
@@ -403,48 +369,11 @@ export class LocalNode {
     void this.#follow(this.#manager.store, signal).catch((error: unknown) => this.#fail(error));
   }
 
-  async #openRunning(sealedCredentials: string | Sealed, signal: AbortSignal): Promise<Running> {
-    const credentials = readStoreKeys(unsealed(sealedCredentials, this.#unlockKey));
-    const identity = identityIn(this.state);
-    const etcd = etcdOf(identity, this.#parts, credentials, { kind: "again" });
-    try {
-      await etcd.start();
-      await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
-      return { etcd, opened: await openStore(identity, this.#parts, credentials) };
-    } catch (error) {
-      await etcd.stop();
-      throw error;
-    }
-  }
-
-  /** Adds this host's etcd to the others': it learns, gets a vote, and is found by the row. Each part may be done twice. */
   async #becomeManager(signal: AbortSignal): Promise<void> {
-    const identity = identityIn(this.state);
-    const { advertise, nodeId } = identity;
-    const key = newKey();
-    const request = { peerUrl: peerUrlOf(advertise.address, peerPortOf(identity)), csr: createRequest(key) };
-    const added = await this.#client.use(({ manager }) => manager.addMember(request, { signal }), signal);
-    const { memberId, certificate, root } = added;
-    const credentials = { certificate, key, root, dataKey: Buffer.from(added.dataKey) };
-    const members = added.members.map(({ name, peerUrls }) => ({ name, peerUrls }));
-    const etcd = etcdOf(identity, this.#parts, credentials, { kind: "join", members });
-    try {
-      failpoint("swarm.promote.before-etcd");
-      await etcd.start();
-      await this.#client.use(({ manager }) => manager.promoteMember({ memberId }, { signal }), signal);
-      await etcd.ready(AbortSignal.any([signal, AbortSignal.timeout(patience.etcd)]));
-      failpoint("swarm.promote.after-etcd");
-      const { client, store } = await openStore(identity, this.#parts, credentials);
-      const row = { nodeId, advertise: placeText(advertise) };
-      await store.update((tx) => writeManager(tx, row, memberId, Date.now()), signal);
-      await store.close();
-      client.close();
-    } finally {
-      await etcd.stop();
-    }
+    const keys = await gainVote(identityIn(this.state), this.#parts, this.#client, signal);
     failpoint("swarm.promote.before-files");
     this.#unlistedSince = Number.POSITIVE_INFINITY; // they are about to say otherwise
-    await this.#change((files) => ({ ...files, etcd: sealed(storeKeysText(credentials), this.#unlockKey) }));
+    await this.#files.setStoreKeys(keys);
   }
 
   async #follow(store: Store, signal: AbortSignal): Promise<void> {
@@ -455,22 +384,9 @@ export class LocalNode {
       before = snapshot;
       if (!changed.some(({ table }) => table === "clusters")) continue;
       const text = snapshot.list("clusters")[0]?.unlockKey;
-      await this.#lock(text === undefined ? undefined : parseUnlockKey(text)).catch((error: unknown) =>
-        this.#fail(error),
-      );
+      await this.#files
+        .lock(text === undefined ? undefined : parseUnlockKey(text))
+        .catch((error: unknown) => this.#fail(error));
     }
-  }
-
-  /** The keys on this manager's disk are sealed with the unlock key that the cluster has. */
-  async #lock(key: Buffer | undefined): Promise<void> {
-    const isSame = key === undefined ? this.#unlockKey === undefined : this.#unlockKey?.equals(key) === true;
-    if (isSame) return;
-    const etcd = this.#files.etcd === undefined ? undefined : unsealed(this.#files.etcd, this.#unlockKey);
-    this.#unlockKey = key;
-    await this.#change((files) => ({
-      ...files,
-      key: sealed(this.#key, key),
-      ...(etcd !== undefined && { etcd: sealed(etcd, key) }),
-    }));
   }
 }

@@ -1,15 +1,17 @@
-import type { ConnectRouter } from "@connectrpc/connect";
+import { type ConnectRouter, createClient } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
+import { notFound } from "../lib/errors.ts";
 import { dismissed, type NodeId, observed } from "../model/cluster.ts";
 import { isAnswering } from "../store/etcd/answers.ts";
 import { createEtcdClient, type EtcdAddress, type EtcdClient } from "../store/etcd/client.ts";
 import { type EtcdStore, etcdLimits, openEtcdStore } from "../store/etcd/etcd-store.ts";
 import { rangeOf } from "../store/etcd/layout.ts";
 import type { Transaction } from "../store/store.ts";
-import type { Place } from "./addressing.ts";
+import { type Place, placeText } from "./addressing.ts";
 import { attachmentService } from "./attachment-service.ts";
 import { keepOnly } from "./attachments.ts";
 import { type CallerFacts, callerOf, ControlServer, type Credentials } from "./control-server.ts";
+import { dial } from "./dial.ts";
 import type { Beginning } from "./etcd-flags.ts";
 import { type EtcdDirectories, EtcdProcess, type Log, type MemberCredentials } from "./etcd-process.ts";
 import { Join, Manager as ManagerCalls, Node } from "./gen/control_pb.ts";
@@ -18,7 +20,9 @@ import { managerName } from "./identity/names.ts";
 import { renewalDefaults } from "./identity/renewal.ts";
 import { joinService, renewCertificate } from "./join.ts";
 import { runLeader } from "./leader.ts";
+import { LogBroker, type Wanted } from "./log-broker.ts";
 import { memberIdOf, type Members, membersOf, memberService } from "./member-service.ts";
+import { Reports } from "./reports.ts";
 import { hasLeft, Sessions } from "./sessions.ts";
 import type { StoreKeys } from "./store-keys.ts";
 
@@ -119,6 +123,8 @@ interface Shown {
 /** A manager at work: its port, the nodes' streams that it holds, and its candidacy. */
 export class Manager {
   readonly store: EtcdStore;
+  /** What tasks of all nodes have said. */
+  readonly logs: LogBroker;
   readonly #etcd: ManagerEtcd;
   readonly #opened: Opened;
   readonly #server: ControlServer;
@@ -130,7 +136,8 @@ export class Manager {
   #isRestarting = false;
   #running: readonly Promise<void>[] = [];
 
-  private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer, shown: Shown) {
+  private constructor(etcd: ManagerEtcd, opened: Opened, server: ControlServer, shown: Shown, logs: LogBroker) {
+    this.logs = logs;
     this.#etcd = etcd;
     this.#opened = opened;
     this.store = opened.store;
@@ -149,8 +156,18 @@ export class Manager {
     const now = Date.now;
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
     const { after } = renewalDefaults;
-    const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed });
+    const reports = new Reports({ store, now, after, failed });
+    const report = reports.take.bind(reports);
+    const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed, report });
     const shown = { credentials };
+    const logs = new LogBroker({
+      store,
+      self: identity.nodeId,
+      address: placeText(identity.advertise),
+      tell: (node, wanted) => sessions.wantLogs(node, wanted),
+      ask: (address, nodeId, wanted) => askForLogs(address, shown.credentials, { nodeId, wanted }),
+      after,
+    });
     const signing = { store, now, own: () => shown.credentials };
     const routes = (router: ConnectRouter) => {
       router.service(Join, joinService(signing));
@@ -158,15 +175,22 @@ export class Manager {
         session: (up, context) => sessions.serve(callerOf(context), up, context.signal),
         renewCertificate: renewCertificate(signing),
         ...attachmentService(store),
+        publishLogs: async (requests, context) => {
+          await logs.publish(callerOf(context).identity?.nodeId ?? "", requests);
+          return {};
+        },
         leave: async (_, context) => {
           await sessions.leave(callerOf(context).identity?.nodeId ?? "");
           return {};
         },
       });
-      router.service(
-        ManagerCalls,
-        memberService({ store, members, dataKey: opened.dataKey, expectOthers: () => manager.#expectOthers() }),
-      );
+      router.service(ManagerCalls, {
+        ...memberService({ store, members, dataKey: opened.dataKey, expectOthers: () => manager.#expectOthers() }),
+        askForLogs: ({ nodeId, wanted }) => {
+          if (wanted === undefined || !sessions.wantLogs(nodeId, wanted)) throw notFound(`node ${nodeId} is not here`);
+          return {};
+        },
+      });
     };
     const standing = (id: NodeId) => store.snapshot().get("nodes", id)?.role;
     const denied = seldom(5, ({ call, identity: peer, address }: Denial) =>
@@ -179,9 +203,10 @@ export class Manager {
       denied: (call, caller) => denied({ call, ...caller }),
     });
     await server.listen(identity.listen.address, identity.listen.port);
-    const manager = new Manager(etcd, opened, server, shown);
+    const manager = new Manager(etcd, opened, server, shown, logs);
     const { signal } = manager.#stopped;
-    const leader = { client, store, members, sessions, self: identity.nodeId, clusterId: identity.clusterId, log };
+    const { nodeId: self, clusterId } = identity;
+    const leader = { client, store, members, sessions, self, clusterId, now, after, log };
     manager.#running = [
       ignored(() => sessions.run(signal), signal, log),
       ignored(() => runLeader(leader, signal), signal, log),
@@ -259,6 +284,23 @@ export class Manager {
       .then(() => this.store.close())
       .finally(() => this.#opened.client.close());
     await Promise.race([orderly, sleep(patience)]);
+  }
+}
+
+const asking = 5000; // milliseconds
+
+/** Asks the manager that has a node's stream to tell it that logs are wanted. */
+async function askForLogs(
+  address: string,
+  { key, certificate, roots }: Credentials,
+  request: { readonly nodeId: NodeId; readonly wanted: Wanted },
+): Promise<void> {
+  const signal = AbortSignal.timeout(asking);
+  const link = await dial(address, { key, cert: certificate, ca: roots }, signal);
+  try {
+    await createClient(ManagerCalls, link.transport).askForLogs(request, { signal });
+  } finally {
+    link.close();
   }
 }
 

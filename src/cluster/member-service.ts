@@ -43,7 +43,7 @@ export interface MemberServiceParts {
  * What one manager does for another: makes its etcd a member, with a certificate of etcd's own CA, and ends that. Each call
  * may be made again; adding a member that is there renews its certificate.
  */
-export function memberService(parts: MemberServiceParts): ServiceImpl<typeof Manager> {
+export function memberService(parts: MemberServiceParts): Omit<ServiceImpl<typeof Manager>, "askForLogs"> {
   const { store, members, dataKey, expectOthers } = parts;
   return {
     async addMember({ peerUrl, csr }, context) {

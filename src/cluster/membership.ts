@@ -19,8 +19,11 @@ import { parseToken } from "./identity/token.ts";
 import { type Backup, type Seed, seedOf } from "./backup.ts";
 import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
 import type { Log } from "./etcd-process.ts";
+import type { LogSelection, TaskLine } from "./log-broker.ts";
+import type { ReadTaskLog, TaskLogOptions } from "./log-publisher.ts";
 import { closeRunning, type Running } from "./manager.ts";
-import { LocalNode, type NodeParts, type Standing, stateOf } from "./local-node.ts";
+import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
+import { stateOf } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
 import { routesToTell } from "./routes.ts";
@@ -40,6 +43,10 @@ export interface MembershipParts {
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
+  /** What tasks of this host have said. */
+  readonly readTaskLog: ReadTaskLog;
+  /** Resolves when the kernel has what the replica has. */
+  settled(signal: AbortSignal): Promise<void>;
   /** Told of the changes of the cluster's rows, on a manager; `before` has the rows as they were. */
   changed?(before: Snapshot, commit: Commit): void;
   readonly log: Log;
@@ -91,6 +98,8 @@ export class Membership {
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
       describe: (addresses) => ({ ...parts.describe(addresses), routes: routesToTell(parts.hostRoutes()) }),
       replica: parts.replica,
+      readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),
+      settled: (signal) => parts.settled(signal),
       changed: (before, commit) => parts.changed?.(before, commit),
       log: parts.log,
     };
@@ -138,6 +147,13 @@ export class Membership {
     const { store, node } = this.control();
     if (!node.hasMajority) throw unavailable(texts.noLeader);
     return store.snapshot();
+  }
+
+  /** What tasks have said, wherever they are. @throws {EngineError} as `control`; at the end, as `LogBroker.read` */
+  logs(selection: LogSelection, options: TaskLogOptions, signal: AbortSignal): AsyncIterable<TaskLine> {
+    const { logs } = this.control().node;
+    if (logs === undefined) throw unavailable(texts.preparing);
+    return logs.read(selection, options, signal);
   }
 
   /** "" outside of a swarm. */

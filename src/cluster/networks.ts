@@ -1,8 +1,9 @@
 import { forgetNetwork } from "../ipam/forget-network.ts";
 import { openPools } from "../ipam/pools.ts";
-import { conflict, forbidden, invalid } from "../lib/errors.ts";
+import { conflict, forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { Cidr, IpAddress, NetworkId } from "../model/ids.ts";
 import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
+import { ingressEnds } from "./ingress-sandbox.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { clusterIn } from "./certificates.ts";
 import { newSwarmId } from "./identity/names.ts";
@@ -61,18 +62,29 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
   return network;
 }
 
-/** @throws {EngineError} forbidden while containers are on it, naming them */
+/** @throws {EngineError} invalid while services need it, with swarmkit's text, or containers are on it, naming them */
 export function closeNetwork(tx: Transaction, id: NetworkId): void {
   const network = tx.get("networks", id);
   if (network === undefined) return;
+  const [service] = tx.where("virtualServices", "network", id);
+  if (service !== undefined)
+    throw rpcError(
+      "FailedPrecondition",
+      network.spec.ingress
+        ? `ingress network cannot be removed because service ${service.serviceId} depends on it`
+        : `network ${id} is in use by service ${service.serviceId}`,
+    );
+  const ends = new Set(ingressEnds(tx, id));
   const used = tx
     .where("peers", "network", id)
+    .filter((peer) => !ends.has(peer))
     .map((p) => `name:"${p.containerName}" id:"${p.id.slice(0, 12)}" on ${p.hostname}`);
   if (used.length > 0)
     throw invalid(
       `error while removing network: network ${network.spec.name} has active endpoints (${used.join(", ")})`,
     );
   if (network.vni !== undefined) tx.delete("names", `vni|${network.vni}`);
+  for (const end of ends) tx.delete("peers", end.id);
   forgetNetwork(tx, id);
 }
 

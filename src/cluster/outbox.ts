@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Turns } from "../lib/turns.ts";
 import type { SessionResponseSchema } from "./gen/control_pb.ts";
+import type { Wanted } from "./log-broker.ts";
 import type { Shown } from "./views.ts";
 
 export type Down = MessageInitShape<typeof SessionResponseSchema>;
@@ -16,8 +17,13 @@ export class Outbox {
   readonly #turns: Turns;
   readonly #rows = new Map<string, Shown>();
   readonly #notices = new Map<Notice["case"], Notice>();
+  readonly #wanted: Wanted[] = [];
   #snapshot = true;
   #revision = 0;
+  /** The last revision that the node is asked to acknowledge, whether that was sent or not, and the last that it has. */
+  #asked = 0;
+  #acknowledged = 0;
+  #asks = false;
   #goOn = () => {};
   readonly #wake = () => this.#goOn();
   #end: { readonly error?: Error } | undefined;
@@ -27,20 +33,40 @@ export class Outbox {
     this.#turns = turns;
   }
 
-  /** The first time everything that the node needs, then what changed. @param revision of the store's commit */
-  rows(changes: Iterable<Shown>, revision: number): void {
+  /**
+   * The first time everything that the node needs, then what changed.
+   * @param revision of the store's commit
+   * @param asks true: the node is to say when its kernel has it
+   */
+  rows(changes: Iterable<Shown>, revision: number, asks = false): void {
     for (const change of changes) {
       const key = `${change.table}/${change.key}`;
       this.#rows.delete(key);
       this.#rows.set(key, change);
     }
     this.#revision = revision;
+    if (asks) [this.#asks, this.#asked] = [true, revision];
     this.#turns.add(this.#wake);
+  }
+
+  /** The node's kernel has everything up to that revision. */
+  acknowledged(revision: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, Math.min(revision, this.#revision));
+  }
+  /** The revision up to which the node has taken all that it was asked to acknowledge. */
+  get taken(): number {
+    return this.#asked <= this.#acknowledged ? Infinity : this.#acknowledged;
   }
 
   /** The latest of each kind is sent. */
   notice(notice: Notice): void {
     this.#notices.set(notice.case, notice);
+    this.#turns.add(this.#wake);
+  }
+
+  /** Each is sent. */
+  wantLogs(wanted: Wanted): void {
+    this.#wanted.push(wanted);
     this.#turns.add(this.#wake);
   }
 
@@ -73,10 +99,12 @@ export class Outbox {
   *#take(): Iterable<Down> {
     const notices = [...this.#notices.values()];
     const rows = [...this.#rows.values()];
-    const [snapshot, revision] = [this.#snapshot, BigInt(this.#revision)];
+    const [snapshot, revision, asks] = [this.#snapshot, BigInt(this.#revision), this.#asks];
+    this.#asks = false;
     this.#notices.clear();
     this.#rows.clear();
     for (const body of notices) yield { body };
+    for (const value of this.#wanted.splice(0)) yield { body: { case: "logsWanted", value } };
     if (rows.length === 0 && !snapshot) return;
     this.#snapshot = false;
     for (let from = 0; from === 0 || from < rows.length; from += most) {
@@ -85,6 +113,7 @@ export class Outbox {
         more: from + most < rows.length,
         changes: rows.slice(from, from + most),
         revision,
+        acknowledge: asks && from + most >= rows.length,
       };
       yield { body: { case: "changes", value } };
     }

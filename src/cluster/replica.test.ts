@@ -6,6 +6,7 @@ import type { Peer } from "../model/peer.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Batch } from "./agent.ts";
 import { Replica } from "./replica.ts";
+import { fileReference, newBackend, newFile, newTask, newVirtualService } from "./task-testing.ts";
 import { newCluster } from "./testing.ts";
 import { publicPart } from "../model/cluster.ts";
 
@@ -77,6 +78,11 @@ function begin() {
   return { store, replica, names, peers, join, setMtu, missing };
 }
 
+const keyOfRow = (of: object) => {
+  const { id, taskId, serviceId, networkId } = of as Readonly<Record<string, string>>;
+  return id ?? `${taskId ?? serviceId}|${networkId}`;
+};
+
 it("keeps networks with this host's end of the tunnel, and the endpoints of others; a snapshot counts when it is whole", async () => {
   const { store, replica, names, peers } = begin();
   const clusters = row("clusters", "c", publicPart(newCluster({ dataPathPort: 7777 })));
@@ -126,6 +132,60 @@ it("follows the link's MTU, and keeps the port before a manager has said it", as
   setMtu(1350);
   await replica.measure();
   assert.deepEqual(store.snapshot().get("networks", "n1")?.tunnel, { udpPort: 7777, local: "192.0.2.1", mtu: 1350 });
+});
+
+it("keeps what can be reached on a network as long as the network, and its own tasks", async () => {
+  const { store, replica } = begin();
+  const [task, other] = [newTask({ id: "t1", nodeId: "me" }), newTask({ id: "t2", nodeId: "me" })];
+  const [service, backend] = [newVirtualService("n1", "s1"), newBackend("n1", task)];
+  const rows = () => {
+    const all = store.snapshot();
+    return (["tasks", "virtualServices", "backends"] as const).flatMap((table) => all.list(table).map(keyOfRow));
+  };
+  const shown = [row("virtualServices", "s1|n1", service), row("backends", "t1|n1", backend)];
+  const tasks = [task, other].map((one) => row("tasks", one.id, one));
+  await replica.receive(batch([...whole("n1"), ...shown, ...tasks], false, true));
+  assert.deepEqual(rows(), ["t1", "t2", "s1|n1", "t1|n1"]);
+  await replica.receive(batch([row("tasks", "t2"), row("backends", "t1|n1")]));
+  assert.deepEqual(rows(), ["t1", "s1|n1"]);
+  await replica.receive(batch([...shown, row("networks", "n1")]));
+  assert.deepEqual(rows(), ["t1"]);
+  await replica.receive(batch([...whole("n1"), ...shown.slice(1), row("tasks", "t2", other)], false, true));
+  assert.deepEqual(rows(), ["t2", "t1|n1"]);
+});
+
+it("knows better than a manager how its own tasks are", async () => {
+  const { store, replica } = begin();
+  const task = newTask({ id: "t", nodeId: "me" });
+  await replica.receive(batch([row("tasks", "t", task)]));
+  const status = { state: "running", at: 5, message: "started", error: "" } as const;
+  await store.update((tx) => tx.put("tasks", { ...task, status }));
+  await replica.receive(batch([row("tasks", "t", { ...task, desired: "shutdown" })], false, true));
+  const { desired, status: now } = store.snapshot().get("tasks", "t") ?? task;
+  assert.deepEqual([desired, now], ["shutdown", status]);
+});
+
+it("secrets, configs and what is shown to registries are never on the disk", async () => {
+  const { store, replica } = begin();
+  const told: string[] = [];
+  replica.onFiles = () => told.push("came");
+  const [secret, config] = [newFile({ id: "x", data: "hush" }), newFile({ id: "y", data: "hush" })];
+  const task = newTask({ id: "t", nodeId: "me" }, { secrets: [fileReference(secret)], registryAuth: "hush" });
+  const changes = [row("secrets", "x", secret), row("configs", "y", config), row("tasks", "t", task)];
+  await replica.receive(batch(changes, true, true));
+  assert.deepEqual([replica.file("secrets", "x"), told], [undefined, []]); // not before all of it is there
+  await replica.receive(batch([]));
+  assert.deepEqual([replica.file("secrets", "x"), replica.file("configs", "y"), told], [secret, config, ["came"]]);
+  assert.equal(replica.registryAuth("t"), "hush");
+  assert.ok(!JSON.stringify(store.snapshot().list("tasks")).includes("hush"));
+  assert.equal(store.snapshot().get("tasks", "t")?.template.registryAuth, "");
+  assert.deepEqual([...store.snapshot().list("secrets"), ...store.snapshot().list("configs")], []);
+  await replica.receive(batch([row("secrets", "x")]));
+  assert.deepEqual([replica.file("secrets", "x"), replica.file("configs", "y"), told.length], [undefined, config, 1]);
+  await replica.receive(batch([row("tasks", "t", task)], false, true));
+  assert.equal(replica.file("configs", "y"), undefined);
+  await replica.clear();
+  assert.deepEqual([replica.registryAuth("t"), store.snapshot().list("tasks")], [undefined, []]);
 });
 
 it("keeps nothing when the swarm was left", async () => {

@@ -92,9 +92,21 @@ it("a node describes itself anew when that is another thing than before, by its 
   };
   const client = { use: (call: (calls: unknown) => unknown) => call({ node: { session } }) };
   const addresses = { advertise: "192.0.2.1", dataPath: "192.0.2.1" };
-  const facts = { describe: (): NodeDescription => ({ ...description, addresses, routes }), endpoints: () => [] };
+  const facts = {
+    describe: (): NodeDescription => ({ ...description, addresses, routes }),
+    endpoints: () => [],
+    async *tasks() {},
+  };
   const ignore = () => {};
-  const events = { managers: ignore, standing: ignore, cluster: ignore, rows: async () => {}, connected: ignore };
+  const events = {
+    managers: ignore,
+    standing: ignore,
+    cluster: ignore,
+    rows: async () => {},
+    settled: async () => {},
+    logsWanted: async () => {},
+    connected: ignore,
+  };
   const agent = new Agent(client as unknown as ControlClient, facts, { ...events, lost: ignore });
   agent.start();
   await settled();

@@ -2,11 +2,13 @@ import { forbidden, invalid } from "../lib/errors.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed, unsaid } from "../model/cluster.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import { keepOnly, movePeers } from "./attachments.ts";
 import type { CallerFacts } from "./control-server.ts";
 import { Feed, periodIn } from "./feed.ts";
 import type { Report, SessionRequest } from "./gen/control_pb.ts";
 import { newSwarmId } from "./identity/names.ts";
+import type { Wanted } from "./log-broker.ts";
 import type { Down, Outbox } from "./outbox.ts";
 import { descriptionFromWire } from "./wire.ts";
 
@@ -68,6 +70,8 @@ const formerSelves = (rows: Snapshot, node: NodeId, { addresses }: NodeDescripti
     .where("nodes", "dataPath", addresses.dataPath)
     .flatMap(({ id, status }) => (id !== node && status.state !== "ready" ? id : []));
 
+/** What a node says when it registers, and where it calls from. */
+type Facts = readonly [description: NodeDescription, endpoints: readonly EndpointId[], address: IpAddress];
 /**
  * Writes what a node says of itself, and its endpoints' place after it.
  * @param row with the node's status @throws {EngineError} forbidden for what is another node's
@@ -102,12 +106,20 @@ interface Session {
 export class Sessions {
   readonly #parts: SessionsParts;
   readonly #feed: Feed;
+  readonly #acknowledgements: Acknowledgements;
   readonly #sessions = new Map<NodeId, Session>();
   #hasEnded = false;
 
   constructor(parts: SessionsParts) {
     this.#parts = parts;
     this.#feed = new Feed(parts.store.snapshot());
+    const { store, self, failed } = parts;
+    this.#acknowledgements = new Acknowledgements({
+      store,
+      self,
+      takenBy: (node) => this.#feed.takenBy(node),
+      failed: (error) => this.#hasEnded || failed(error),
+    });
   }
 
   /** Follows the store until the signal. Nodes whose streams an earlier process of this manager held have time to come back. */
@@ -116,7 +128,9 @@ export class Sessions {
     try {
       let isFirst = true;
       for await (const commit of this.#parts.store.watch(signal)) {
-        this.#feed.pass(isFirst ? this.#feed.sinceThen(commit) : commit);
+        const all = isFirst ? this.#feed.sinceThen(commit) : commit;
+        this.#feed.pass(all);
+        this.#acknowledgements.note(all);
         isFirst = false;
       }
     } finally {
@@ -149,14 +163,28 @@ export class Sessions {
     if (body?.case !== "register") throw invalid("a session must begin with a registration");
     const session = this.#begun(node);
     const { description, endpointIds } = body.value;
-    await this.#register(session, descriptionFromWire(description), endpointIds, caller.address);
-    this.#keep(session);
-    const outbox = this.#feed.open(node);
+    const outbox = await this.#open(session, descriptionFromWire(description), endpointIds, caller.address);
     void this.#read(session, messages, outbox);
     try {
       yield* outbox.messages(signal);
     } finally {
       this.#feed.close(node, outbox);
+    }
+  }
+
+  /** Tells a node that logs of its tasks are wanted. @returns false when it has no stream here */
+  wantLogs(node: NodeId, wanted: Wanted): boolean {
+    return this.#feed.wantLogs(node, wanted);
+  }
+
+  async #open(session: Session, ...facts: Facts): Promise<Outbox> {
+    const isThere = this.#acknowledgements.expect();
+    try {
+      await this.#register(session, ...facts);
+      this.#keep(session);
+      return this.#feed.open(session.node, this.#acknowledgements.isNeeded);
+    } finally {
+      isThere();
     }
   }
 
@@ -179,12 +207,7 @@ export class Sessions {
   }
 
   /** What the node has claimed, and does not have any more, is given back. */
-  async #register(
-    { id, node }: Session,
-    description: NodeDescription,
-    endpoints: readonly EndpointId[],
-    address: IpAddress,
-  ): Promise<void> {
+  async #register({ id, node }: Session, ...[description, endpoints, address]: Facts): Promise<void> {
     const { self, now, store } = this.#parts;
     await store.update((tx) => {
       const row = tx.get("nodes", node);
@@ -193,6 +216,7 @@ export class Sessions {
       const others = store.snapshot();
       for (const former of formerSelves(others, node, description)) keepOnly(tx, former, new Set());
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
+      this.#acknowledgements.retract(tx);
       keepOnly(tx, node, new Set(endpoints));
       describe(tx, { ...row, status }, description, { others, now: now() });
     });
@@ -213,6 +237,7 @@ export class Sessions {
         const { body } = next.value;
         if (body.case === "beat") this.#beat(session);
         if (body.case === "report") this.#parts.report?.(session.node, body.value);
+        if (body.case === "applied") this.#hear(outbox, Number(body.value.revision));
         if (body.case === "description") await this.#describe(session, descriptionFromWire(body.value));
       }
       outbox.end();
@@ -220,6 +245,11 @@ export class Sessions {
       // A stream that breaks ends here too: the node has its time to come back.
       outbox.end(error as Error);
     }
+  }
+
+  #hear(outbox: Outbox, revision: number): void {
+    outbox.acknowledged(revision);
+    if (this.#acknowledgements.isNeeded) this.#acknowledgements.look();
   }
 
   /** A node that was told another period follows it from its next beat on. */

@@ -40,6 +40,7 @@ export const description: NodeDescription = {
   platform: { os: "linux", architecture: "x86_64" },
   resources: { nanoCpus: 2_000_000_000, memoryBytes: 4_000_000_000 },
   engineVersion: "28.0.0",
+  engineLabels: {},
   drivers: [
     { type: "Network", name: "bridge" },
     { type: "Volume", name: "local" },

@@ -2,55 +2,89 @@ import { toJsonBytes } from "../lib/json-bytes.ts";
 import { type NodeId, publicPart } from "../model/cluster.ts";
 import type { NetworkId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
+import type { FileContent } from "../model/service.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { keys, type TableName, type Tables } from "../store/tables.ts";
+import { type Members, type Need, needsOf } from "./members.ts";
+import { isPlaced } from "./orchestration/tasks.ts";
 
 type Audience = "all" | readonly NodeId[];
-
-/** Which nodes have endpoints on a network. */
-export type NodesOn = (network: NetworkId) => Iterable<NodeId>;
 
 /** Which rows of a table nodes get, and what of them. What is not said here stays with the managers. */
 interface View<Row> {
   /** The nodes that need the row; "all" for those of all. */
-  audience(row: Row, rows: Snapshot, nodesOn: NodesOn): Audience;
+  audience(row: Row, rows: Snapshot, members: Members): Audience;
   /** The rows that one node needs, found without looking at the others. */
   rowsOf(node: NodeId, rows: Snapshot): readonly Row[];
   /** What nodes see of the row. */
   show(row: Row): unknown;
+  /** True for a change of the row that says nothing to nodes. */
+  isSame?(old: Row, row: Row): boolean;
+  /** Goes to one node: it is not kept as JSON for others. */
+  readonly isOfOne?: true;
 }
 
+/** In the order in which rows go to a node: a task follows what it needs. */
 const views: { readonly [T in TableName]?: View<Tables[T]> } = {
   clusters: { audience: () => "all", rowsOf: (_, rows) => rows.list("clusters"), show: publicPart },
   nodes: {
     audience: ({ id }) => [id],
     rowsOf: (node, rows) => [rows.get("nodes", node)].filter((row) => row !== undefined),
     show: (row) => row,
+    isOfOne: true,
   },
   networks: {
-    audience: (row, _, nodesOn) => audienceOf(row, nodesOn),
+    audience: (row, _, members) => audienceOf(row, members),
     rowsOf: networksOf,
     show: (row) => row,
   },
-  pools: {
-    audience: ({ networkId }, rows, nodesOn) => audienceOf(rows.get("networks", networkId), nodesOn),
-    rowsOf: (node, rows) => networksOf(node, rows).flatMap(({ id }) => rows.where("pools", "network", id)),
+  pools: ofNetwork("pools"),
+  peers: ofNetwork("peers"),
+  virtualServices: ofNetwork("virtualServices"),
+  backends: ofNetwork("backends"),
+  secrets: ofTasks("secrets"),
+  configs: ofTasks("configs"),
+  tasks: {
+    // One of a global service has its node from the beginning, and waits there until there is room.
+    audience: (task) => (task.nodeId !== undefined && isPlaced(task) ? [task.nodeId] : []),
+    rowsOf: (node, rows) => rows.where("tasks", "node", node).filter(isPlaced),
     show: (row) => row,
-  },
-  peers: {
-    audience: ({ networkId }, rows, nodesOn) => audienceOf(rows.get("networks", networkId), nodesOn),
-    rowsOf: (node, rows) => networksOf(node, rows).flatMap(({ id }) => rows.where("peers", "network", id)),
-    show: (row) => row,
+    // What the node has said itself it need not hear again.
+    isOfOne: true,
+    isSame: (old, row) => isPlaced(old) === isPlaced(row) && old.desired === row.desired,
   },
 };
 /** A network is known where containers are on it; the one of published ports everywhere. */
-function audienceOf(network: Network | undefined, nodesOn: NodesOn): Audience {
+function audienceOf(network: Network | undefined, members: Members): Audience {
   if (network === undefined) return [];
-  return network.spec.ingress ? "all" : [...nodesOn(network.id)];
+  return network.spec.ingress ? "all" : [...members.nodesWith("networks", network.id)];
 }
 function networksOf(node: NodeId, rows: Snapshot): readonly Network[] {
   const ids = new Set(rows.where("peers", "node", node).map(({ networkId }) => networkId));
   return rows.list("networks").filter(({ id, spec }) => spec.ingress || ids.has(id));
+}
+/** Tables whose rows go with their network. */
+const networkTables = ["pools", "peers", "virtualServices", "backends"] as const;
+type NetworkTable = (typeof networkTables)[number];
+function ofNetwork<T extends NetworkTable>(table: T): View<Tables[T]> {
+  return {
+    audience: ({ networkId }: { readonly networkId: NetworkId }, rows, members) =>
+      audienceOf(rows.get("networks", networkId), members),
+    rowsOf: (node, rows) => networksOf(node, rows).flatMap(({ id }) => rows.where(table, "network", id)),
+    show: (row) => row,
+  };
+}
+/** Secrets and configs are known where a task is that names them. */
+function ofTasks(table: "secrets" | "configs"): View<FileContent> {
+  return {
+    audience: ({ id }, _, members) => [...members.nodesWith(table, id)],
+    rowsOf: (node, rows) => filesOf(table, node, rows).flatMap((id) => rows.get(table, id) ?? []),
+    show: (row) => row,
+  };
+}
+function filesOf(table: "secrets" | "configs", node: NodeId, rows: Snapshot): string[] {
+  const needs = rows.where("tasks", "node", node).flatMap((task) => needsOf("tasks", task));
+  return [...new Set(needs.flatMap((need) => (need.table === table ? need.key : [])))];
 }
 const viewOf = (table: TableName) => views[table] as View<Tables[TableName]> | undefined;
 const viewed = Object.keys(views) as TableName[];
@@ -60,13 +94,13 @@ export interface Shown extends RowKey {
   readonly row?: Uint8Array<ArrayBuffer>;
 }
 
-/** A row for all nodes is written as JSON once. */
+/** A row for several nodes is written as JSON once. */
 const written = new WeakMap<object, Uint8Array<ArrayBuffer>>();
 function write(table: TableName, row: Tables[TableName]): Uint8Array<ArrayBuffer> {
   const known = written.get(row);
   if (known !== undefined) return known;
   const bytes = toJsonBytes(viewOf(table)?.show(row));
-  written.set(row, bytes);
+  if (viewOf(table)?.isOfOne !== true) written.set(row, bytes);
   return bytes;
 }
 
@@ -91,13 +125,13 @@ export function* shownTo(node: NodeId, rows: Snapshot): Iterable<Shown> {
   for (const table of viewed) for (const row of viewOf(table)?.rowsOf(node, rows) ?? []) yield shown(table, row);
 }
 
-/** What a node gets when its first container comes onto a network. */
-export function* shownOf(id: NetworkId, rows: Snapshot): Iterable<Shown> {
-  const network = rows.get("networks", id);
-  if (network === undefined) return;
-  yield shown("networks", network);
-  for (const pool of rows.where("pools", "network", id)) yield shown("pools", pool);
-  for (const peer of rows.where("peers", "network", id)) yield shown("peers", peer);
+/** What a node gets when it begins to need something: its first container comes onto a network, its first task names a secret. */
+export function* shownFor({ table, key }: Need, rows: Snapshot): Iterable<Shown> {
+  const row = rows.get(table, key);
+  if (row === undefined) return;
+  yield shown(table, row);
+  if (table === "networks")
+    for (const other of networkTables) for (const one of rows.where(other, "network", key)) yield shown(other, one);
 }
 
 /** A changed row for those who need it, and its end for those who need it no more. */
@@ -105,13 +139,14 @@ export function shownChange(
   { table, key }: RowKey,
   before: Snapshot,
   after: Snapshot,
-  nodesOn: NodesOn,
+  members: Members,
 ): readonly { readonly to: Audience; readonly change: Shown }[] {
   const view = viewOf(table);
   if (view === undefined) return [];
   const [old, row] = [before.get(table, key), after.get(table, key)];
-  const had = old === undefined ? [] : view.audience(old, before, nodesOn);
-  const now = row === undefined ? [] : view.audience(row, after, nodesOn);
+  if (old !== undefined && row !== undefined && view.isSame?.(old, row)) return [];
+  const had = old === undefined ? [] : view.audience(old, before, members);
+  const now = row === undefined ? [] : view.audience(row, after, members);
   const gone: Audience = now === "all" ? [] : had === "all" ? "all" : had.filter((node) => !now.includes(node));
   const end = { to: gone, change: { table, key } };
   return row === undefined ? [end] : [end, { to: now, change: { table, key, row: write(table, row) } }];

@@ -33,6 +33,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   nanoCpus: BigInt(node.resources.nanoCpus),
   memoryBytes: BigInt(node.resources.memoryBytes),
   engineVersion: node.engineVersion,
+  labels: { ...node.engineLabels },
   drivers: node.drivers.map(({ type, name }) => ({ type, name })),
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
@@ -41,6 +42,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
 });
 
 const mostDrivers = 100;
+const mostLabels = 100;
 const longest = 255; // characters of a name: POSIX HOST_NAME_MAX, and enough for versions
 
 const driverTypes = ["Log", "Network", "Volume"] as const;
@@ -73,8 +75,10 @@ function isRoute({ to, link }: HostRoute): boolean {
  */
 export function descriptionFromWire(d: Description | undefined): NodeDescription {
   if (d === undefined) throw invalid("a node must describe itself");
+  const labels = Object.entries(d.labels);
   const texts = [d.hostname, d.os, d.architecture, d.engineVersion, ...d.drivers.map(({ name }) => name)];
-  if (d.drivers.length > mostDrivers || texts.some((text) => text.length > longest || /\p{Cc}/u.test(text)))
+  const isMalformed = [...texts, ...labels.flat()].some((text) => text.length > longest || /\p{Cc}/u.test(text));
+  if (d.drivers.length > mostDrivers || labels.length > mostLabels || isMalformed)
     throw invalid("a node's description is malformed");
   if (d.hostname === "" || /\s/.test(d.hostname))
     throw invalid(`a node's hostname must be a name without spaces: ${JSON.stringify(d.hostname)}`);
@@ -89,6 +93,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     platform: { os: d.os, architecture: d.architecture },
     resources: { nanoCpus, memoryBytes },
     engineVersion: d.engineVersion,
+    engineLabels: d.labels,
     drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
     ...(d.wireguardKey !== "" && { wireguardKey: d.wireguardKey }),

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
 import { Replica } from "../cluster/replica.ts";
+import { defaultBalancer } from "../balancers/index.ts";
+import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
@@ -12,6 +14,7 @@ import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
+import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
@@ -43,10 +46,8 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   parts.defer(writePidfile(config.pidfile));
   const store = parts.adopt(await openFileStore(join(config.dataRoot, "tombolo.db")), (s) => s.close());
   const settings = settingsOf(config, engineId(config.dataRoot), version);
-  const kernel = parts.adopt(
-    createKernel({ netnsDir: join(config.execRoot, "netns"), engine: engineMark(settings.id) }),
-    (k) => k.close(),
-  );
+  const netnsDir = join(config.execRoot, "netns");
+  const kernel = parts.adopt(createKernel({ netnsDir, engine: engineMark(settings.id) }), (k) => k.close());
   checkBridge(kernel, config.bridge);
   if (config.bip !== undefined) bipSubnet(config.bip);
   const host = createHost(kernel);
@@ -56,18 +57,12 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     store,
     kernel,
     driverFor: (name) => registry.get(name),
+    balancer: defaultBalancer,
     log,
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
-  const runtime = createRuntime({
-    dataRoot: config.dataRoot,
-    execRoot: config.execRoot,
-    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
-    namespace: `tombolo-${engineMark(settings.id)}`,
-    log,
-    insecureRegistries: config.insecureRegistries,
-  });
+  const runtime = runtimeOf(config, settings.id, log);
   const upstream = () => {
     const found = host.dns();
     return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
@@ -75,22 +70,21 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
   const wireguard = wireguardOf(settings.id, kernel, registry);
   const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
-  const membership = createMembership(config, host, { version, bus, log, replica, wireguardKey: wireguard.key });
+  const membership = createMembership(config, host, {
+    version,
+    bus,
+    log,
+    replica,
+    settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
+    wireguardKey: wireguard.key,
+    readTaskLog: taskLogReader({ store, runtime }),
+  });
   parts.defer(followHost(kernel, { replica, membership, log }));
   const engine = createEngine({
-    membership,
-    replica,
-    store,
-    runtime,
-    dataplane,
-    resolver,
+    ...{ membership, replica, store, runtime, dataplane, resolver, host, lan, settings, bus, log },
     drivers: registry,
-    host,
-    lan,
-    settings,
-    bus,
+    balancer: defaultBalancer,
     locks: new KeyedLock(),
-    log,
   });
   let isReady = false;
   parts.defer(() => engine.stop());
@@ -140,6 +134,16 @@ const engineDrivers: readonly EngineDriver[] = [
   { type: "Volume", name: "local" },
 ];
 
+const runtimeOf = (config: Config, engine: string, log: Log) =>
+  createRuntime({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    ...(config.containerd !== undefined && { containerdSocket: config.containerd }),
+    namespace: `tombolo-${engineMark(engine)}`,
+    log,
+    insecureRegistries: config.insecureRegistries,
+  });
+
 /** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
 function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
   const link = `twg${engineMark(engine)}`;
@@ -170,7 +174,9 @@ const createMembership = (
     readonly bus: EventBus;
     readonly log: Log;
     readonly replica: Replica;
+    readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguardKey: () => string;
+    readonly readTaskLog: ReadTaskLog;
   },
 ) =>
   new Membership({
@@ -184,14 +190,20 @@ const createMembership = (
       platform: { os: "linux", architecture },
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: parts.version,
+      engineLabels: Object.fromEntries(config.labels.map(pairOf)),
       drivers: engineDrivers,
       wireguardKey: parts.wireguardKey(),
     }),
     hostRoutes: () => host.routes(),
+    readTaskLog: parts.readTaskLog,
     changed: (before, commit) => publishCluster(parts.bus, before, commit),
     replica: parts.replica,
+    settled: parts.settled,
     log: parts.log,
   });
+
+/** `disk=ssd` */
+const pairOf = (label: string) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)] as const;
 
 function settingsOf(config: Config, id: string, version: string): Settings {
   return {

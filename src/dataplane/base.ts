@@ -1,5 +1,9 @@
+import { clientBase, entryBase } from "../balancers/nft/base.ts";
+import { macBase, wayBackBase } from "../balancers/way-back.ts";
 import type { IpAddress } from "../model/ids.ts";
-import { type BaseText, encryptedUnderlay, type Family, type PlanObject } from "../model/plan.ts";
+import { type BaseText, encryptedUnderlay, type Family, ingressNamespace, type PlanObject } from "../model/plan.ts";
+import type { NamespaceName } from "../model/plan.ts";
+import { vxlan } from "../drivers/overlay/names.ts";
 import { frameBase } from "./frames.ts";
 
 /** `route_localnet` is on for bridges that publish ports: this gives back what it takes away (CVE-2020-8558). */
@@ -18,36 +22,70 @@ const fromLoopback: Readonly<Record<Family, string>> = {
 const loopback: Readonly<Record<Family, string>> = { ip: "", ip6: " ip6 daddr != ::1" };
 
 /**
- * UDP to the port of this host's tunnels. In `guard`: none from containers, whose packets would come to other hosts with
- * this host's address; and no connection tracking, for a container that speaks from that port could have a reply expected
- * from another host's tunnel, and get its packets (projectcalico/calico#12244). Reassembly was before (NF_IP_PRI_CONNTRACK_DEFRAG).
+ * Which host sends to this one on which network: 24 bits from the 13th byte of UDP on are the VXLAN identifier (RFC 7348
+ * section 5).
  */
-const arriving = `    iifname @bridges udp dport @tunnel_ports drop
-    udp dport @tunnel_ports fib daddr type local notrack`;
+const tunnelEnds = (family: Family) => `  set tunnel_ends { typeof ${family} saddr . ${family} daddr . @th,96,24; }`;
+const known = (family: Family) => `${family} saddr . ${family} daddr . @th,96,24 @tunnel_ends`;
+
 /**
+ * UDP to the port of tunnels. None from containers, whose packets would come to other hosts with this host's address; and no
+ * connection tracking, for a container that speaks from that port could have a reply expected from another host's tunnel, and get its
+ * packets (projectcalico/calico#12244). Reassembly was before (NF_IP_PRI_CONNTRACK_DEFRAG).
+ *
  * A frame in a tunnel was sent by nobody of this namespace; what has a socket here, and so a user, is forged
  * (CVE-2026-92542). `meta skuid` matches no packet without one.
  */
-const departing = `    udp dport @tunnel_ports meta skuid 0-4294967295 drop
-    udp dport @tunnel_ports notrack`;
+const tunnels = (family: Family) => `  chain tunnels_in {
+    ${known(family)} iifname != @bridges notrack accept
+    iifname @bridges drop
+    fib daddr type local drop
+  }
+  chain tunnels_out {
+    meta skuid 0-4294967295 drop
+    notrack
+  }`;
+
+/** In the namespace of encrypted networks nothing comes out of WireGuard but tunnels. */
+const encryptedBase = `
+${tunnelEnds("ip6")}
+  chain tunnels_in {
+    type filter hook input priority raw; policy accept;
+    ${known("ip6")} accept
+    meta l4proto udp drop
+  }
+`;
 
 /**
  * The part of the tables `tombolo` that is there from the start and never changes: hooks, and the maps they read.
  * Everything that grows with networks, containers or ports is an element, so the number of rules a packet meets stays.
- * A network's own namespace has bridges in it and nothing else that needs rules. On the host:
+ * A network's own namespace has bridges in it and nothing else that needs rules; what a sandbox has is said by balancers/. On
+ * the host:
  *
  *   guard       first of all: drops what pretends to come from this host or from a container, and what comes up on a leaf
- *               bridge: a network's containers reach the host by its root bridge, on which the other rules are
- *   tunnels_in  VXLAN comes from hosts whose containers are on networks of ours, or not at all
- *   tunnels_out VXLAN is sent by the kernel alone
+ *               bridge: a network's containers reach the host by its root bridge, on which the other rules are. VXLAN comes from
+ *               hosts with containers on the network of ours that it says it is for, or not at all
+ *   sent        VXLAN is sent by the kernel alone
  *   prerouting  from outside and from containers: host port → container (`published`)
  *   output      the same for the host's own programs
  *   forward     DOCKER-USER (the users' own), then each network's chains by the bridge's name
  *   postrouting from a container's subnet to elsewhere: the host's address as source
  */
 export const baseText: BaseText = (namespace) => {
-  if (namespace === "host") return { ip: base("ip"), ip6: base("ip6"), bridge: frameBase };
-  return namespace.startsWith("network:") && namespace !== encryptedUnderlay ? { bridge: frameBase } : {};
+  if (namespace === "host") return hostBase;
+  if (namespace === ingressNamespace) return ingressBase;
+  if (namespace.startsWith("sandbox:")) return sandboxBase;
+  return namespace === encryptedUnderlay ? { ip6: encryptedBase } : networkBase;
+};
+
+const hostBase = { ip: base("ip"), ip6: base("ip6"), bridge: frameBase() };
+const networkBase = { bridge: frameBase(vxlan) };
+const ingressBase = { ip: entryBase("ip"), ip6: entryBase("ip6") };
+/** A container's: for services that it asks, and for answers of a service that it is a task of. */
+const sandboxBase = {
+  ip: clientBase("ip") + wayBackBase("ip"),
+  ip6: clientBase("ip6") + wayBackBase("ip6"),
+  netdev: macBase,
 };
 
 function base(family: Family): string {
@@ -57,7 +95,7 @@ function base(family: Family): string {
   map published_at { type ${address} . inet_proto . inet_service : ${address} . inet_service; }
   set open { type ${address} . inet_proto . inet_service; }
   set tunnel_ports { type inet_service; }
-  set tunnel_ends { type ${address}; }
+${tunnelEnds(family)}
   set bridges { type ifname; }
   set leaves { type ifname; }
   set subnets { type ${address}; flags interval; }
@@ -69,20 +107,17 @@ function base(family: Family): string {
     dnat ${family} to ${family} daddr . meta l4proto . th dport map @published_at
     dnat ${family} to meta l4proto . th dport map @published
   }
+${tunnels(family)}
   chain guard {
     type filter hook prerouting priority raw; policy accept;
+    udp dport @tunnel_ports jump tunnels_in
     iifname @leaves drop
 ${guard[family]}
-${arriving}
     iifname != "lo" iifname != @bridges ${family} saddr @subnets drop
   }
-  chain tunnels_in {
-    type filter hook input priority raw; policy accept;
-    udp dport @tunnel_ports ${family} saddr != @tunnel_ends drop
-  }
-  chain tunnels_out {
+  chain sent {
     type filter hook output priority raw; policy accept;
-${departing}
+    udp dport @tunnel_ports jump tunnels_out
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
@@ -133,13 +168,21 @@ export function planHost(wish: {
   ];
 }
 
-/** What the owner of another host's tunnel end wants: packets from there are let in. */
-export const planTunnelEnd = (address: IpAddress): PlanObject =>
-  hostElement(address.includes(":") ? "ip6" : "ip", "tunnel_ends", address);
+/** One network between two hosts. */
+interface TunnelEnd {
+  readonly there: IpAddress;
+  readonly here: IpAddress;
+  readonly vni: number;
+  /** Where the network's tunnel has its socket; absent: the host's namespace. */
+  readonly underlay?: NamespaceName;
+}
+/** What the owner of another host's tunnel end wants: its packets for the network are let in. */
+export const planTunnelEnd = ({ there, here, vni, underlay }: TunnelEnd): PlanObject =>
+  hostElement(there.includes(":") ? "ip6" : "ip", "tunnel_ends", `${there} . ${here} . ${vni}`, underlay);
 
-const hostElement = (family: Family, set: string, key: string): PlanObject => ({
+const hostElement = (family: Family, set: string, key: string, namespace: NamespaceName = "host"): PlanObject => ({
   kind: "element",
-  namespace: "host",
+  namespace,
   family,
   set,
   key,

@@ -1,7 +1,7 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { Multimap } from "../lib/multimap.ts";
 import { ObjectMap, tableOf } from "../model/object-map.ts";
-import type { NamespaceName, Owner, PlanKind, PlanObject } from "../model/plan.ts";
+import { isWatched, type NamespaceName, type Owner, type PlanKind, type PlanObject } from "../model/plan.ts";
 import { type Holding, type Holdings, isMarked, matches } from "./diff.ts";
 import type { OwnedStep } from "./order.ts";
 import { onLink, placesOf } from "./places.ts";
@@ -13,10 +13,12 @@ export const readKinds = [
   "parent",
   "address",
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",
   "wireguard",
+  "timeout",
   "chain",
   "element",
 ] as const satisfies PlanKind[];
@@ -46,13 +48,11 @@ export class Believed implements Holdings {
   on(namespace: NamespaceName, link: string): readonly Holding[] {
     return this.#at(onLink(namespace, link));
   }
-  /** Namespaces of networks. */
-  networks(): NamespaceName[] {
+  /** Namespaces that are watched, besides the host's. */
+  watched(): NamespaceName[] {
     return this.owners().flatMap((owner) => {
       const namespace = owner as NamespaceName;
-      return namespace.startsWith("network:") && this.get({ kind: "namespace", namespace }) !== undefined
-        ? namespace
-        : [];
+      return isWatched(namespace) && this.get({ kind: "namespace", namespace }) !== undefined ? namespace : [];
     });
   }
 

@@ -3,17 +3,15 @@ import type { Store } from "../store/store.ts";
 import type { Dataplane } from "./dataplane.ts";
 import { Loop } from "./loop.ts";
 import type { OnParent } from "./parents.ts";
-import type { DriverFor } from "./views.ts";
+import type { Planners } from "./views.ts";
 
 export interface Log {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }
-export interface DataplaneParts {
+export interface DataplaneParts extends Planners {
   readonly store: Store;
   readonly kernel: Kernel;
-  /** The driver that a network's row names; rows of unknown drivers want nothing. */
-  readonly driverFor: DriverFor;
   readonly log: Log;
   /** Is told when a link changes on which networks stand. */
   readonly onParent?: OnParent;

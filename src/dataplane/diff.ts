@@ -26,7 +26,7 @@ export interface Holdings {
 }
 
 /** Kinds that carry their owner's mark in the kernel; the others stand on something that does. */
-const marked: ReadonlySet<PlanKind> = new Set(["link", "parent", "chain", "element"]);
+const marked: ReadonlySet<PlanKind> = new Set(["link", "parent", "timeout", "chain", "element"]);
 export const isMarked = (kind: PlanKind) => marked.has(kind);
 
 const defaultMtu = 1500; // of bridges and veths (include/uapi/linux/if_ether.h, ETH_DATA_LEN)
@@ -75,7 +75,7 @@ export function diff(plans: Plans, there: Holdings): Comparison {
 }
 
 type Plans = ReadonlyMap<Owner, readonly PlanObject[]>;
-const place = ({ namespace, link }: { readonly namespace: string; readonly link: string }) => `${namespace}|${link}`;
+const place = ({ namespace, link }: { readonly namespace: string; readonly link?: string }) => `${namespace}|${link}`;
 
 /** A link that can only be made anew takes along what stands on it, which is then written again. */
 function goneWithLinks(plans: Plans, steps: readonly OwnedStep[]): OwnedStep[] {

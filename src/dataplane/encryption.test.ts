@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, it } from "node:test";
 import { peerRow, networkRows, putContainer, putNetwork, deleteNetwork } from "../../test/support/rows.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel, type FakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { encryptedUnderlay } from "../model/plan.ts";
@@ -38,7 +39,7 @@ beforeEach(async () => {
   kernel = createFakeKernel();
   store = createMemoryStore();
   const log = { info() {}, warn() {} };
-  dataplane = createDataplane({ store, kernel, driverFor: (name) => drivers[name], log });
+  dataplane = createDataplane({ balancer: defaultBalancer, store, kernel, driverFor: (name) => drivers[name], log });
   await dataplane.start();
 });
 afterEach(async () => {
@@ -56,22 +57,27 @@ const begin = (tx: Transaction) => {
 };
 const objects = (kind: string) =>
   [...kernel.state.values()].flatMap(({ object }) => (object.kind === kind ? object : []));
-const elements = () => objects("element").flatMap((o) => (o.kind === "element" ? `${o.set} ${o.key}` : []));
+/** Who is let in to what, and where. */
+const ends = () =>
+  objects("element")
+    .flatMap((o) => (o.kind === "element" && o.set === "tunnel_ends" ? `${o.namespace} ${o.key}` : []))
+    .toSorted();
+const plainEnd = `host ${dataPath} . ${tunnel.local} . 4098`;
 const tunnels = () => objects("tunnel").flatMap((o) => (o.kind === "tunnel" ? o.destination : []));
 const peers = () => objects("wireguard").flatMap((o) => (o.kind === "wireguard" ? `${o.publicKey} ${o.address}` : []));
 
 it("has the other hosts of encrypted networks in WireGuard alone, those of plain ones let in", async () => {
   await commit(begin);
   assert.deepEqual([peers(), tunnels()], [["theirs fd00:9::7"], ["fd00:9::7"]]);
-  assert.ok(!elements().includes(`tunnel_ends ${dataPath}`));
+  assert.deepEqual(ends(), [`${encryptedUnderlay} fd00:9::7 . fd00:9::1 . 4097`]);
   await commit((tx) => {
     putNetwork(tx, plain);
     tx.put("peers", alsoThere);
   });
   assert.deepEqual(tunnels().toSorted(), [dataPath, "fd00:9::7"]);
-  assert.ok(elements().includes(`tunnel_ends ${dataPath}`));
+  assert.deepEqual(ends(), [plainEnd, `${encryptedUnderlay} fd00:9::7 . fd00:9::1 . 4097`]);
   await commit((tx) => tx.delete("peers", there.id));
-  assert.deepEqual([peers(), tunnels()], [[], [dataPath]]);
+  assert.deepEqual([peers(), tunnels(), ends()], [[], [dataPath], [plainEnd]]);
   assert.deepEqual(await dataplane.audit(), []);
 });
 

@@ -1,3 +1,10 @@
+/** Most frames: TCP to one station, from its own address. What is wrong with frames of other kinds cannot be wrong with these. */
+const usual = (["ip", "ip6"] as const).map((family) => {
+  const source = family === "ip" ? "ip saddr @sources" : "@nh,64,128 @sources6";
+  const toOne = `ether type ${family} meta pkttype != { broadcast, multicast }`;
+  return `    ${toOne} meta l4proto tcp iifname . ether saddr . ${source} accept`;
+});
+
 /**
  * What the table of a bridge's frames begins with, where bridges are: on the host, and in each overlay network's namespace. A
  * container sends frames of three kinds, and speaks for addresses that it has or that nobody has.
@@ -13,8 +20,10 @@
  *
  * IPv6 addresses are numbers here: nft has no name for the target of a neighbour message before version 1.0.7, so that it is
  * cut out of the packet as one (RFC 4861 section 4.4: bits 64 to 191), and so is the source to be looked up beside it.
+ *
+ * @param tunnel the port through which the network's other hosts speak, if it has one: they look after their own containers
  */
-export const frameBase = `
+export const frameBase = (tunnel?: string) => `
   map ports { type ifname : verdict; }
   set sources { type ifname . ether_addr . ipv4_addr; }
   set sources6 { typeof iifname . ether saddr . @nh,64,128; }
@@ -23,6 +32,7 @@ export const frameBase = `
   set storms { type ifname; size 65536; flags dynamic,timeout; timeout 1m; }
   chain frames {
     type filter hook prerouting priority -400; policy accept;
+${tunnel === undefined ? "" : `    iifname "${tunnel}" accept\n`}${usual.join("\n")}
     iifname vmap @ports
   }
   chain storm {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, it } from "node:test";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel, type FakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { KernelError, type Step } from "../kernel/kernel.ts";
@@ -50,6 +51,7 @@ function open(kernel: FakeKernel): Dataplane {
     store,
     kernel: counting,
     driverFor: (name) => drivers[name],
+    balancer: defaultBalancer,
     log: { info: note, warn: note },
   });
 }
@@ -93,6 +95,20 @@ it("has the plan in the kernel when it says so", async () => {
   assert.ok(kernel.state.has(`link|host|br-${one.network.id.slice(0, 12)}`));
   assert.ok(kernel.state.has("element|host|ip|published|tcp . 8080"));
   await assertClean();
+});
+
+it("is balanced when the kernel has what sends connections to tasks, whatever else it refuses", async () => {
+  const signal = AbortSignal.timeout(5000);
+  kernel.disturb({ kind: "link", type: "bridge", namespace: "host", name: `br-${one.network.id.slice(0, 12)}` });
+  const { revision } = await store.update((tx) => putNetwork(tx, one));
+  await assert.rejects(dataplane.settled(owner, revision));
+  await dataplane.balanced(revision, signal);
+  for (let times = 0; times < 2; times += 1) kernel.failNext("create", "namespace", "ENOMEM");
+  const next = await store.update((tx) => tx.insert("sandboxes", sandboxRow(2)));
+  const sandbox = `sandbox:${sandboxRow(2).id}` as const;
+  await assert.rejects(dataplane.settled(sandbox, next.revision));
+  await dataplane.balanced(next.revision, signal);
+  assert.equal(dataplane.errorOf(sandbox), undefined);
 });
 
 it("settles without a timer", async () => {

@@ -1,10 +1,12 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { KernelError } from "../kernel/kernel.ts";
-import type { NamespaceName, Owner, Plan, PlanKind, PlanObject } from "../model/plan.ts";
+import { isWatched, type NamespaceName, type Owner, type Plan, type PlanKind, type PlanObject } from "../model/plan.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 import { audit, readSysctl } from "./audit.ts";
 import { baseText, type Fitting, fittingSysctls } from "./base.ts";
 import { Believed, type ReadKind, readKinds } from "./believed.ts";
+import { Connections } from "./connections.ts";
 import type { DataplaneParts } from "./create-dataplane.ts";
 import type { Dataplane, Difference } from "./dataplane.ts";
 import { diff } from "./diff.ts";
@@ -20,7 +22,10 @@ import { Waiters } from "./waiters.ts";
 const fullReading = 60_000;
 /** Milliseconds between readings of the host's own sysctls: a handful, and most of them tell nobody when they change. */
 const sysctlReading = 900;
-const ruleKinds: readonly ReadKind[] = ["chain", "element"];
+const balancePause = 100; // milliseconds between looks at what was refused
+/** True for owners whose plans send connections to tasks. */
+const isBalanced = (owner: Owner) => /^(?:service|sandbox):/.test(owner);
+const ruleKinds: readonly ReadKind[] = ["timeout", "chain", "element"];
 /** With an address go routes over its link, and the sources of others. */
 const goesWith: Partial<Record<PlanKind, readonly ReadKind[]>> = { address: ["address", "route"] };
 
@@ -33,6 +38,7 @@ export class Loop implements Dataplane {
   readonly #echo = new Echo();
   readonly #repairs: RepairTimer;
   readonly #parents: Parents;
+  readonly #connections: Connections;
   readonly #end = new AbortController();
   #rows: Snapshot;
   #fitting: Fitting = { host: {}, networks: {} };
@@ -42,6 +48,7 @@ export class Loop implements Dataplane {
   constructor(parts: DataplaneParts) {
     this.#parts = parts;
     this.#rows = parts.store.snapshot();
+    this.#connections = new Connections(parts.kernel);
     this.#parents = new Parents(parts.kernel, parts.driverFor, parts.onParent ?? (() => {}));
     const slower = "another program keeps changing what is ours in the kernel: it is put right more slowly now";
     this.#repairs = new RepairTimer(
@@ -56,8 +63,7 @@ export class Loop implements Dataplane {
     const alone = dockerd === undefined || dockerd.owner !== undefined;
     this.#fitting = fittingSysctls((key) => kernel.sysctl("host", key), alone);
     kernel.ensureBase(baseText);
-    for (const namespace of kernel.namespaces())
-      if (namespace.startsWith("network:")) kernel.ensureBase(baseText, namespace);
+    for (const namespace of kernel.namespaces()) kernel.ensureBase(baseText, namespace);
     this.#unlisten = kernel.events((event) => this.#hear(event));
     this.#believed.readAll(kernel);
     const commits = store.watch(this.#end.signal)[Symbol.asyncIterator]();
@@ -68,6 +74,7 @@ export class Loop implements Dataplane {
     this.#parents.follow(this.#rows);
     this.#readSysctls(owners);
     this.#round(owners);
+    this.#forgetConnections(() => this.#connections.sweep(this.#rows));
     this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
     this.#following = this.#follow(commits);
     const timers = [
@@ -80,6 +87,7 @@ export class Loop implements Dataplane {
   async #follow(commits: AsyncIterator<Commit>): Promise<void> {
     for (let next = await commits.next(); next.done !== true; next = await commits.next()) {
       const { snapshot, changed } = next.value;
+      const before = this.#rows;
       const owners = new Set(ownersOf(this.#rows, snapshot, changed, this.#parts.driverFor));
       for (const link of this.#parents.wantedUp(this.#rows, snapshot, changed)) owners.add(this.#believeDown(link));
       this.#rows = snapshot;
@@ -87,7 +95,16 @@ export class Loop implements Dataplane {
       // A limit that is higher already is not to be lowered: what it is must be known before it is planned anew.
       if (owners.has("host")) this.#readSysctls(["host"]);
       this.#round(owners);
+      this.#forgetConnections(() => this.#connections.follow(before, next.value));
       this.#waiters.reach(this.#rows.revision, (owner) => this.errorOf(owner));
+    }
+  }
+
+  #forgetConnections(forget: () => void): void {
+    try {
+      forget();
+    } catch (err) {
+      this.#parts.log.warn({ err }, "connections to tasks that are gone could not be forgotten");
     }
   }
 
@@ -118,6 +135,11 @@ export class Loop implements Dataplane {
     return this.#waiters.wait(owner, revision, (of) => this.errorOf(of), signal);
   }
 
+  async balanced(revision: number, signal: AbortSignal): Promise<void> {
+    await this.#waiters.wait("host", revision, () => undefined, signal);
+    while (this.#retries.owners().some(isBalanced)) await sleep(balancePause, undefined, { signal, ref: false });
+  }
+
   errorOf(owner: Owner): Error | undefined {
     return this.#retries.errorOf(owner);
   }
@@ -132,7 +154,7 @@ export class Loop implements Dataplane {
     for (const owner of owners) {
       let objects: readonly PlanObject[];
       try {
-        objects = planOf(rows, owner, this.#parts.driverFor, this.#fitting);
+        objects = planOf(rows, owner, this.#parts, this.#fitting);
       } catch (error) {
         failed.set(owner, error as Error);
         continue;
@@ -200,7 +222,7 @@ export class Loop implements Dataplane {
   #noteAll(lost: boolean): void {
     const others = lost ? readKinds : readKinds.filter((kind) => !ruleKinds.includes(kind));
     this.#repairs.note(readKinds, lost);
-    for (const namespace of this.#believed.networks()) this.#repairs.note(others, lost, namespace);
+    for (const namespace of this.#believed.watched()) this.#repairs.note(others, lost, namespace);
   }
 
   /** Reads what events were about, and puts right what differs. @returns true when something did */
@@ -224,21 +246,22 @@ export class Loop implements Dataplane {
     return true;
   }
 
-  /** The host, and the networks in whose namespaces these owners have or want something. */
+  /** The host, and the namespaces in which these owners have or want something: of a container's own its rules. */
   #everythingOf(owners: Iterable<Owner>): Reading {
     const found = new Set<NamespaceName>(["host"]);
     for (const { owner, objects } of this.#plans(owners)) {
       const held = this.#believed.of(owner).map(({ object }) => object);
-      for (const { namespace } of [...objects, ...held]) if (namespace.startsWith("network:")) found.add(namespace);
+      for (const { kind, namespace } of [...objects, ...held])
+        if (isWatched(namespace) || (ruleKinds as readonly PlanKind[]).includes(kind)) found.add(namespace);
     }
-    return new Map([...found].map((namespace) => [namespace, new Set(readKinds)]));
+    return new Map([...found].map((one) => [one, new Set<ReadKind>(isWatched(one) ? readKinds : ruleKinds)]));
   }
 
   /** @returns for whom something is not as believed */
   #readAgain(reading: Reading): Set<Owner> {
     const differing = new Set<Owner>();
     for (const [namespace, kinds] of reading) {
-      const owners = namespace === "host" ? this.#readHost(kinds) : this.#readNetwork(namespace, kinds);
+      const owners = namespace === "host" ? this.#readHost(kinds) : this.#readOther(namespace, kinds);
       for (const owner of owners) differing.add(owner);
     }
     return differing;
@@ -253,7 +276,7 @@ export class Loop implements Dataplane {
     return differing;
   }
 
-  #readNetwork(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
+  #readOther(namespace: NamespaceName, wanted: ReadonlySet<ReadKind>): Set<Owner> {
     const { kernel } = this.#parts;
     const isGone = kernel.link(namespace, "lo") === undefined;
     if (isGone) return this.#believed.delete({ kind: "namespace", namespace });

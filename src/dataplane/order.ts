@@ -1,12 +1,12 @@
 import type { Step } from "../kernel/kernel.ts";
-import type { Owner, PlanKind, PlanObject, SysctlObject } from "../model/plan.ts";
+import { encryptedUnderlay, type Owner, type PlanKind, type PlanObject, type SysctlObject } from "../model/plan.ts";
 
 /** The order in which objects are made and changed, each for the sake of what comes after it. */
 export const applyOrder = [
   "namespace", // the far ends of cables go into it
   "sandbox sysctl", // `--sysctl net.*`, forwarding and defaults are for every interface to come
-  "frame chain", // elements jump to it
-  "frame element", // a port is guarded before there is one
+  "guard chain", // elements jump to it
+  "guard element", // before the port that is guarded, and before who is let in
   "host element", // a tunnel's port is closed to strangers before there is one, a leaf bridge to all
   "bridge", // cables and tunnels become its ports
   "veth", // has everything that follows on it
@@ -19,10 +19,12 @@ export const applyOrder = [
   "link sysctl", // before addresses: one of them switches IPv6 on
   "address", // routes go by it
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",
   "wireguard peer",
+  "timeout", // chains name it
   "chain", // elements jump to it
   "element", // last: packets come when everything else is there
 ] as const;
@@ -36,6 +38,7 @@ type Place = (typeof applyOrder)[number];
 export const removeOrder = [
   "element",
   "chain",
+  "timeout",
   "ipvlan",
   "macvlan",
   "veth",
@@ -46,8 +49,9 @@ export const removeOrder = [
   "bridge",
   "host element", // after tunnels
   "namespace", // after cables and tunnels, which would vanish some time later
-  "frame element", // after ports
-  "frame chain",
+  "guard element", // after ports
+  "guard chain",
+  "rule",
   "route",
   "address",
   "neighbour",
@@ -68,13 +72,15 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   parent: () => "parent",
   address: () => "address",
   route: () => "route",
+  rule: () => "rule",
   neighbour: () => "neighbour",
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
   wireguard: () => "wireguard peer",
-  chain: ({ family }) => (family === "bridge" ? "frame chain" : "chain"),
-  element({ family }, owner) {
-    if (family === "bridge") return "frame element";
+  timeout: () => "timeout",
+  chain: ({ family }) => (family === "bridge" ? "guard chain" : "chain"),
+  element({ family, namespace }, owner) {
+    if (family === "bridge" || namespace === encryptedUnderlay) return "guard element";
     return owner === "host" || owner.startsWith("leaf:") ? "host element" : "element";
   },
 };
@@ -90,11 +96,33 @@ function rank({ object, owner }: OwnedStep, order: readonly Place[]): number {
   return order.indexOf(place(object, owner));
 }
 
+/**
+ * Rules by which a sandbox's connections are shared out: each sandbox's go to the kernel as one transaction, when all else is
+ * done, so that no packet meets half of a change. A chain goes after what led to it.
+ */
+const shareOrder = ["remove element", "timeout", "chain", "element", "remove chain", "remove timeout"] as const;
+
+function isShare({ object }: Step): boolean {
+  return (
+    (object.kind === "chain" || object.kind === "element" || object.kind === "timeout") &&
+    object.namespace.startsWith("sandbox:") &&
+    (object.family === "ip" || object.family === "ip6")
+  );
+}
+
+function shareRank({ verb, object }: Step): number {
+  const name = `${verb === "remove" ? "remove " : ""}${object.kind}`;
+  return shareOrder.findIndex((place) => place === name);
+}
+
 /** The steps as the kernel takes them. */
 export function inOrder(steps: readonly OwnedStep[]): OwnedStep[] {
   const by = (order: readonly Place[]) => (a: OwnedStep, b: OwnedStep) => rank(a, order) - rank(b, order);
+  const [shares, others] = [steps.filter(isShare), steps.filter((step) => !isShare(step))];
+  const bySandbox = Map.groupBy(shares, ({ object }) => object.namespace);
   return [
-    ...steps.filter((s) => s.verb === "remove").toSorted(by(removeOrder)),
-    ...steps.filter((s) => s.verb !== "remove").toSorted(by(applyOrder)),
+    ...others.filter((s) => s.verb === "remove").toSorted(by(removeOrder)),
+    ...others.filter((s) => s.verb !== "remove").toSorted(by(applyOrder)),
+    ...[...bySandbox.values()].flatMap((own) => own.toSorted((a, b) => shareRank(a) - shareRank(b))),
   ];
 }

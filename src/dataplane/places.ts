@@ -15,7 +15,7 @@ export function placesOf(object: PlanObject): string[] {
   if (object.kind === "link" && "parent" in object) places.push(onLink("host", object.parent));
   // The source of a route comes and goes with the addresses of a link.
   if (object.kind === "route" && object.sourceOf !== undefined) places.push(`${namespace}|address|${object.sourceOf}`);
-  if ("link" in object) places.push(onLink(namespace, object.link));
+  if ("link" in object && object.link !== undefined) places.push(onLink(namespace, object.link));
   if (object.kind === "sysctl") places.push(onLink(namespace, linkOfSysctl(object.key)));
   return [...new Set(places)];
 }
@@ -30,6 +30,8 @@ export function eventName(object: PlanObject): string {
       return object.key === "net.ipv4.ip_forward" ? "net.ipv4.conf.all.forwarding" : object.key;
     case "element":
       return object.set;
+    case "rule":
+      return String(object.priority);
     default:
       return "name" in object ? object.name : object.link;
   }

@@ -1,4 +1,4 @@
-import type { NamespaceName } from "../model/plan.ts";
+import { isWatched, type NamespaceName } from "../model/plan.ts";
 import type { ReadKind } from "./believed.ts";
 import type { OwnedStep } from "./order.ts";
 import { eventName } from "./places.ts";
@@ -82,7 +82,7 @@ export class Echo {
       // A container's interface on a parent makes the parent tell of itself.
       if (object.kind === "link" && "parent" in object) this.#hold("host", object.parent, now);
       const { namespace } = object;
-      if (namespace.startsWith("sandbox:")) continue;
+      if (!isWatched(namespace)) continue;
       const names = [eventName(object)];
       if (object.kind === "link" && "port" in object && object.port !== undefined) names.push(object.port.bridge);
       if (object.kind === "link" && object.type === "veth" && object.peer.port !== undefined)

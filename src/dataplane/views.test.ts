@@ -1,14 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import type { Network } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { RowKey, Snapshot, Transaction } from "../store/store.ts";
-import { endpointRow, idOf, networkRows, peerRow, putContainer, putNetwork } from "../../test/support/rows.ts";
+import {
+  endpointRow,
+  idOf,
+  networkRows,
+  peerRow,
+  putContainer,
+  putNetwork,
+  sandboxRow,
+} from "../../test/support/rows.ts";
 import { allOwners, ownersOf, planOf } from "./views.ts";
 
 const driverFor = (name: string) => drivers[name];
+const planners = { driverFor, balancer: defaultBalancer };
 const nothing = { host: {}, networks: {} };
 const tunnel = { udpPort: 4789, local: "192.0.2.1", mtu: 1450 };
 const wide = networkRows({ number: 1, driver: "overlay", vni: 4097, tunnel, options: { multicast: "true" } });
@@ -38,7 +48,7 @@ const withTunnel = (change: Partial<Network>) => (tx: Transaction) =>
   tx.put("networks", { ...wide.network, ...change });
 const changed = (table: RowKey["table"], key: string): RowKey[] => [{ table, key }];
 const textOf = (rows: Snapshot, owner: Owner) =>
-  planOf(rows, owner, driverFor, nothing).map((o) =>
+  planOf(rows, owner, planners, nothing).map((o) =>
     JSON.stringify(o, ["kind", "family", "set", "key", "mac", "destination"]),
   );
 const element = (family: string, set: string, key: string) => JSON.stringify({ kind: "element", family, set, key });
@@ -103,8 +113,11 @@ describe("plans over hosts", () => {
   it("let another host in while it has a container on a network of this one", async () => {
     const rows = await rowsOf(all);
     const everyone = (destination: string) => JSON.stringify({ kind: "tunnel", mac: "00:00:00:00:00:00", destination });
-    assert.deepEqual(textOf(rows, `tunnel:${second}`), [element("ip", "tunnel_ends", second), everyone(second)]);
-    assert.deepEqual(textOf(rows, `tunnel:${third}`), [element("ip6", "tunnel_ends", third), everyone(third)]);
+    assert.deepEqual(textOf(rows, `tunnel:${second}`), [
+      element("ip", "tunnel_ends", `${second} . ${tunnel.local} . 4097`),
+      everyone(second),
+    ]);
+    assert.deepEqual(textOf(rows, `tunnel:${third}`), [everyone(third)], "it speaks IPv6, and this host does not");
     assert.deepEqual(textOf(rows, "tunnel:192.0.2.9"), [], "on another network alone");
     assert.deepEqual(textOf(rows, `tunnel:${tunnel.local}`), [], "this host");
     const one = await rowsOf(all, (tx) => tx.delete("peers", near.id));
@@ -117,10 +130,30 @@ describe("plans over hosts", () => {
     const key = "net.bridge.bridge-nf-call-iptables";
     const rows = await rowsOf(all, (tx) => putNetwork(tx, networkRows({ number: 3 })));
     const found = rows.list("networks").flatMap(({ id }) => {
-      const objects = planOf(rows, `network:${id}`, driverFor, { host: {}, networks: { [key]: "0" } });
+      const objects = planOf(rows, `network:${id}`, planners, { host: {}, networks: { [key]: "0" } });
       return objects.filter((o) => o.kind === "sysctl" && o.key === key);
     });
     assert.deepEqual(found, [{ kind: "sysctl", namespace: `network:${wide.network.id}`, key, value: "0" }]);
+  });
+
+  it("have sandboxes on them find the size of a path by themselves, unless their users say otherwise", async () => {
+    const key = "net.ipv4.tcp_mtu_probing";
+    const { id, sandboxId } = endpointRow(wide, { member: 2 });
+    const value = (rows: Snapshot) =>
+      planOf(rows, `sandbox:${sandboxId}`, planners, nothing).flatMap((o) =>
+        o.kind === "sysctl" && o.key === key ? o.value : [],
+      );
+    const rows = await rowsOf(all);
+    assert.deepEqual(value(rows), ["1"]);
+    const chosen = await rowsOf(all, (tx) => tx.put("sandboxes", sandboxRow(2, undefined, { [key]: "0" })));
+    assert.deepEqual(value(chosen), ["0"]);
+    const left = await rowsOf(all, (tx) => tx.delete("endpoints", id));
+    assert.deepEqual(value(left), []);
+    for (const [before, after] of [
+      [rows, left],
+      [left, rows],
+    ] as const)
+      assert.ok(ownersOf(before, after, changed("endpoints", id), driverFor).includes(`sandbox:${sandboxId}`));
   });
 
   it("have a peer where it is, and this host's own as an endpoint alone", async () => {
@@ -140,7 +173,7 @@ describe("leaf bridges", () => {
     putContainer(tx, rows, { member: 4, leaf: 2 });
   };
   const kinds = (some: Snapshot, leaf: number) =>
-    new Set(planOf(some, `leaf:${id}|${leaf}`, driverFor, nothing).map(({ kind }) => kind));
+    new Set(planOf(some, `leaf:${id}|${leaf}`, planners, nothing).map(({ kind }) => kind));
 
   it("are owners while endpoints are on them, and planned with the first and the last", async () => {
     const before = await rowsOf(crowd);
@@ -167,7 +200,7 @@ describe("leaf bridges", () => {
   it("cost an endpoint one forwarding entry more, however many there are", async () => {
     const some = await rowsOf(crowd);
     const entries = (member: number) =>
-      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, driverFor, nothing).filter(
+      planOf(some, `endpoint:${endpointRow(rows, { member }).id}`, planners, nothing).filter(
         ({ kind }) => kind === "forwarding" || kind === "neighbour",
       ).length;
     assert.deepEqual([2, 3, 4].map(entries), [2, 3, 3]);

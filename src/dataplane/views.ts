@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
-import type { NetworkDriver, NetworkView } from "../drivers/driver.ts";
+import type { Balancer } from "../balancers/balancer.ts";
+import { familyOf } from "../drivers/interface.ts";
+import type { NetworkDriver, NetworkView, TunnelEndView } from "../drivers/driver.ts";
 import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import { planUnderlay, planUnderlayPeer } from "../drivers/underlay.ts";
@@ -7,15 +9,33 @@ import type { Network } from "../model/network.ts";
 import { encryptedUnderlay, type Owner, type PlanObject } from "../model/plan.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { leafOf } from "../store/tables.ts";
+import { allServiceOwners, planAnswers, planForServices, planServiceOf, serviceOwners } from "./service-views.ts";
 import { type Fitting, limitFactor, planHost, planTunnelEnd } from "./base.ts";
 
 export type DriverFor = (name: string) => NetworkDriver | undefined;
+
+/** Who says what should be. */
+export interface Planners {
+  /** The driver that a network's row names; rows of unknown drivers want nothing. */
+  readonly driverFor: DriverFor;
+  readonly balancer: Balancer;
+}
 
 /**
  * The owners whose plan may be another after these rows changed.
  * @param before the rows as they were: a network that is gone stood on a parent, too
  */
-export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly RowKey[], driverFor: DriverFor): Owner[] {
+export const ownersOf = (
+  before: Snapshot,
+  rows: Snapshot,
+  changed: readonly RowKey[],
+  driverFor: DriverFor,
+): Owner[] => [
+  ...networkOwners(before, rows, changed, driverFor),
+  ...changed.flatMap((one) => serviceOwners(before, rows, one)),
+];
+
+function networkOwners(before: Snapshot, rows: Snapshot, changed: readonly RowKey[], driverFor: DriverFor): Owner[] {
   return changed.flatMap(({ table, key }): Owner[] => {
     switch (table) {
       case "networks":
@@ -32,6 +52,7 @@ export function ownersOf(before: Snapshot, rows: Snapshot, changed: readonly Row
         return [
           `endpoint:${key}`,
           ...leavesOf([before.get(table, key), rows.get(table, key)]),
+          ...sandboxesOf([before, rows], key, driverFor),
           ...(factorOf(before) === factorOf(rows) ? [] : ["host" as const]),
         ];
       case "peers":
@@ -57,6 +78,7 @@ export function allOwners(rows: Snapshot, driverFor: DriverFor): Owner[] {
     ...rows.list("endpoints").map((e) => `endpoint:${e.id}` as const),
     ...leavesOf(rows.list("endpoints")),
     ...new Set(networks.filter((n) => n.tunnel !== undefined).flatMap((n) => othersOf(rows, n.id))),
+    ...allServiceOwners(rows),
   ];
 }
 
@@ -70,6 +92,20 @@ function membersOf(rows: Snapshot, network: string): Owner[] {
   const endpoints = rows.where("endpoints", "network", network);
   return [...endpoints.map((e) => `endpoint:${e.id}` as const), ...leavesOf(endpoints), ...othersOf(rows, network)];
 }
+
+/** Whose sandbox is another with this endpoint than without. */
+const sandboxesOf = (states: readonly Snapshot[], id: string, driverFor: DriverFor): Owner[] => [
+  ...new Set(
+    states.flatMap((rows) => {
+      const endpoint = rows.get("endpoints", id);
+      const has = endpoint !== undefined && sandboxSysctls(rows, endpoint, driverFor) !== undefined;
+      return has ? [`sandbox:${endpoint.sandboxId}` as const] : [];
+    }),
+  ),
+];
+
+const sandboxSysctls = (rows: Snapshot, { networkId }: Endpoint, driverFor: DriverFor) =>
+  driverFor(rows.get("networks", networkId)?.spec.driver ?? "")?.sandboxSysctls;
 
 const factorOf = (rows: Snapshot) => limitFactor(rows.list("endpoints").length);
 
@@ -114,7 +150,12 @@ function parentsOf(networks: readonly (Network | undefined)[], driverFor: Driver
  * @param fitting sysctls that this kernel has and that have to be set
  * @throws {EngineError} what the driver says to the network's options
  */
-export function planOf(rows: Snapshot, owner: Owner, driverFor: DriverFor, fitting: Fitting): readonly PlanObject[] {
+export function planOf(
+  rows: Snapshot,
+  owner: Owner,
+  { driverFor, balancer }: Planners,
+  fitting: Fitting,
+): readonly PlanObject[] {
   if (owner === encryptedUnderlay) return planEncryption(rows);
   const at = owner.indexOf(":");
   const id = owner.slice(at + 1);
@@ -139,8 +180,10 @@ export function planOf(rows: Snapshot, owner: Owner, driverFor: DriverFor, fitti
       return planPeer(rows, id, driverFor);
     case "tunnel":
       return planEnd(rows, id, driverFor);
+    case "service":
+      return planServiceOf(rows, id, balancer);
     default:
-      return planSandbox(rows, id);
+      return planSandbox(rows, id, { driverFor, balancer });
   }
 }
 
@@ -204,7 +247,8 @@ function planEndpoint(rows: Snapshot, id: string, driverFor: DriverFor): readonl
   const sandbox = endpoint && rows.get("sandboxes", endpoint.sandboxId);
   const driven = endpoint && drivenNetwork(rows, endpoint.networkId, driverFor);
   if (endpoint === undefined || sandbox === undefined || driven === undefined) return [];
-  return driven.driver.planEndpoint({ ...driven.view, endpoint, sandbox }, driven.options);
+  const view = { ...driven.view, endpoint, sandbox };
+  return [...driven.driver.planEndpoint(view, driven.options), ...planAnswers(rows, view)];
 }
 
 /** A leaf bridge is there while somebody is on it. @param key `<network>|<number>` */
@@ -222,8 +266,8 @@ function planPeer(rows: Snapshot, id: string, driverFor: DriverFor): readonly Pl
 }
 
 /**
- * A host is let in while one of its containers is on a network in which this host takes part: in clear for plain ones alone. What its networks have of it
- * belongs to it, and not to a container that would take it along.
+ * A host is let in to each network in which both it and this host take part. What the networks have of it belongs to it, and not to
+ * a container that would take it along.
  */
 function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonly PlanObject[] {
   const peers = rows.where("peers", "dataPath", address);
@@ -234,21 +278,40 @@ function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonl
   if (driven.length === 0) return [];
   const wireguard = peers.find((peer) => peer.wireguard !== undefined)?.wireguard;
   const end = { address, ...(wireguard !== undefined && { wireguard }) };
-  const isPlain = driven.some(({ driver, options: own }) => driver.overHosts?.isEncrypted(own) === false);
   const encryption = driven.map(({ view }) => encryptionOf(view.network)).find((one) => one !== undefined);
   return [
-    ...(isPlain ? [planTunnelEnd(address)] : []),
+    ...driven.flatMap((one) => letIn(one, end)),
     ...(encryption === undefined || wireguard === undefined ? [] : [planUnderlayPeer(encryption, wireguard, address)]),
     ...driven.flatMap(({ view, driver, options: own }) => driver.planTunnelEnd?.({ ...view, ...end }, own) ?? []),
   ];
 }
 
-function planSandbox(rows: Snapshot, id: string): readonly PlanObject[] {
+/** Its packets for one network: of an encrypted one none but those that went through WireGuard. */
+function letIn({ view, driver, options: own }: Driven, { address, wireguard }: Omit<TunnelEndView, keyof NetworkView>) {
+  const { vni, tunnel } = view.network;
+  if (vni === undefined || tunnel === undefined) return [];
+  if (driver.overHosts?.isEncrypted(own) === false)
+    // A host that speaks the other family is not reached, and does not reach this one.
+    return familyOf(address) === familyOf(tunnel.local)
+      ? [planTunnelEnd({ there: address, here: tunnel.local, vni })]
+      : [];
+  const here = tunnel.encryption?.address;
+  if (wireguard === undefined || here === undefined) return [];
+  return [planTunnelEnd({ there: wireguard.address, here, vni, underlay: encryptedUnderlay })];
+}
+
+/** What the user says of a sysctl counts. */
+function planSandbox(rows: Snapshot, id: string, { driverFor, balancer }: Planners): readonly PlanObject[] {
   const sandbox = rows.get("sandboxes", id);
   if (sandbox === undefined) return [];
   const namespace = `sandbox:${id}` as const;
-  return [
-    { kind: "namespace", namespace },
-    ...Object.entries(sandbox.sysctls).map(([key, value]) => ({ kind: "sysctl" as const, namespace, key, value })),
-  ];
+  const endpoints = rows.where("endpoints", "sandbox", id);
+  const values = Object.assign({}, ...endpoints.map((one) => sandboxSysctls(rows, one, driverFor)), sandbox.sysctls);
+  const own = Object.entries<string>(values).map(
+    ([key, value]) => ({ kind: "sysctl", namespace, key, value }) as const,
+  );
+  const others = planForServices(rows, id, balancer).filter(
+    (object) => object.kind !== "sysctl" || !Object.hasOwn(values, object.key),
+  );
+  return [{ kind: "namespace", namespace }, ...own, ...others];
 }

@@ -2,6 +2,7 @@ import { Multimap } from "../lib/multimap.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { IpAddress, NetworkId } from "../model/ids.ts";
 import type { Peer } from "../model/peer.ts";
+import type { VirtualService } from "../model/service.ts";
 import { changesOf } from "../store/changes.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
 
@@ -15,9 +16,11 @@ class Directory {
   readonly addresses = new Multimap<IpAddress, Member>();
 }
 
-/** Who has which name and address on each network, kept up row by row: a change costs what it changed. */
+/** Who has which name and address on each network, containers and services, kept up row by row: a change costs what it changed. */
 export class Directories {
   readonly #networks = new Map<NetworkId, Directory>();
+  /** By network and name, in lower case. */
+  readonly #services = new Multimap<string, VirtualService>();
   #before: Snapshot | undefined;
 
   /** Takes note of a store's commits, each in its turn; the first one has every row. */
@@ -27,6 +30,10 @@ export class Directories {
         if (old !== undefined) this.#note(old, "delete");
         if (row !== undefined) this.#note(row, "add");
       }
+    for (const { old, row } of changesOf("virtualServices", this.#before, commit)) {
+      if (old !== undefined) this.#noteService(old, "delete");
+      if (row !== undefined) this.#noteService(row, "add");
+    }
     this.#before = commit.snapshot;
   }
 
@@ -34,8 +41,17 @@ export class Directories {
   named(network: NetworkId, name: string): readonly Member[] {
     return this.#networks.get(network)?.names.values(name) ?? [];
   }
+  /** Services of a name or an alias. @param name in lower case */
+  services(network: NetworkId, name: string): readonly VirtualService[] {
+    return this.#services.values(`${network}|${name}`);
+  }
   at(network: NetworkId, address: IpAddress): readonly Member[] {
     return this.#networks.get(network)?.addresses.values(address) ?? [];
+  }
+
+  #noteService(service: VirtualService, verb: "add" | "delete"): void {
+    for (const name of [service.name, ...service.aliases])
+      this.#services[verb](`${service.networkId}|${name.toLowerCase()}`, service);
   }
 
   #note(member: Member, verb: "add" | "delete"): void {

@@ -1,6 +1,8 @@
 import { addressText, parseAddress } from "../lib/net.ts";
-import type { IpAddress, SandboxId } from "../model/ids.ts";
+import type { IpAddress, NetworkId, SandboxId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
+import type { VirtualService } from "../model/service.ts";
+import { reachedBackends } from "../store/reached.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Directories } from "./directories.ts";
 
@@ -14,11 +16,14 @@ function reachable(rows: Snapshot, sandbox: SandboxId): Network[] {
     .filter(({ isWayOut }) => !isWayOut)
     .flatMap(({ networkId, gatewayPriority }) => {
       const network = rows.get("networks", networkId);
-      return network === undefined || network.predefined ? [] : [{ network, gatewayPriority }];
+      return network === undefined || !hasNames(network) ? [] : [{ network, gatewayPriority }];
     })
     .toSorted((a, b) => b.gatewayPriority - a.gatewayPriority || (a.network.spec.name < b.network.spec.name ? -1 : 1))
     .map(({ network }) => network);
 }
+
+/** Nobody is looked up on the network by which published ports come in (moby libnetwork, addSvcRecords). */
+const hasNames = ({ predefined, spec }: Network) => !predefined && !spec.ingress;
 
 /** What names are looked up in: rows, and what was gathered of them. */
 export interface Known {
@@ -27,20 +32,36 @@ export interface Known {
 }
 
 /**
- * Addresses of a name, for one sandbox: container names, aliases, links and short ids of the first of its networks that
- * knows the name, alone or followed by the network's name. Case does not matter (RFC 4343).
+ * Addresses of a name, for one sandbox: container names, aliases, links and short ids, and services, of the first of its networks
+ * that knows the name, alone or followed by the network's name. Case does not matter (RFC 4343).
  * @returns undefined when nobody has that name
  */
-export function addressesOf({ rows, directories }: Known, sandbox: SandboxId, asked: string): IpAddress[] | undefined {
+export function addressesOf(known: Known, sandbox: SandboxId, asked: string): IpAddress[] | undefined {
+  const { rows } = known;
   for (const network of reachable(rows, sandbox)) {
     const name = linked(rows, sandbox, network, asked.toLowerCase());
     const suffix = `.${network.spec.name.toLowerCase()}`;
     const ways = name.endsWith(suffix) ? [name, name.slice(0, -suffix.length)] : [name];
-    const found = ways.map((one) => directories.named(network.id, one)).find((members) => members.length > 0);
+    const found = ways.map((one) => addressesOn(known, network.id, one)).find((addresses) => addresses !== undefined);
     // Each address once: a cluster has a row of this host's endpoints, too.
-    if (found !== undefined) return [...new Set(found.flatMap((m) => m.addresses.map((a) => a.address)))];
+    if (found !== undefined) return [...new Set(found)];
   }
   return undefined;
+}
+
+const ofTasks = "tasks.";
+/** A service's virtual addresses, or its tasks' when it has none; of `tasks.<name>` always its tasks'. */
+function addressesOn({ rows, directories }: Known, network: NetworkId, name: string): IpAddress[] | undefined {
+  const tasks = (service: VirtualService) => reachedBackends(rows, service).flatMap(({ backend }) => backend.addresses);
+  const services = directories.services(network, name);
+  const asked = name.startsWith(ofTasks) ? directories.services(network, name.slice(ofTasks.length)) : [];
+  const members = directories.named(network, name);
+  if (services.length + asked.length + members.length === 0) return undefined;
+  return [
+    ...services.flatMap((service) => (service.addresses.length > 0 ? service.addresses : tasks(service))),
+    ...asked.flatMap(tasks),
+    ...members.flatMap(({ addresses }) => addresses.map(({ address }) => address)),
+  ];
 }
 
 /** `--link target:alias` gives the target another name on that network, for this container alone. */

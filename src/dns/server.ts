@@ -117,6 +117,7 @@ delete table ip tombolo_dns
 table ip tombolo_dns {
   chain output {
     type filter hook output priority -100;
+    ip daddr != ${address} ip saddr != ${address} accept
     ip daddr ${address} udp dport 53 udp dport set ${udp}
     ip daddr ${address} tcp dport 53 tcp dport set ${tcp}
     ip saddr ${address} udp sport ${udp} udp sport set 53

@@ -80,6 +80,8 @@ export interface NetworkDriver<Options = unknown> {
   readonly lan?: OnLan<Options>;
   /** The bridge on which the containers of a network ask each other for addresses, if it is one of ours. */
   segmentOf?(network: Network, options: Options): Segment;
+  /** What is set in each sandbox with an endpoint of such a network, unless its user says otherwise. */
+  readonly sandboxSysctls?: Readonly<Record<string, string>>;
   /** Absent: the driver's networks end with the host. */
   readonly overHosts?: OverHosts<Options>;
   /** Reads and checks `-o key=value`. @throws {EngineError} with Docker's text; an unknown key names the nearest known one. */

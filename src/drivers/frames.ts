@@ -45,8 +45,8 @@ export function planFrames({ id, namespace, pools, hasGateways, copiesMulticast 
 }
 
 /**
- * A taken address may come from elsewhere only on its way to a third network's container: from a router between two networks.
- * To the host, and so to the world, it would be a lie.
+ * An address that somebody on another network has may come on its way to a container of this one: by a router between the two. To
+ * the host, and so to the world, it would be a lie.
  */
 function rules4({ subnet, gateway }: AddressPool): string[] {
   return [

@@ -1,10 +1,9 @@
 import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
-import type { IpAddress } from "../model/ids.ts";
-import type { Family, NamespaceName, PlanObject } from "../model/plan.ts";
+import { familyOf, type NamespaceName, type PlanObject } from "../model/plan.ts";
 import type { EndpointView } from "./driver.ts";
 
 /** The container's side of an endpoint: the same whatever its interface is. */
-export const familyOf = (address: IpAddress): Family => (address.includes(":") ? "ip6" : "ip");
+export { familyOf } from "../model/plan.ts";
 /** sysctl(8) separates by dots, so a dot inside an interface name is written as a slash. */
 export const sysctlName = (link: string) => link.replaceAll(".", "/");
 export const insideOf = ({ sandbox }: EndpointView): NamespaceName => `sandbox:${sandbox.id}`;

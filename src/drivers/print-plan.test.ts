@@ -36,3 +36,19 @@ bridge -n 0k3v9m2q fdb append 00:00:00:00:00:00 dev vx0 dst 192.0.2.2
 `,
   );
 });
+
+it("prints routes in another table, and the rules that lead there", () => {
+  const namespace = "sandbox:0k3v9m2q";
+  const rule = { kind: "rule", namespace, priority: 100, table: 100 } as const;
+  assert.equal(
+    printPlan([
+      { kind: "route", namespace, to: "0.0.0.0/0", link: "eth0", via: "10.0.0.1", table: 100 },
+      { ...rule, from: "10.0.0.7" },
+      { ...rule, from: "fd00::7", mark: { value: 0x54, mask: 0xff } },
+    ]),
+    `ip -n 0k3v9m2q route add 0.0.0.0/0 via 10.0.0.1 dev eth0 table 100
+ip -n 0k3v9m2q rule add priority 100 from 10.0.0.7 lookup 100
+ip -n 0k3v9m2q -6 rule add priority 100 from fd00::7 fwmark 0x54/0xff lookup 100
+`,
+  );
+});

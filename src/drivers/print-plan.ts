@@ -1,6 +1,7 @@
 import { everyMac } from "../model/plan.ts";
 import type {
   BridgePort,
+  ChainObject,
   ChildLink,
   LinkObject,
   NamespaceName,
@@ -26,6 +27,10 @@ const bridge = (namespace: NamespaceName) => (namespace === "host" ? "bridge" : 
 const inside = (namespace: NamespaceName) => (namespace === "host" ? "" : `ip netns exec ${netns(namespace)} `);
 const placeText = ({ address, udpPort }: WireguardPeerObject["endpoint"]) =>
   address.includes(":") ? `[${address}]:${udpPort}` : `${address}:${udpPort}`;
+const table = (number: number | undefined) => (number === undefined ? "" : ` table ${number}`);
+const hex = (number: number) => `0x${number.toString(16)}`;
+const hookText = ({ hook, link }: ChainObject) =>
+  hook === undefined ? "" : ` '{ type filter hook ${hook} device "${link}" priority filter; policy accept; }'`;
 const onOff = (on: boolean) => (on ? "on" : "off");
 
 function print(o: PlanObject): string[] {
@@ -40,8 +45,13 @@ function print(o: PlanObject): string[] {
       return [`${ip(o.namespace)} address add ${o.address} dev ${o.link}${o.address.includes(":") ? " nodad" : ""}`];
     case "route":
       return [
-        `${ip(o.namespace)} route add ${o.to}${o.via === undefined ? "" : ` via ${o.via}`} dev ${o.link}${o.sourceOf === undefined ? "" : ` # src: an address of ${o.sourceOf}`}`,
+        `${ip(o.namespace)} route add ${o.to}${o.via === undefined ? "" : ` via ${o.via}`} dev ${o.link}${table(o.table)}${o.sourceOf === undefined ? "" : ` # src: an address of ${o.sourceOf}`}`,
       ];
+    case "rule": {
+      const marked = o.mark === undefined ? "" : ` fwmark ${hex(o.mark.value)}/${hex(o.mark.mask)}`;
+      const six = o.from.includes(":") ? " -6" : "";
+      return [`${ip(o.namespace)}${six} rule add priority ${o.priority} from ${o.from}${marked} lookup ${o.table}`];
+    }
     case "neighbour":
       return [`${ip(o.namespace)} neigh replace ${o.address} lladdr ${o.mac} dev ${o.link} nud permanent`];
     case "forwarding":
@@ -54,9 +64,13 @@ function print(o: PlanObject): string[] {
       ];
     case "sysctl":
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
+    case "timeout":
+      return [
+        `${inside(o.namespace)}nft add ct timeout ${o.family} tombolo ${o.name} '{ protocol tcp; l3proto ${o.family}; policy = { established : ${o.seconds} }; }'`,
+      ];
     case "chain":
       return [
-        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}`,
+        `${inside(o.namespace)}nft add chain ${o.family} tombolo ${o.name}${hookText(o)}`,
         ...o.rules.map((rule) => `${inside(o.namespace)}nft add rule ${o.family} tombolo ${o.name} '${rule}'`),
       ];
     case "element": {

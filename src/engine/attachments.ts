@@ -134,7 +134,9 @@ export function gatewayNetwork(rows: Snapshot, attachments: readonly Attachment[
   return wayOut !== undefined && leads(wayOut, family) ? wayOut : undefined;
 }
 
-const wayOutOf = (rows: Snapshot) => rows.get("networks", rows.get("names", `network|${wayOutNetwork}`)?.id ?? "");
+/** `docker_gwbridge`, where it is there. */
+export const wayOutOf = (rows: Snapshot) =>
+  rows.get("networks", rows.get("names", `network|${wayOutNetwork}`)?.id ?? "");
 
 /**
  * Decides which endpoints own the default routes, and publishes the container's ports there. The highest priority wins,
@@ -188,22 +190,39 @@ function settleWayOut(tx: Transaction, container: Container): void {
   const isNeeded = !isOpen && networks.some(({ scope }) => scope === "cluster");
   if (!isNeeded && present !== undefined) removeEndpoint(tx, present.id);
   const network = wayOutOf(tx);
-  if (isNeeded && present === undefined && network !== undefined) addWayOut(tx, container, network, own);
+  if (isNeeded && present === undefined && network !== undefined)
+    insertWayOut(tx, network, {
+      sandboxId: container.id,
+      containerId: container.id,
+      containerName: `gateway_${container.id.slice(0, 12)}`,
+      interfaceName: nameInterface(network, wayOutWish(network), own),
+    });
 }
 
-function addWayOut(tx: Transaction, container: Container, network: Network, others: readonly Endpoint[]): void {
+const wayOutWish = ({ id }: Network): Attachment => ({
+  network: id,
+  driverOptions: {},
+  aliases: [],
+  links: [],
+  linkLocal: [],
+  gatewayPriority: 0,
+});
+
+/** The end of `docker_gwbridge` of a sandbox that has no other way out. */
+export function insertWayOut(
+  tx: Transaction,
+  network: Network,
+  place: Pick<Endpoint, "sandboxId" | "containerId" | "containerName" | "interfaceName">,
+): Endpoint {
   const leaf = leafFor(tx, network);
-  const id = createHash("sha256").update(`way out ${container.id}`).digest("hex");
-  const wish = { network: network.id, driverOptions: {}, aliases: [], links: [], linkLocal: [], gatewayPriority: 0 };
-  tx.insert("endpoints", {
+  const { containerId } = place;
+  const id = createHash("sha256").update(`way out ${containerId}`).digest("hex");
+  const endpoint: Endpoint = {
     id,
     networkId: network.id,
-    sandboxId: container.id,
-    containerId: container.id,
-    containerName: `gateway_${container.id.slice(0, 12)}`,
-    mac: localMac(`${network.id} ${container.id}`),
-    interfaceName: nameInterface(network, wish, others),
-    addresses: poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wish, id)),
+    ...place,
+    mac: localMac(`${network.id} ${containerId}`),
+    addresses: poolsOf(tx, network).map((choice) => claimed(tx, network, choice, wayOutWish(network), id)),
     linkLocal: [],
     names: [],
     ports: [],
@@ -211,7 +230,9 @@ function addWayOut(tx: Transaction, container: Container, network: Network, othe
     gatewayPriority: Number.MIN_SAFE_INTEGER,
     isWayOut: true,
     ...(leaf !== undefined && { leaf }),
-  });
+  };
+  tx.insert("endpoints", endpoint);
+  return endpoint;
 }
 
 const familyOf = (address: IpAddress) => (address.includes(":") ? 6 : 4);
@@ -247,9 +268,11 @@ function gatewayOf(network: Network, pool: AddressPool): IpAddress | undefined {
   return named ?? pool.gateway;
 }
 
-/** What DNS answers for on a network. */
+/** What DNS answers for on a network. A task's aliases are its service's, and all of its tasks may have one hostname. */
 export function namesOf(container: Container, attachment: Attachment): string[] {
-  const names = [container.name, ...attachment.aliases, container.id.slice(0, 12), container.spec.hostname];
+  const isTask = container.taskId !== undefined;
+  const [aliases, hostname] = isTask ? [[], ""] : [attachment.aliases, container.spec.hostname];
+  const names = [container.name, ...aliases, container.id.slice(0, 12), hostname];
   return [...new Set(names.filter((n) => n !== ""))];
 }
 

@@ -1,12 +1,13 @@
 import type { ClusterNode } from "../model/cluster.ts";
-import { type Changed, changesOf } from "../store/changes.ts";
+import { changesOf } from "../store/changes.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
-import type { TableName } from "../store/tables.ts";
 import type { EventBus } from "./events.ts";
+import { publishServices } from "./service-events.ts";
+import { actionOf, changedAttributes } from "./told-changes.ts";
 
 /**
- * What became of nodes and networks of the swarm, as events of scope `swarm` (moby daemon/events.go, logNodeEvent and
- * logNetworkEvent). Managers tell, each its clients, whoever made the change.
+ * What became of nodes, networks, services, secrets and configs of the swarm, as events of scope `swarm` (moby
+ * daemon/events.go). Managers tell, each its clients, whoever made the change.
  */
 export function publishCluster(bus: EventBus, before: Snapshot, commit: Commit): void {
   publishNodes(bus, before, commit);
@@ -14,10 +15,8 @@ export function publishCluster(bus: EventBus, before: Snapshot, commit: Commit):
     const attributes = { name: (change.row ?? change.old)?.spec.name ?? "" };
     bus.publish({ type: "network", action: actionOf(change), id: change.key, attributes, scope: "swarm" });
   }
+  publishServices(bus, before, commit);
 }
-
-const actionOf = ({ old, row }: Changed<TableName>) =>
-  old === undefined ? "create" : row === undefined ? "remove" : "update";
 
 function publishNodes(bus: EventBus, before: Snapshot, commit: Commit): void {
   for (const change of changesOf("nodes", before, commit)) {
@@ -30,8 +29,8 @@ function publishNodes(bus: EventBus, before: Snapshot, commit: Commit): void {
   }
 }
 
-function differences(old: ClusterNode, node: ClusterNode): Record<string, string> {
-  const told: Record<string, readonly [string | undefined, string | undefined]> = {
+const differences = (old: ClusterNode, node: ClusterNode) =>
+  changedAttributes({
     availability: [old.availability, node.availability],
     role: [old.role, node.role],
     state: [old.status.state, node.status.state],
@@ -40,10 +39,4 @@ function differences(old: ClusterNode, node: ClusterNode): Record<string, string
         leader: [`${old.manager.leader}`, `${node.manager.leader}`] as const,
         reachability: [old.manager.reachability, node.manager.reachability] as const,
       }),
-  };
-  return Object.fromEntries(
-    Object.entries(told).flatMap(([name, [was, is]]) =>
-      was === is ? [] : [[`${name}.old`, was ?? ""] as const, [`${name}.new`, is ?? ""] as const],
-    ),
-  );
-}
+  });

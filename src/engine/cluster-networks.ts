@@ -2,9 +2,10 @@ import { closeNetwork, openNetwork } from "../cluster/networks.ts";
 import { routesOfNodes } from "../cluster/routes.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { EngineError, forbidden, invalid } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid, rpcError } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
+import { compareStates } from "../model/service.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import { networkNamed } from "./lookup.ts";
@@ -72,18 +73,40 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
   return id;
 }
 
-/** @throws {EngineError} unavailable on a worker, forbidden while containers are on it, with Docker's texts */
-export async function removeClusterNetwork(parts: Parts, network: Network): Promise<void> {
+const patience = 30_000; // milliseconds: longer than tasks have to end in, as a rule
+
+/**
+ * Waits for tasks that are about to end: the network of a stack goes right after its services.
+ * @throws {EngineError} unavailable on a worker, invalid while containers are on it, with Docker's texts
+ */
+export async function removeClusterNetwork({ membership }: Pick<Parts, "membership">, network: Network): Promise<void> {
+  const { store } = membership.control();
+  if (isLeftByTasks(store.snapshot(), network))
+    for await (const { snapshot } of store.watch(AbortSignal.timeout(patience)))
+      if (!isLeftByTasks(snapshot, network)) break;
   failpoint("overlay.remove.before-etcd");
-  await parts.membership.update((tx) => closeNetwork(tx, network.id));
+  await membership.update((tx) => closeNetwork(tx, network.id));
   failpoint("overlay.remove.after-etcd");
+}
+
+/** True while tasks that are to end are on a network, and nobody else is. */
+function isLeftByTasks(rows: Snapshot, { id }: Network): boolean {
+  const peers = rows.where("peers", "network", id);
+  return peers.length > 0 && peers.every(({ containerName }) => isEnding(rows, containerName));
+}
+
+/** @param name of a container, `web.1.<task id>` of a task's */
+function isEnding(rows: Snapshot, name: string): boolean {
+  const [, id] = /\.([0-9a-z]{25})$/.exec(name) ?? [];
+  if (id === undefined) return false;
+  const task = rows.get("tasks", id);
+  if (task === undefined || rows.get("services", task.serviceId) === undefined) return true;
+  return compareStates(task.desired, "running") > 0;
 }
 
 /** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
 function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
-  const wrong = (text: string) => invalid(`rpc error: code = InvalidArgument desc = ${text}`);
-  if (!/^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/.test(name)) throw wrong("name must be valid as a DNS name component");
-  if (name.length > 63) throw wrong("name must be 63 characters or fewer");
+  checkSwarmName(name);
   if (!ipv4) throw invalid("IPv4 cannot be disabled in a Swarm scoped network");
   if (ipam.driver !== "default")
     throw invalid(`ipam driver ${ipam.driver}: networks of a swarm have their addresses from it`);
@@ -94,6 +117,14 @@ function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable 
     ?.list("networks")
     .find(({ spec }) => ingress && spec.ingress);
   if (present !== undefined) throw new EngineError("conflict", `ingress network (${present.id}) is already present`);
+}
+
+/** A name of a network or a service, which DNS answers for (moby/swarmkit manager/controlapi/common.go). @throws {EngineError} invalid */
+export function checkSwarmName(name: string): void {
+  const wrong = (text: string) => rpcError("InvalidArgument", text);
+  if (name === "") throw wrong("meta: name must be provided");
+  if (name.length > 63) throw wrong("name must be 63 characters or fewer");
+  if (!/^[a-zA-Z0-9](?:[\w-]*[a-zA-Z0-9])?$/.test(name)) throw wrong("name must be valid as a DNS name component");
 }
 
 function checkManager({ membership }: Parts): void {

@@ -5,6 +5,7 @@ import type { Snapshot } from "../store/store.ts";
 import { isRunning } from "./containers.ts";
 import type { ContainerDetail, Containers, Filters } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels } from "./filters.ts";
+import type { HealthReport } from "./health.ts";
 import { containerNamed, networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 import { pathsOf } from "./sandbox-files.ts";
@@ -29,18 +30,22 @@ const listFilters = [
   "volume",
 ];
 
+/** What is known of a container beside its row. */
+export interface ContainerFacts {
+  execIds(id: ContainerId): readonly string[];
+  health(id: ContainerId): HealthReport;
+}
+
 /** What `docker ps` and `docker inspect` show. */
-export function createContainerViews(
-  parts: Parts,
-  execIds: (id: ContainerId) => readonly string[],
-): Pick<Containers, "list" | "inspect"> {
+export function createContainerViews(parts: Parts, facts: ContainerFacts): Pick<Containers, "list" | "inspect"> {
   const rows = () => parts.store.snapshot();
-  const detail = (c: Container) => detailOf(parts, rows(), c, execIds(c.id));
+  const detail = (c: Container) => detailOf(parts, rows(), c, facts);
   return {
     async list(filters, { all, limit }) {
       checkFilters(filters, listFilters);
       const wrong = filters.get("status")?.find((v) => !statuses.includes(v));
       if (wrong !== undefined) throw invalid(`invalid filter 'status=${wrong}'`);
+      checkHealth(filters.get("health") ?? []);
       const snapshot = rows();
       const wide = all || limit > 0 || filters.has("status") || filters.has("exited");
       const found = snapshot
@@ -57,7 +62,7 @@ async function detailOf(
   parts: Parts,
   rows: Snapshot,
   container: Container,
-  execIds: readonly string[],
+  facts: ContainerFacts,
 ): Promise<ContainerDetail> {
   const image = await parts.runtime.images.find(container.spec.imageId).catch((error: unknown) => {
     if (error instanceof EngineError && error.class === "not-found") return undefined;
@@ -77,7 +82,8 @@ async function detailOf(
     ...(image && { image }),
     networks,
     ports: endpoints.flatMap(({ ports }) => ports),
-    execIds,
+    execIds: facts.execIds(container.id),
+    health: facts.health(container.id),
     paths: pathsOf(parts, container.id),
     mountSources: sources,
     sandboxKey,
@@ -113,10 +119,20 @@ function passes(rows: Snapshot, c: Container, filters: Filters): boolean {
         c.spec.exposed.some((e) => e.port === Number(port(v)?.[1]) && e.protocol === (port(v)?.[3] ?? "tcp")),
       publish: (v) =>
         c.spec.ports.some((p) => p.containerPort === Number(port(v)?.[1]) && p.protocol === (port(v)?.[3] ?? "tcp")),
-      health: (v) => v === "none",
-      "is-task": (v) => v === "false" || v === "0",
+      health: (v) => v === (c.state.health ?? "none"),
+      "is-task": (v) => /^(1|t|true)$/i.test(v) === (c.taskId !== undefined),
     })
   );
 }
 
 const statuses: readonly string[] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+const healths: readonly string[] = ["none", "starting", "healthy", "unhealthy"];
+
+/** @throws {EngineError} invalid, with Docker's text (moby api/types/container/health.go) */
+function checkHealth(values: readonly string[]): void {
+  const wrong = values.find((v) => !healths.includes(v));
+  if (wrong !== undefined)
+    throw invalid(
+      `invalid filter 'health=${wrong}': invalid value for health (${wrong}): must be one of ${healths.join(", ")}`,
+    );
+}

@@ -1,9 +1,8 @@
 import { conflict, invalid } from "../lib/errors.ts";
 import { signalNumber } from "../lib/signals.ts";
 import type { Container } from "../model/container.ts";
-import type { ContainerId } from "../model/ids.ts";
 import { createArchives } from "./archives.ts";
-import { createContainerViews } from "./container-views.ts";
+import { type ContainerFacts, createContainerViews } from "./container-views.ts";
 import { createContainer, publishContainer } from "./create-container.ts";
 import type { Containers, Filters } from "./engine.ts";
 import { checkFilters, passesLabels, untilTime } from "./filters.ts";
@@ -14,7 +13,7 @@ import type { Parts } from "./parts.ts";
 /** The verbs of `docker container`. `recover` puts right what happened while the daemon was away; nothing restarts before `beginRestarts`. */
 export function createContainers(
   parts: Parts,
-  execIds: (id: ContainerId) => readonly string[],
+  facts: ContainerFacts,
 ): Containers & { recover(): Promise<void>; beginRestarts(): void; stopAll(): void } {
   const life = new Lifecycle(parts);
   const rows = () => parts.store.snapshot();
@@ -25,7 +24,7 @@ export function createContainers(
   };
   const { processes } = parts.runtime;
   return {
-    ...createContainerViews(parts, execIds),
+    ...createContainerViews(parts, facts),
     create: (request) => createContainer(parts, request),
     start: (reference) => locked(reference, (c) => life.start(c)),
     stop: (reference, options) => locked(reference, (c) => life.stop(c, options)),

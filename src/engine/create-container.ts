@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { conflict, EngineError, invalid } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
-import type { Container, ContainerSpec, Mount } from "../model/container.ts";
-import type { Image } from "../runtime/runtime.ts";
+import type { Container, ContainerSpec, HealthCheck, Mount } from "../model/container.ts";
+import type { Image, ImageHealthCheck } from "../runtime/runtime.ts";
 import type { ContainerRequest } from "./engine.ts";
 import { checkAttachment } from "./attachments.ts";
 import { networkNamed } from "./lookup.ts";
@@ -95,11 +95,12 @@ function newContainer(request: ContainerRequest, image: Image): Container {
   if (spec.entrypoint.length === 0 && spec.cmd.length === 0) throw invalid("no command specified");
   return {
     id,
-    name: request.name === "" ? `${pick(adjectives)}_${pick(sailors)}_${id.slice(0, 4)}` : request.name,
+    name: request.name === "" ? newName() : request.name,
     createdAt: new Date().toISOString(),
     spec,
     attachments: request.attachments,
     shown: request.shown,
+    ...(request.taskId !== undefined && { taskId: request.taskId }),
     state: {
       status: "created",
       pid: 0,
@@ -116,6 +117,8 @@ function newContainer(request: ContainerRequest, image: Image): Container {
 
 const adjectives = ["calm", "sandy", "salty", "windy", "sunny", "tidal", "quiet", "bright"];
 const sailors = ["gull", "crab", "tern", "seal", "kelp", "dune", "reef", "cove"];
+/** A name for what has none: `calm_gull_3f2a`. */
+export const newName = () => `${pick(adjectives)}_${pick(sailors)}_${randomBytes(2).toString("hex")}`;
 const pick = (words: readonly string[]) => words[randomBytes(1).readUInt8() % words.length] ?? "";
 
 /** What the image says where the request is silent (moby image/merge: entrypoint and command belong together). */
@@ -144,7 +147,27 @@ function merge(spec: ContainerSpec, image: Image, id: string): ContainerSpec {
     labels: { ...config.Labels, ...spec.labels },
     stopSignal: spec.stopSignal || (config.StopSignal ?? ""),
     exposed: [...spec.exposed, ...more],
+    ...mergeHealthCheck(spec.healthCheck, config.Healthcheck),
     mounts: namedVolumes(spec.mounts, config.Volumes),
+  };
+}
+
+/** The image says what the request leaves open, one word after the other. */
+function mergeHealthCheck(
+  own: HealthCheck | undefined,
+  image: ImageHealthCheck | undefined,
+): Pick<ContainerSpec, "healthCheck"> {
+  if (image === undefined) return {};
+  const milliseconds = (nanoseconds = 0) => nanoseconds / 1e6;
+  return {
+    healthCheck: {
+      test: own !== undefined && own.test.length > 0 ? own.test : (image.Test ?? []),
+      interval: own?.interval || milliseconds(image.Interval),
+      timeout: own?.timeout || milliseconds(image.Timeout),
+      startPeriod: own?.startPeriod || milliseconds(image.StartPeriod),
+      startInterval: own?.startInterval || milliseconds(image.StartInterval),
+      retries: own?.retries || (image.Retries ?? 0),
+    },
   };
 }
 

@@ -2,7 +2,9 @@ import type { Network } from "../model/network.ts";
 import { createContainers } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { createExecs } from "./execs.ts";
+import { HealthChecks } from "./health-checks.ts";
 import { createEngineImages } from "./images.ts";
+import { Ingress, ingressContainer } from "./ingress.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Leases } from "./leases.ts";
 import { createNetworks } from "./networks.ts";
@@ -12,8 +14,12 @@ import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
 import { ensurePredefined, followSettings } from "./predefined.ts";
 import { sweepFiles } from "./sandbox-files.ts";
+import { createFileContents } from "./secrets.ts";
+import { createServices } from "./services.ts";
 import { createSwarm } from "./swarm.ts";
 import { createSystem } from "./system.ts";
+import { TaskRunner } from "./task-runner.ts";
+import { createTasks } from "./tasks.ts";
 import { ensureWayOut } from "./way-out.ts";
 import { createVolumes, sweepVolumes } from "./volumes.ts";
 
@@ -41,23 +47,36 @@ export interface RunningEngine extends Engine {
 export function createEngine(given: Omit<Parts, "addresses" | "overlays">): RunningEngine {
   const overlays = new Overlays(given, {
     ensureWayOut: () => ensureWayOut(parts),
-    disconnect: (network, container) => networks.disconnect(network.id, container, true),
+    disconnect: (network, container) =>
+      container === ingressContainer ? ingress.drop() : networks.disconnect(network.id, container, true),
   });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
   const networks = createNetworks(parts);
+  const ingress = new Ingress(parts, () => ensureWayOut(parts));
   const moved = new MovedAddresses(parts);
   const leases = new Leases(parts);
   const execs = createExecs(parts);
-  const containers = createContainers(parts, (id) => execs.idsOf(id));
+  const health = new HealthChecks(parts, execs);
+  const containers = createContainers(parts, {
+    execIds: (id) => execs.idsOf(id),
+    health: (id) => health.reportOf(id),
+  });
+  const volumes = createVolumes(parts);
+  const images = createEngineImages(parts);
+  const runner = new TaskRunner(parts, { containers, images, volumes });
   return {
     networks,
     containers,
     execs,
-    volumes: createVolumes(parts),
-    images: createEngineImages(parts),
+    volumes,
+    images,
     events: parts.bus,
     swarm: createSwarm(parts),
     nodes: createNodes(parts),
+    services: createServices(parts),
+    tasks: createTasks(parts),
+    secrets: createFileContents(parts, "secrets"),
+    configs: createFileContents(parts, "configs"),
     system: createSystem(parts, new Date().toISOString()),
     followSettings: () => followSettings(parts),
     ensurePredefined: () => ensurePredefined(parts),
@@ -65,21 +84,29 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       await containers.recover();
       await Promise.all([sweepVolumes(parts), sweepFiles(parts)]);
       leases.start();
+      health.start();
       parts.overlays.start();
+      ingress.start();
       moved.start();
     },
     async settleMembership() {
       if (!parts.membership.isInSwarm) await parts.overlays.leave();
     },
-    beginRestarts: () => containers.beginRestarts(),
+    beginRestarts() {
+      containers.beginRestarts();
+      runner.start();
+    },
     announce(networks) {
       const rows = parts.store.snapshot();
       const endpoints = networks.flatMap(({ id }) => rows.where("endpoints", "network", id));
       for (const { containerId } of endpoints) parts.addresses.announce(containerId);
     },
     async stop() {
+      ingress.stop();
       parts.overlays.stop();
       moved.stop();
+      health.stop();
+      runner.stop();
       containers.stopAll();
       await leases.stop();
     },

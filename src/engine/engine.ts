@@ -1,9 +1,20 @@
 import type { ParentState } from "../dataplane/dataplane.ts";
 import type { Cluster, ClusterNode, ClusterSpec, NodeId, NodeRole, TrustedRoot } from "../model/cluster.ts";
 import type { Attachment, Container, ContainerSpec, Volume } from "../model/container.ts";
-import type { Endpoint, PortBinding } from "../model/endpoint.ts";
+import type { Endpoint, EndpointAddress, PortBinding } from "../model/endpoint.ts";
+import type { NetworkId } from "../model/ids.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
+import type {
+  Backend,
+  FileContent,
+  Service,
+  ServiceId,
+  ServiceSpec,
+  Task,
+  TaskId,
+  VirtualService,
+} from "../model/service.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type {
   ExecSpec,
@@ -17,6 +28,8 @@ import type {
   Usage,
 } from "../runtime/runtime.ts";
 
+import type { HealthReport } from "./health.ts";
+
 /** `filters` of a list call: each key with its values; a row passes when each key has a value that fits. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
 
@@ -28,6 +41,8 @@ export interface NetworkDetail {
   readonly endpoints: readonly Endpoint[];
   /** Endpoints that other hosts have on a network of the cluster; on a manager that takes no part, all. */
   readonly peers: readonly Peer[];
+  /** Services of the swarm on it, and the tasks that take connections. */
+  readonly services: readonly { readonly service: VirtualService; readonly backends: readonly Backend[] }[];
   /** This host's node, on a network of the cluster in which it takes part. */
   readonly nodeId?: NodeId;
   /** The link of the host on which it stands, if on one that is not ours. */
@@ -55,6 +70,8 @@ export interface ContainerRequest {
   readonly attachments: readonly Attachment[];
   readonly shown: Container["shown"];
   readonly platform: string;
+  /** Of a service's task; no user's request has one. */
+  readonly taskId?: TaskId;
 }
 export interface ContainerDetail {
   readonly container: Container;
@@ -68,6 +85,8 @@ export interface ContainerDetail {
   /** Of all its endpoints, also of the one on `docker_gwbridge` that nobody asked for. */
   readonly ports: readonly PortBinding[];
   readonly execIds: readonly string[];
+  /** What was found out of its health, if that is looked at. */
+  readonly health: HealthReport;
   readonly paths: {
     readonly directory: string;
     readonly hosts: string;
@@ -186,7 +205,7 @@ export interface Volumes {
 
 /** An entry of `docker events`. */
 export interface EngineEvent {
-  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node";
+  readonly type: "container" | "image" | "network" | "volume" | "daemon" | "node" | "service" | "secret" | "config";
   readonly action: string;
   readonly id: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -339,10 +358,93 @@ export interface Nodes {
   remove(reference: string, force: boolean): Promise<void>;
 }
 
+export interface ServiceStatus {
+  readonly running: number;
+  readonly desired: number;
+  /** Of jobs: those that have done their work. */
+  readonly completed: number;
+}
+export interface ServiceUpdate {
+  /** That of the service which was changed: another one was written meanwhile when it differs. */
+  readonly version: number;
+  readonly spec: ServiceSpec;
+  /** Where the login comes from when the spec has none. */
+  readonly registryAuthFrom: "spec" | "previous-spec";
+}
+/** What is asked of the logs of tasks. */
+export type TaskLogOptions = Omit<LogOptions, "until">;
+/** A line of a task's log, and whose it is. */
+export interface TaskLine extends LogLine {
+  readonly taskId: TaskId;
+  readonly serviceId: ServiceId;
+  readonly nodeId: NodeId;
+}
+/** Logs of tasks, wherever they are. Reading throws EngineError system at the end when some could not be had. */
+export interface TaskLogs {
+  readonly tty: boolean;
+  readonly lines: AsyncIterable<TaskLine>;
+}
+
+/** `docker service`, for managers alone. */
+export interface Services {
+  /** A name for a service that is given none. */
+  newName(): string;
+  /** The networks of the swarm that services can be on. @throws {EngineError} not-found; forbidden for one of this host */
+  networkIds(references: readonly string[]): NetworkId[];
+  /** @returns its id @throws {EngineError} with Docker's texts; nothing is left behind */
+  create(spec: ServiceSpec): Promise<ServiceId>;
+  list(filters: Filters, withStatus: boolean): { readonly service: Service; readonly status?: ServiceStatus }[];
+  /** By id, name, or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): Service;
+  update(reference: string, change: ServiceUpdate): Promise<void>;
+  /** Goes back to the spec before the last update. @param version as with `update` */
+  rollBack(reference: string, version: number): Promise<void>;
+  remove(reference: string): Promise<void>;
+  /** Of all its tasks; of those to come, too, when it is followed. @throws {EngineError} not-found */
+  logs(reference: string, options: TaskLogOptions, signal: AbortSignal): TaskLogs;
+}
+
+/** A task, with the networks that it is on. */
+export interface TaskDetail {
+  readonly task: Task;
+  readonly attachments: readonly {
+    readonly network: Network;
+    readonly pools: readonly AddressPool[];
+    readonly addresses: readonly EndpointAddress[];
+  }[];
+}
+export interface Tasks {
+  list(filters: Filters): TaskDetail[];
+  /** By id, name (`web.1.<id>`), or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): TaskDetail;
+  /** @throws {EngineError} not-found */
+  logs(reference: string, options: TaskLogOptions, signal: AbortSignal): TaskLogs;
+}
+
+/** `docker secret` and `docker config`, for managers alone. */
+export interface FileContents {
+  /** @returns its id @throws {EngineError} conflict for a name that is taken; invalid for a name, a size or a template */
+  create(wish: Pick<FileContent, "name" | "labels" | "data" | "templating">): Promise<string>;
+  list(filters: Filters): FileContent[];
+  /** By id, name, or unambiguous beginning of an id. @throws {EngineError} not-found, invalid when ambiguous */
+  inspect(reference: string): FileContent;
+  /** Labels alone can be changed. @throws {EngineError} invalid for another name or data */
+  update(
+    reference: string,
+    change: Pick<FileContent, "version" | "name" | "labels"> & { readonly data?: string },
+  ): Promise<void>;
+  /** @throws {EngineError} invalid while services use it, naming them */
+  remove(reference: string): Promise<void>;
+}
+
 /** What the API speaks to: Docker's verbs without Docker's JSON. */
 export interface Engine {
   readonly swarm: Swarm;
   readonly nodes: Nodes;
+  readonly services: Services;
+  readonly tasks: Tasks;
+  readonly secrets: FileContents;
+  readonly configs: FileContents;
   readonly networks: Networks;
   readonly containers: Containers;
   readonly execs: Execs;

@@ -90,6 +90,9 @@ function fits(event: EngineEvent, key: string, value: string): boolean {
     case "volume":
     case "daemon":
     case "node":
+    case "service":
+    case "secret":
+    case "config":
       return event.type === key
         ? event.id.startsWith(value) || event.attributes.name === value
         : key === "container" && event.attributes.container === value;

@@ -12,10 +12,21 @@ const forgottenAfter = 5 * 60_000; // milliseconds that an ended exec can still 
 
 interface Entry extends ExecDetail {
   readonly started: boolean;
+  /** Who has given it its id forgets it. */
+  readonly isLent: boolean;
+}
+
+/** Execs, also those that the engine makes for itself. */
+export interface OwnExecs extends Execs {
+  /** @param id by which the engine knows one of its own; it is kept until it is forgotten */
+  create(...request: [...Parameters<Execs["create"]>, id?: string]): Promise<string>;
+  forget(id: string): void;
+  /** Those of a container that run. */
+  idsOf(id: ContainerId): string[];
 }
 
 /** The verbs of `docker exec`. They live in memory: an exec ends for its client with the daemon. */
-export function createExecs(parts: Parts): Execs & { idsOf(id: ContainerId): string[] } {
+export function createExecs(parts: Parts): OwnExecs {
   const entries = new Map<string, Entry>();
   const { processes } = parts.runtime;
   const change = (id: string, more: Partial<Entry>) => {
@@ -28,17 +39,19 @@ export function createExecs(parts: Parts): Execs & { idsOf(id: ContainerId): str
       const container = parts.store.snapshot().get("containers", event.containerId);
       const more = { execID: event.execId, exitCode: String(event.exitCode) };
       if (container !== undefined) publishContainer(parts, container, "exec_die", more);
-      setTimeout(() => entries.delete(event.execId ?? ""), forgottenAfter).unref();
+      if (entries.get(event.execId)?.isLent === false)
+        setTimeout(() => entries.delete(event.execId ?? ""), forgottenAfter).unref();
       return;
     }
     for (const [id, { spec }] of entries) if (spec.containerId === event.containerId) change(id, { running: false });
   });
   return {
-    async create(name, { detachKeys, attach, ...request }) {
+    async create(name, { detachKeys, attach, ...request }, own) {
       const container = runningNamed(parts, name);
-      const id = randomBytes(32).toString("hex");
+      const id = own ?? randomBytes(32).toString("hex");
       const spec: ExecSpec = { ...request, id, containerId: container.id };
-      entries.set(id, { spec, running: false, started: false, pid: 0, detachKeys, attach });
+      const isLent = own !== undefined;
+      entries.set(id, { spec, running: false, started: false, pid: 0, detachKeys, attach, isLent });
       publishContainer(parts, container, `exec_create: ${spec.args.join(" ")}`, { execID: id });
       return id;
     },
@@ -67,6 +80,7 @@ export function createExecs(parts: Parts): Execs & { idsOf(id: ContainerId): str
       if (!running) throw conflict(`exec ${id} is not running`);
       await processes.resize(spec.containerId, width, height, id);
     },
+    forget: (id) => void entries.delete(id),
     idsOf: (id) => [...entries.values()].filter((e) => e.running && e.spec.containerId === id).map((e) => e.spec.id),
   };
 }

@@ -1,3 +1,4 @@
+import { parseDuration } from "../lib/duration.ts";
 import { invalid } from "../lib/errors.ts";
 import type { Filters } from "./engine.ts";
 
@@ -44,13 +45,8 @@ export function untilTime(filters: Filters): number {
   const text = texts[0];
   if (text === undefined) return Number.POSITIVE_INFINITY;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const units: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
-  if (/^(\d+(\.\d+)?(h|ms|m|s))+$/.test(text)) {
-    let sum = 0;
-    for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g))
-      sum += Number(number) * (units[unit ?? ""] ?? 0);
-    return Date.now() - sum;
-  }
+  const span = parseDuration(text);
+  if (span !== undefined) return Date.now() - span;
   const parsed = Date.parse(text);
   if (Number.isNaN(parsed)) throw invalid(`invalid until filter: ${text}`);
   return parsed;

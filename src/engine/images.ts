@@ -17,6 +17,7 @@ export function createEngineImages(parts: Parts): Engine["images"] {
   return {
     list: () => images.list(),
     find: (reference, platform) => images.find(reference, platform),
+    distribution: (reference, auth, signal) => images.distribution(reference, auth, signal),
     push: (reference, auth, onProgress, signal) => images.push(reference, auth, onProgress, signal),
     load: (archive, onProgress) => images.load(archive, onProgress),
     save: (references) => images.save(references),

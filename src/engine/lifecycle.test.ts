@@ -8,6 +8,7 @@ import { endpointRow, idOf, networkRows, putNetwork } from "../../test/support/r
 import { forbidden, unavailable } from "../lib/errors.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Container, ContainerState } from "../model/container.ts";
+import { createMemoryFiles } from "../runtime/files/memory-files.ts";
 import type { ExitEvent } from "../runtime/runtime.ts";
 import type { Transaction } from "../store/store.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
@@ -72,7 +73,7 @@ async function containers(test: TestContext) {
   const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => void warnings.push(text) };
   const parts = {
     store,
-    runtime: { processes, onReconnect() {} },
+    runtime: { processes, memoryFiles: createMemoryFiles(join(dataRoot, "memory")), onReconnect() {} },
     dataplane: { settled: async () => {} },
     resolver: { open() {}, close() {} },
     host: { dns: () => ({ servers: [], search: [], options: [] }), namespacePath: () => "" },
@@ -91,7 +92,7 @@ async function containers(test: TestContext) {
     locks: new KeyedLock(),
     log,
   } as unknown as Parts;
-  const verbs = createContainers(parts, () => []);
+  const verbs = createContainers(parts, { execIds: () => [], health: () => ({ failingStreak: 0, log: [] }) });
   test.after(async () => {
     verbs.stopAll();
     await rm(dataRoot, { recursive: true, force: true });

@@ -2,8 +2,10 @@ import { mkdir, stat } from "node:fs/promises";
 import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { signalNumber } from "../lib/signals.ts";
-import type { Container, ContainerState, Mount } from "../model/container.ts";
+import { within } from "../lib/within.ts";
+import { type Container, type ContainerState, isChecked, type Mount } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
+import { ingressSandbox } from "../model/sandbox.ts";
 import type { ExitEvent, FoundContainer, ResolvedMount } from "../runtime/runtime.ts";
 import { isRunning } from "./containers.ts";
 import { publishContainer } from "./create-container.ts";
@@ -12,6 +14,7 @@ import { containerNamed } from "./lookup.ts";
 import { publishAttachments } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 import { pathsOf, refreshFiles, removeFiles } from "./sandbox-files.ts";
+import { taskFileMounts, writeTaskFiles } from "./task-files.ts";
 import { closeSandbox, dropSandbox, hasSandbox, openSandbox, removalSettled } from "./sandboxes.ts";
 import { removeVolume, volumePath } from "./volumes.ts";
 
@@ -69,6 +72,7 @@ export class Lifecycle {
     const { processes } = this.#parts.runtime;
     clearTimeout(this.#restarts.get(container.id)?.timer);
     try {
+      writeTaskFiles(this.#parts, container);
       const mounts = await this.mounts(container);
       await processes.reap(container.id);
       if (hasSandbox(container)) await openSandbox(this.#parts, container);
@@ -85,9 +89,11 @@ export class Lifecycle {
         error: "",
         oomKilled: false,
         stoppedByUser: false,
+        ...(isChecked(container.spec) && { health: "starting" }),
       });
     } catch (error) {
       await closeSandbox(this.#parts, container.id);
+      this.#parts.runtime.memoryFiles.remove(container.id);
       const exitCode = /not found|no such file/i.test((error as Error).message) ? 127 : 128;
       await this.remember(container.id, { error: (error as Error).message, exitCode });
       if (container.spec.autoRemove)
@@ -160,7 +166,8 @@ export class Lifecycle {
       file(files.hostname, "/etc/hostname"),
       file(files.hosts, "/etc/hosts"),
     ];
-    return [...etc.filter((e) => !own.some((m) => m.target === e.target)), ...own];
+    const usual = etc.filter((e) => !own.some((m) => m.target === e.target));
+    return [...usual, ...own, ...taskFileMounts(this.#parts, container)];
   }
 
   async stop(container: Container, options: { readonly timeout?: number; readonly signal?: string }): Promise<void> {
@@ -262,6 +269,7 @@ export class Lifecycle {
       return owners;
     });
     failpoint("container.remove.after-store");
+    this.#parts.runtime.memoryFiles.remove(container.id);
     await Promise.all([removalSettled(this.#parts, result, revision), removeFiles(this.#parts, container.id)]);
     if (options.volumes) await this.#removeVolumes(container);
     publishContainer(this.#parts, container, "destroy");
@@ -321,12 +329,14 @@ export class Lifecycle {
       const row = tx.get("containers", id);
       if (row === undefined) return [];
       const { oomKilled, exitedAt } = event;
-      const ended = { ...row, state: { ...row.state, pid: 0, exitCode, oomKilled, finishedAt: exitedAt } };
+      const health = row.state.health && ({ health: "unhealthy" } as const);
+      const ended = { ...row, state: { ...row.state, pid: 0, exitCode, oomKilled, finishedAt: exitedAt, ...health } };
       const status = this.#beingRestarted.has(id) || wantsRestart(ended) ? "restarting" : "exited";
       tx.put("containers", { ...ended, state: { ...ended.state, status } });
       return dropSandbox(tx, id);
     });
     failpoint("container.exit.after-store");
+    runtime.memoryFiles.remove(id);
     await Promise.all([removalSettled(this.#parts, result, revision), runtime.processes.reap(id)]);
     this.#publishEnd(before, exitCode);
     this.#tell(id, ["next-exit", "not-running"], { exitCode, error: "" });
@@ -397,9 +407,14 @@ export class Lifecycle {
     const found = new Map((await runtime.processes.list()).map((f) => [f.id, f]));
     for (const id of found.keys()) if (rows.get("containers", id) === undefined) await runtime.processes.remove(id);
     for (const container of rows.list("containers")) await this.#recoverOne(container, found.get(container.id));
-    for (const sandbox of store.snapshot().list("sandboxes"))
+    for (const sandbox of store
+      .snapshot()
+      .list("sandboxes")
+      .filter(({ id }) => id !== ingressSandbox))
       if (store.snapshot().get("containers", sandbox.containerId) === undefined)
         await closeSandbox(this.#parts, sandbox.id);
+    const running = store.snapshot().list("containers").filter(isRunning);
+    runtime.memoryFiles.keepOnly(new Set(running.map(({ id }) => id)));
   }
 
   async #recoverOne(container: Container, found: FoundContainer | undefined): Promise<void> {
@@ -472,16 +487,3 @@ function wantsRestart(container: Container): boolean {
 
 /** `always` runs again after a restart of the daemon even where the user had stopped it; `unless-stopped` does not. */
 const bootRestart = (container: Container) => container.spec.restart.name === "always" || wantsRestart(container);
-
-async function within(done: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  if (milliseconds < 0) return done.then(() => true);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), milliseconds);
-  });
-  try {
-    return await Promise.race([done.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

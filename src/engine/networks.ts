@@ -90,6 +90,13 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
     pools: rows.where("pools", "network", network.id),
     endpoints,
     peers: rows.where("peers", "network", network.id),
+    // Only when it is looked at: a list has no need of it.
+    get services() {
+      return rows.where("virtualServices", "network", network.id).map((service) => ({
+        service,
+        backends: rows.where("backends", "virtual", `${service.serviceId}|${network.id}`),
+      }));
+    },
     ...(network.tunnel !== undefined && { nodeId: parts.membership.nodeId }),
     ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
     errors: [
@@ -115,7 +122,7 @@ function routeTrouble(routes: readonly HostRoute[], pools: readonly AddressPool[
 }
 
 const isUsed = (rows: Snapshot, { id }: Network): boolean =>
-  rows.where("endpoints", "network", id).length > 0 || rows.where("peers", "network", id).length > 0;
+  (["endpoints", "peers", "virtualServices"] as const).some((table) => rows.where(table, "network", id).length > 0);
 
 function passes(rows: Snapshot, network: Network, filters: Filters): boolean {
   const used = isUsed(rows, network);

@@ -1,5 +1,5 @@
 import { keepOnly } from "../cluster/attachments.ts";
-import { invalid, notFound } from "../lib/errors.ts";
+import { invalid, notFound, rpcError } from "../lib/errors.ts";
 import { type ClusterNode, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Filters, NodeDetail, Nodes } from "./engine.ts";
@@ -65,7 +65,7 @@ const withoutLeader = (node: ClusterNode, reachability: "reachable" | "unknown")
   node.manager === undefined ? node : { ...node, manager: { ...node.manager, leader: false, reachability } };
 
 /** swarmkit's words (manager/controlapi/node.go). */
-const refused = (text: string) => invalid(`rpc error: code = FailedPrecondition desc = ${text}`);
+const refused = (text: string) => rpcError("FailedPrecondition", text);
 
 function checkDemotion(rows: Snapshot, node: ClusterNode): void {
   const managers = rows.where("nodes", "role", "manager");
@@ -77,7 +77,7 @@ function checkDemotion(rows: Snapshot, node: ClusterNode): void {
 }
 
 /** By id, then by name, then by the beginning of an id (moby daemon/cluster/helpers.go, getNode). */
-function nodeNamed(rows: Snapshot, reference: string): ClusterNode {
+export function nodeNamed(rows: Snapshot, reference: string): ClusterNode {
   const exact = rows.get("nodes", reference);
   if (exact !== undefined) return exact;
   const all = rows.list("nodes");
@@ -94,12 +94,12 @@ function passes(node: ClusterNode, filters: Filters): boolean {
     if (!words.includes(value)) throw invalid(`Invalid ${key} filter: '${value}'`);
     return own === value;
   };
-  // `label` asks for the engine's labels, of which a node tells none; `node.label` for those of `docker node update`.
+  // `label` asks for the engine's labels, `node.label` for those of `docker node update`.
   const hasLabels = (key: string, labels: ClusterNode["labels"]) =>
     passesLabels(new Map([["label", filters.get(key) ?? []]]), labels);
   return (
     hasLabels("node.label", node.labels) &&
-    hasLabels("label", {}) &&
+    hasLabels("label", node.engineLabels) &&
     passesFilters(filters, {
       id: (value) => node.id.startsWith(value),
       name: (value) => node.hostname.startsWith(value),

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { idOf, sandboxRow } from "../../test/support/rows.ts";
+import { idOf, networkRows, putNetwork, sandboxRow } from "../../test/support/rows.ts";
 import { attachmentService } from "../cluster/attachment-service.ts";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { callerOf, ControlServer } from "../cluster/control-server.ts";
@@ -19,6 +19,7 @@ import { Replica } from "../cluster/replica.ts";
 import { Sessions } from "../cluster/sessions.ts";
 import { description, newCluster, newNode } from "../cluster/testing.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
+import { defaultBalancer } from "../balancers/index.ts";
 import { drivers } from "../drivers/index.ts";
 import { createFakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { unavailable } from "../lib/errors.ts";
@@ -27,8 +28,11 @@ import type { NodeDescription } from "../model/cluster.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import { plainSpec } from "../model/network.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
+import type { Transaction } from "../store/store.ts";
 import { connect, disconnect } from "./connections.ts";
 import { EventBus } from "./events.ts";
+import { wayOutNetwork } from "./attachments.ts";
+import { Ingress, ingressContainer } from "./ingress.ts";
 import { LanAddresses } from "./lan-addresses.ts";
 import { Overlays } from "./overlays.ts";
 import type { Parts } from "./parts.ts";
@@ -158,22 +162,45 @@ const wish: Omit<Attachment, "network"> = {
   gatewayPriority: 0,
 };
 
+const filesOf = ({ subject, cert, key }: Manager["worker"], manager: string): NodeFiles => ({
+  state: {
+    ...{ nodeId: subject.nodeId, clusterId, role: "worker", managers: [manager] },
+    ...{ listenAddress: "127.0.0.1:2377", advertiseAddress: "127.0.0.1:2377", dataPathAddress: "127.0.0.1" },
+  },
+  ...{ certificate: cert, key, roots },
+});
+
+function putWayOut(tx: Transaction): void {
+  const { network, pools } = networkRows({ number: 18 });
+  const spec = { ...network.spec, name: wayOutNetwork };
+  if (tx.get("names", `network|${wayOutNetwork}`) !== undefined) return;
+  putNetwork(tx, { network: { ...network, spec }, pools });
+  for (const { id: pool, gateway: address } of pools)
+    tx.put("claims", { pool, address, kind: "gateway", owner: network.id });
+  tx.put("names", { kind: "network", name: wayOutNetwork, id: network.id });
+}
+
+/** A running container, `c1` of number 1. */
+function putContainer(tx: Transaction, number: number): void {
+  const id = idOf("5", number);
+  const spec = { networkMode: "bridge", hostname: "", domainname: "", extraHosts: [], ports: [], exposed: [] };
+  const state = { status: "running" };
+  tx.put("containers", { id, name: `c${number}`, spec, state, attachments: [] } as unknown as Container);
+  tx.put("names", { kind: "container", name: `c${number}`, id });
+  tx.put("sandboxes", { ...sandboxRow(number), id, containerId: id });
+}
+
 /** A worker's engine over a kernel in memory, with running containers `c1`, `c2`, …: all that connects them to the cluster is real. */
 export async function startWorker({ worker, address }: Manager, containers: number) {
   const store = createMemoryStore();
   const dataRoot = mkdtempSync(join(tmpdir(), "tombolo-overlays-"));
   const kernel = createFakeKernel();
   const registry = new Map(Object.entries(drivers));
-  const dataplane = createDataplane({ store, kernel, driverFor: (name) => registry.get(name), log: quiet });
+  const driverFor = (name: string) => registry.get(name);
+  const dataplane = createDataplane({ store, kernel, balancer: defaultBalancer, driverFor, log: quiet });
   const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
   const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
-  let files: NodeFiles = {
-    state: {
-      ...{ nodeId: worker.subject.nodeId, clusterId, role: "worker", managers: [address] },
-      ...{ listenAddress: "127.0.0.1:2377", advertiseAddress: "127.0.0.1:2377", dataPathAddress: "127.0.0.1" },
-    },
-    ...{ certificate: worker.cert, key: worker.key, roots },
-  };
+  let files = filesOf(worker, address);
   let routes: NodeDescription["routes"] = [];
   const folder = { update: async (change: (old: NodeFiles) => NodeFiles) => (files = change(files)) };
   const local = new LocalNode(
@@ -199,33 +226,42 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   } as unknown as Omit<Parts, "addresses" | "overlays">;
   const overlays = new Overlays(given, {
     ensureWayOut: async () => {},
-    disconnect: (network, container) => disconnect(parts, network.id, container, true),
+    disconnect: (network, container) =>
+      container === ingressContainer ? ingress.drop() : disconnect(parts, network.id, container, true),
   });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
+  const ingress = new Ingress(parts, async () => void (await store.update(putWayOut)));
   await store.update((tx) => {
-    for (let number = 1; number <= containers; number += 1) {
-      const id = idOf("5", number);
-      const spec = { networkMode: "bridge", hostname: "", domainname: "", extraHosts: [], ports: [], exposed: [] };
-      const state = { status: "running" };
-      tx.put("containers", { id, name: `c${number}`, spec, state, attachments: [] } as unknown as Container);
-      tx.put("names", { kind: "container", name: `c${number}`, id });
-      tx.put("sandboxes", { ...sandboxRow(number), id, containerId: id });
-    }
+    for (let number = 1; number <= containers; number += 1) putContainer(tx, number);
   });
   await dataplane.start();
   overlays.start();
   local.start();
   return {
     store,
+    /** From now on it has an ingress sandbox while the swarm has such a network. */
+    startIngress: () => ingress.start(),
+    /** As when it leaves the swarm. */
+    leave() {
+      membership.isInSwarm = false;
+      return overlays.leave();
+    },
     connect: (name: string) => connect(parts, "net", name, wish),
     disconnect: (name: string) => disconnect(parts, "net", name, false),
     audit: () => dataplane.audit(),
+    /** True when the kernel has all that has rows. */
+    settled: () =>
+      store
+        .snapshot()
+        .list("endpoints")
+        .every(({ id }) => kernel.print().includes(`endpoint:${id}`)),
     /** A route comes to the host, which says so. */
     route(to: string) {
       routes = [{ to, link: "eth0" }];
       local.describe();
     },
     async stop() {
+      ingress.stop();
       overlays.stop();
       await local.stop();
       await dataplane.stop();

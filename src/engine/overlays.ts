@@ -12,7 +12,9 @@ import type { Endpoint } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Claim } from "../model/peer.ts";
+import { ingressSandbox } from "../model/sandbox.ts";
 import { namesOf } from "./attachments.ts";
+import { ingressWish } from "./ingress.ts";
 import { publishArrivals } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 
@@ -69,10 +71,11 @@ export class Overlays {
   /** Gives claims back that no endpoint came of, and that are not kept. */
   release(container: ContainerId, claims: readonly (Claim | undefined)[]): void {
     const rows = this.#parts.store.snapshot();
-    for (const claim of claims) if (claim !== undefined && !isHeld(rows, claim.id, container)) this.#giveUp(claim.id);
+    for (const claim of claims) if (claim !== undefined && !isHeld(rows, claim.id, container)) this.giveUp(claim.id);
   }
 
-  #giveUp(id: EndpointId): void {
+  /** Gives back what was asked for and may have been given. */
+  giveUp(id: EndpointId): void {
     this.#parts.replica.letGo(id);
     this.#gone.add(id);
     this.#wake();
@@ -139,6 +142,7 @@ export class Overlays {
         ...(ipv4 !== undefined && { ipv4 }),
         ...(ipv6 !== undefined && { ipv6 }),
         ...(mac !== undefined && { mac }),
+        ...(container.taskId !== undefined && { taskId: container.taskId }),
       });
       failpoint("overlay.attach.after-call");
       replica.hold(endpointId, attached.network.id);
@@ -147,7 +151,7 @@ export class Overlays {
       if (!attached.network.spec.internal) await this.#verbs.ensureWayOut();
       return attached.peer;
     } catch (error) {
-      this.#giveUp(endpointId); // the manager may have done what it could not say any more
+      this.giveUp(endpointId); // the manager may have done what it could not say any more
       const isUnknown = error instanceof EngineError && error.class === "not-found";
       if (isUnknown && alike?.scope === "local") return undefined;
       throw isUnknown ? notFound(`network ${reference} not found`) : error;
@@ -160,14 +164,15 @@ export class Overlays {
     const endpoint = store.snapshot().get("endpoints", id);
     if (endpoint === undefined) return;
     try {
-      await membership.attach(wishOf(endpoint));
+      const taskId = store.snapshot().get("containers", endpoint.containerId)?.taskId;
+      await membership.attach({ ...wishOf(endpoint), ...(taskId !== undefined && { taskId }) });
     } catch (err) {
       if (!(err instanceof EngineError) || ["unavailable", "system"].includes(err.class)) throw err;
       log.warn({ err, container: endpoint.containerName }, "an address could not be claimed again");
       await this.#disconnect([id]);
     }
     // It ended meanwhile: what was given back before is there again.
-    if (store.snapshot().get("endpoints", id) === undefined) this.#giveUp(id);
+    if (store.snapshot().get("endpoints", id) === undefined) this.giveUp(id);
   }
 
   async #disconnect(ids: readonly EndpointId[]): Promise<void> {
@@ -250,7 +255,9 @@ export class Overlays {
   }
 }
 
-const wishOf = ({ networkId, id, containerId, containerName, names, addresses, mac }: Endpoint): AttachWish => {
+const wishOf = (endpoint: Endpoint): AttachWish => {
+  const { networkId, id, containerId, containerName, names, addresses, mac } = endpoint;
+  if (endpoint.sandboxId === ingressSandbox) return ingressWish(networkId, id, addresses);
   const [ipv4, ipv6] = [false, true].map(
     (six) => addresses.find(({ address }) => address.includes(":") === six)?.address,
   );

@@ -1,3 +1,4 @@
+import type { Balancer } from "../balancers/balancer.ts";
 import type { Membership } from "../cluster/membership.ts";
 import type { Replica } from "../cluster/replica.ts";
 import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
@@ -88,6 +89,8 @@ export interface Parts {
   readonly dataplane: Dataplane;
   readonly resolver: Resolver;
   readonly drivers: ReadonlyMap<string, NetworkDriver>;
+  /** What it can do is all that is asked of it here. */
+  readonly balancer: Pick<Balancer, "name" | "ways">;
   readonly host: Host;
   readonly lan: Lan;
   readonly addresses: LanAddresses;

@@ -3,6 +3,7 @@ import { type EngineError, invalid, system } from "../lib/errors.ts";
 import type { Container, PortWish } from "../model/container.ts";
 import type { Endpoint, PortBinding } from "../model/endpoint.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
+import type { ServicePort } from "../model/service.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import type { Host } from "./parts.ts";
 
@@ -133,7 +134,7 @@ async function freePorts(
     if (isHeld && first !== last) continue;
     // What the container has at an address already is not asked for again.
     const others = hostIps.filter((hostIp) => !has(port, [hostIp]));
-    why = isHeld ? undefined : await whyTaken(host, { protocol, port }, others);
+    why = isHeld ? undefined : await whyTaken({ rows, host }, { protocol, port }, others);
     if (why === undefined) candidates.push(port);
     if (candidates.length === (has(port, hostIps) ? 1 : ephemeralTried)) break;
   }
@@ -146,15 +147,29 @@ interface Port {
 }
 
 async function whyTaken(
-  host: Room["host"],
+  { rows, host }: Pick<Room, "rows" | "host">,
   { protocol, port }: Port,
   hostIps: readonly IpAddress[],
 ): Promise<PortChoice["why"]> {
   for (const hostIp of hostIps) {
-    const text = await host.portTaken(protocol, hostIp, port);
+    const service = serviceAt(rows, { protocol, port }, hostIp);
+    const text =
+      service === undefined
+        ? await host.portTaken(protocol, hostIp, port)
+        : `service ${service} publishes it on every node`;
     if (text !== undefined) return { hostIp, text };
   }
   return undefined;
+}
+
+/** The service that publishes a port on every host of the swarm, by its name. */
+function serviceAt(rows: Snapshot, { protocol, port }: Port, hostIp: IpAddress): string | undefined {
+  const isThere = ({ mode, address, ...one }: ServicePort) =>
+    mode === "ingress" &&
+    one.protocol === protocol &&
+    one.published === port &&
+    (address === undefined || isAny(hostIp) || address === hostIp);
+  return rows.list("virtualServices").find(({ ports }) => ports.some(isThere))?.name;
 }
 
 /** All ports of a range, from some place on, and before all the one that is preferred. */

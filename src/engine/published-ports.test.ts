@@ -177,3 +177,18 @@ it("takes the host address of published ports from the network that becomes the 
   assert.deepEqual(await on(lan, bridge), ["net2 127.0.0.2:8080"], "the first name");
   assert.deepEqual(await on(overlay, lan), [], "on a LAN at its own address");
 });
+
+it("has no port that a service publishes on every node, and the next one of a range", async () => {
+  const service = { serviceId: "s", networkId: "n", name: "shop", aliases: [], addresses: [], keepsClient: true };
+  const port = { name: "", protocol: "tcp", target: 80, published: 8080, mode: "ingress" } as const;
+  const beside = async (wished: PortWish) => {
+    const { store, move, published } = await started([], [wished]);
+    const balance = { by: "rr", local: false } as const;
+    await store.update((tx) => tx.put("virtualServices", { ...service, ports: [port], balance }));
+    return { lost: await move([bridge]), published: published() };
+  };
+  const { lost, published } = await beside(wish);
+  assert.deepEqual([lost.length, published], [1, []]);
+  assert.match(lost[0] ?? "", /127\.0\.0\.2:8080:\S* service shop publishes it on every node$/);
+  assert.deepEqual(await beside({ ...wish, hostPort: "8080-8081" }), { lost: [], published: ["net2 127.0.0.2:8081"] });
+});

@@ -6,7 +6,7 @@ import { signingRoot, trustBundle } from "../cluster/identity/authority.ts";
 import { formatUnlockKey, newUnlockKey } from "../cluster/identity/seal.ts";
 import { readIssuer } from "../cluster/identity/sign.ts";
 import { digestOf, formatToken, newSecret } from "../cluster/identity/token.ts";
-import { system } from "../lib/errors.ts";
+import { rpcError } from "../lib/errors.ts";
 import { type Cluster, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
 import { clusterRows } from "./cluster-networks.ts";
@@ -15,7 +15,7 @@ import type { Parts } from "./parts.ts";
 import { ensureWayOut } from "./way-out.ts";
 
 /** swarmkit's text for a version that somebody else has written meanwhile (manager/state/store). */
-export const outOfSequence = () => system("rpc error: code = Unknown desc = update out of sequence");
+export const outOfSequence = () => rpcError("Unknown", "update out of sequence");
 
 /** The verbs of `docker swarm`. */
 export function createSwarm(parts: Parts): Swarm {

@@ -1,4 +1,5 @@
 import type { Owner } from "../model/plan.ts";
+import { ingressSandbox } from "../model/sandbox.ts";
 import { isRunning } from "./containers.ts";
 import type { AuditLine, System } from "./engine.ts";
 import { encryptionWarnings } from "./encryption.ts";
@@ -79,6 +80,7 @@ async function audit(parts: Parts): Promise<AuditLine[]> {
     ...containerd.map((line) => ({ where: "containerd" as const, ...line })),
     ...files.map((name) => leftOver("files", `containers/${name}`)),
     ...volumes.map((name) => leftOver("files", `volumes/${name}`)),
+    ...parts.runtime.memoryFiles.list().flatMap((id) => (runs(parts, id) ? [] : leftOver("files", `memory/${id}`))),
     ...auditStore(parts),
   ];
 }
@@ -109,7 +111,7 @@ function auditStore(parts: Parts): AuditLine[] {
       .map((e) => `endpoints/${e.id}`),
     ...rows
       .list("sandboxes")
-      .filter((s) => !runs(parts, s.containerId))
+      .filter((s) => s.id !== ingressSandbox && !runs(parts, s.containerId))
       .map((s) => `sandboxes/${s.id}`),
     ...rows
       .list("leases")

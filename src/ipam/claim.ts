@@ -1,7 +1,7 @@
 import { EngineError, forbidden, invalid, system } from "../lib/errors.ts";
 import { addressText, contains, lastOf, masked, type ParsedCidr, parseAddress, parseCidr, sizeOf } from "../lib/net.ts";
 import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
-import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
+import type { IpAddress, PoolId } from "../model/ids.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 
 /**
@@ -12,7 +12,7 @@ export function claimAddress(
   tx: Transaction,
   pool: AddressPool,
   wish: IpAddress | undefined,
-  owner: EndpointId | NetworkId,
+  owner: AddressClaim["owner"],
   kind: AddressClaim["kind"] = "endpoint",
 ): IpAddress {
   const address = wish === undefined ? nextFree(tx, pool) : checkedWish(tx, pool, wish);
@@ -28,7 +28,7 @@ export function claimFirst(
   tx: Transaction,
   pools: readonly AddressPool[],
   wish: IpAddress | undefined,
-  owner: EndpointId,
+  owner: AddressClaim["owner"],
 ): { readonly pool: AddressPool; readonly address: IpAddress; readonly prefix: number } {
   let failure: unknown;
   for (const pool of pools) {
@@ -42,9 +42,10 @@ export function claimFirst(
   throw failure;
 }
 
-/** Gives back every address of an owner. */
-export function releaseAddresses(tx: Transaction, owner: EndpointId | NetworkId): void {
+/** Gives back the addresses of an owner, in the pools that are meant. */
+export function releaseAddresses(tx: Transaction, owner: AddressClaim["owner"], isMeant = (_: PoolId) => true): void {
   for (const claim of tx.where("claims", "owner", owner)) {
+    if (!isMeant(claim.pool)) continue;
     tx.delete("claims", `${claim.pool}|${claim.address}`);
     const pool = tx.get("pools", claim.pool);
     const number = parseAddress(claim.address)?.number;
@@ -84,6 +85,8 @@ export function describeClaim(tx: Transaction, { kind, owner }: AddressClaim): s
   if (kind === "auxiliary") return "reserved with --aux-address";
   const peer = tx.get("peers", owner);
   if (peer !== undefined) return `container ${peer.containerName}'s on node ${peer.hostname}`;
+  const service = tx.get("services", owner);
+  if (service !== undefined) return `service ${service.spec.name}'s`;
   return `container ${tx.get("endpoints", owner)?.containerName ?? owner}'s`;
 }
 

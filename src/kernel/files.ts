@@ -82,7 +82,10 @@ export const deviceParts = (device: number): { readonly major: number; readonly 
 };
 
 /** MS_* of mount(2). */
-const mountFlags = { readOnly: 1, remount: 32, bind: 4096, recursive: 16384, private: 1 << 18 } as const;
+const mountFlags = {
+  ...{ readOnly: 1, noSuid: 2, noDevices: 4, noExec: 8 },
+  ...{ remount: 32, bind: 4096, recursive: 16384, private: 1 << 18 },
+} as const;
 export type MountFlag = keyof typeof mountFlags;
 
 /** mount(2). @throws {KernelError} */

@@ -10,7 +10,8 @@ import type { Realm } from "./realms.ts";
  */
 export function hostRoutes(realm: Realm, engine: string): HostRoute[] {
   const addresses = realm.addresses().map(({ index, address }) => ({ index, to: subnetOf(address) }));
-  const some = [...addresses, ...realm.routes()].filter(({ to }) => !/\/[01]$|^fe[89ab]|^ff/.test(to));
+  const routes = realm.routes().filter(({ table }) => table === undefined);
+  const some = [...addresses, ...routes].filter(({ to }) => !/\/[01]$|^fe[89ab]|^ff/.test(to));
   // One by one: on most hosts they are a few among all the ends of containers' cables.
   const names = new Map(
     [...new Set(some.map(({ index }) => index))].map((index) => [index, foreign(realm, index, engine)]),

@@ -88,13 +88,22 @@ export interface Kernel {
   /** True for an address of one of the host's links, ours or not. */
   hasAddress(address: IpAddress): boolean;
   /**
-   * The tables `tombolo` of a namespace exist with all that the text has for it; makes what is missing. From then on a
-   * namespace gets what the text has for it before the first rule is written there.
+   * The tables `tombolo` of a namespace exist with all that the text has for it; makes what is missing. In a container's sandbox
+   * only tables that are there are looked at. From then on a namespace gets what the text has for it before the first rule is
+   * written there.
    * @param namespace absent: the host's
    */
   ensureBase(text: BaseText, namespace?: NamespaceName): void;
   /** Runs text of our own in the nft of a namespace (the resolver's redirect). One transaction. */
   nft(namespace: NamespaceName, text: string): void;
+  /** The addresses from which tracked connections of a namespace are answered that were begun to another one. */
+  answering(namespace: NamespaceName): IpAddress[];
+  /**
+   * Forgets the tracked connections of a namespace that are answered from one of these addresses and were begun to another one:
+   * the next packet of each is one of a new connection. Nothing where there is no namespace.
+   * @returns how many there were
+   */
+  forgetConnections(namespace: NamespaceName, from: readonly IpAddress[]): number;
   /** Sets a sysctl, dotted. @throws {KernelError} ENOENT when the kernel does not know it. */
   sysctl(namespace: NamespaceName, key: string, value?: string): string;
   /** Runs `body` with this thread inside the namespace. `body` must be synchronous (FFI and *Sync only). */

@@ -1,4 +1,5 @@
 import { encryptedUnderlay, type PlanKind, type PlanObject } from "../model/plan.ts";
+import { answering, forgetConnections } from "./connections.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
@@ -6,6 +7,7 @@ import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler, tunnelHandler } from "./kinds/on-link.ts";
 import { parentHandler } from "./kinds/parent.ts";
+import { routingRuleHandler } from "./kinds/routing-rule.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { wireguardPeerHandler } from "./kinds/wireguard-peer.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
@@ -21,8 +23,8 @@ import { deviceOf } from "./wireguard/device.ts";
 import { Keyring } from "./wireguard/keys.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
-/** Kinds that netlink and /proc/sys take one by one; chains and elements are transactions. */
-type SingleKind = Exclude<PlanKind, "chain" | "element">;
+/** Kinds that netlink and /proc/sys take one by one; rules are transactions. */
+type SingleKind = Exclude<PlanKind, "chain" | "element" | "timeout">;
 type Handlers = { readonly [K in SingleKind]: Handler<Extract<PlanObject, { kind: K }>> } & {
   readonly link: LinkHandler;
 };
@@ -52,6 +54,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
       const picture = realm && new Picture(realm);
       return kinds.flatMap((kind) => {
         if (kind === "chain") return rules.listChains(namespace);
+        if (kind === "timeout") return rules.listTimeouts(namespace);
         if (kind === "element") return rules.listElements(namespace);
         return picture === undefined ? [] : handlers[kind].list(namespace, picture);
       });
@@ -65,6 +68,14 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
         .some((one) => one.address.split("/")[0] === address),
     ensureBase: (text, namespace = "host") => base.ensure(text, namespace),
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
+    answering(namespace) {
+      const realm = realms.find(namespace);
+      return realm === undefined ? [] : answering(realm);
+    },
+    forgetConnections(namespace, from) {
+      const realm = realms.find(namespace);
+      return realm === undefined ? 0 : forgetConnections(realm, from);
+    },
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
@@ -93,6 +104,7 @@ function createHandlers(
     parent: parentHandler(realms, engine),
     address: addressHandler(realms, engine),
     route: routeHandler(realms, engine),
+    rule: routingRuleHandler(realms),
     neighbour: neighbourHandler(realms, engine),
     forwarding: forwardingHandler(realms, engine),
     tunnel: tunnelHandler(realms, engine),
@@ -154,7 +166,7 @@ function applyRun(run: readonly Step[], handlers: Handlers, rules: Rules): void 
 
 function applyOne(step: Step, handlers: Handlers): void {
   const { object } = step;
-  if (object.kind === "chain" || object.kind === "element") return;
+  if (object.kind === "chain" || object.kind === "element" || object.kind === "timeout") return;
   // TypeScript does not follow that the handler found by an object's kind takes that object.
   const handler = handlers[object.kind] as Handler<PlanObject>;
   if (step.verb === "remove") handler.remove(object);

@@ -1,4 +1,4 @@
-import type { NamespaceName } from "../model/plan.ts";
+import { isWatched, type NamespaceName } from "../model/plan.ts";
 import type { KernelEvent } from "./kernel.ts";
 import { nftGroups, readNftEvents, readRouteEvents, routeGroups } from "./netlink/events.ts";
 import { watch } from "./netlink/watch.ts";
@@ -11,11 +11,11 @@ interface Watch {
   readonly end: () => void;
 }
 
-/** Those who are told what changes on the host and in networks' namespaces; a sandbox is its container's own business. */
+/** Those who are told what changes in namespaces that are watched. */
 export interface Listeners {
   /** @returns a function that ends it */
   add(onEvent: OnEvent): () => void;
-  /** A namespace is there: it is watched from now on if it is a network's. */
+  /** A namespace is there: from now on what changes in it is told, if it is one of those. */
   follow(namespace: NamespaceName): void;
   /** Before a namespace goes: an open socket would keep it. */
   forget(namespace: NamespaceName): void;
@@ -25,7 +25,7 @@ export interface Listeners {
 export function createListeners(realms: Realms): Listeners {
   const all = new Map<OnEvent, Map<NamespaceName, Watch>>();
   function begin(onEvent: OnEvent, watches: Map<NamespaceName, Watch>, namespace: NamespaceName): void {
-    if (namespace !== "host" && !namespace.startsWith("network:")) return;
+    if (!isWatched(namespace)) return;
     const identity = realms.namespaces.identity(namespace);
     const before = watches.get(namespace);
     if (before !== undefined && before.identity === identity) return;

@@ -12,13 +12,15 @@ export interface Realm {
   readonly route: RouteSocket;
   /** Generic netlink; opened at the first use. */
   generic(): RouteSocket;
+  /** Netfilter's netlink: tracked connections; opened at the first use. */
+  netfilter(): RouteSocket;
   /** libnftables of this namespace; made at the first use. */
   nft(): Nft;
   /** One link by name or index. */
   link(by: { readonly name: string } | { readonly index: number }): LinkInfo | undefined;
   links(): LinkInfo[];
   addresses(): AddressInfo[];
-  /** Ordinary routes of the main table, in both families. @param protocol absent: whoever made them */
+  /** Ordinary routes of all tables, in both families. @param protocol absent: whoever made them */
   routes(protocol?: number): RouteInfo[];
   /** @throws {KernelError} ENODEV */
   need(link: string): LinkInfo;
@@ -80,6 +82,7 @@ function closeOldest(): void {
 function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   const route = namespaces.inside(namespace, () => new RouteSocket());
   let generic: RouteSocket | undefined;
+  let netfilter: RouteSocket | undefined;
   let nft: Nft | undefined;
   let resting: NodeJS.Timeout | undefined;
   const closeNft = () => {
@@ -105,6 +108,7 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
   return {
     route,
     generic: () => (generic ??= namespaces.inside(namespace, () => new RouteSocket(16))),
+    netfilter: () => (netfilter ??= namespaces.inside(namespace, () => new RouteSocket(12))),
     nft() {
       if (nft === undefined && contextsLeft() === 0) closeOldest();
       nft ??= namespaces.inside(namespace, () => new Nft());
@@ -128,6 +132,7 @@ function openRealm(namespaces: Namespaces, namespace: NamespaceName): Realm {
     close() {
       route.close();
       generic?.close();
+      netfilter?.close();
       closeNft();
     },
   };

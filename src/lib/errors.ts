@@ -25,5 +25,19 @@ export const conflict = (message: string) => new EngineError("conflict", message
 export const forbidden = (message: string) => new EngineError("forbidden", message);
 export const unavailable = (message: string) => new EngineError("unavailable", message);
 export const notImplemented = (message: string) => new EngineError("not-implemented", message);
+/** The classes of gRPC's codes (moby daemon/server/httpstatus). */
+const classes = {
+  InvalidArgument: "invalid",
+  FailedPrecondition: "invalid",
+  NotFound: "not-found",
+  AlreadyExists: "conflict",
+  PermissionDenied: "forbidden",
+  Unimplemented: "not-implemented",
+  Unknown: "system",
+} as const satisfies Readonly<Record<string, ErrorClass>>;
+/** What swarmkit refuses, as Docker shows it. */
+export const rpcError = (code: keyof typeof classes, message: string) =>
+  new EngineError(classes[code], `rpc error: code = ${code} desc = ${message}`);
+
 export const system = (message: string, cause?: unknown) =>
   new EngineError("system", message, cause === undefined ? undefined : { cause });

@@ -1,4 +1,5 @@
 import type { Cidr, EndpointId, IpAddress, NetworkId, PoolId } from "./ids.ts";
+import type { ServiceId } from "./service.ts";
 
 /** A subnet that belongs to one network. */
 export interface AddressPool {
@@ -19,5 +20,5 @@ export interface AddressClaim {
   readonly pool: PoolId;
   readonly address: IpAddress;
   readonly kind: "gateway" | "auxiliary" | "endpoint";
-  readonly owner: EndpointId | NetworkId;
+  readonly owner: EndpointId | NetworkId | ServiceId;
 }

@@ -6,7 +6,7 @@ export type NodeId = string;
 export type ClusterId = string;
 export type NodeRole = "worker" | "manager";
 
-interface Versioned {
+export interface Versioned {
   /**
    * Grows with each change of what the user has said; who changes that says which version was read (Docker's
    * `Version.Index`). What is observed does not count: a node's beat would be in its user's way.
@@ -125,6 +125,8 @@ export interface NodeDescription {
   readonly platform: { readonly os: string; readonly architecture: string };
   readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
   readonly engineVersion: string;
+  /** Of its daemon (`--label`): constraints can ask for them. */
+  readonly engineLabels: Readonly<Record<string, string>>;
   /** What its engine has drivers for. */
   readonly drivers: readonly EngineDriver[];
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };

@@ -1,6 +1,7 @@
 import type { Claim } from "./peer.ts";
 import type { ContainerId, IpAddress, MacAddress } from "./ids.ts";
 import type { PortBinding } from "./endpoint.ts";
+import type { TaskId } from "./service.ts";
 
 /** A container's wish to be on a network; it lives as long as the container, running or not. */
 export interface Attachment {
@@ -45,6 +46,23 @@ export interface RestartPolicy {
   /** Only with on-failure; 0 means for ever. */
   readonly maximumRetryCount: number;
 }
+
+/** By what it is found out whether what runs in a container is well. Durations are milliseconds; 0 stands for Docker's default. */
+export interface HealthCheck {
+  /** `CMD` and the arguments, `CMD-SHELL` and a line, or `NONE`; in a request, empty: as the image has it. */
+  readonly test: readonly string[];
+  readonly interval: number;
+  readonly timeout: number;
+  /** After the start failures do not count for so long. */
+  readonly startPeriod: number;
+  /** The interval in `startPeriod`, until the first check that passes. */
+  readonly startInterval: number;
+  /** So many failures one after the other make it unhealthy. */
+  readonly retries: number;
+}
+/** True when the container's health is looked at. */
+export const isChecked = ({ healthCheck }: Pick<ContainerSpec, "healthCheck">): boolean =>
+  ["CMD", "CMD-SHELL"].includes(healthCheck?.test[0] ?? "");
 
 /** What is needed to run the process. Names follow the API's `Config` and `HostConfig`. */
 export interface ContainerSpec {
@@ -93,7 +111,12 @@ export interface ContainerSpec {
   readonly exposed: readonly { readonly protocol: PortBinding["protocol"]; readonly port: number }[];
   readonly pidMode: string;
   readonly ipcMode: string;
+  readonly healthCheck?: HealthCheck;
+  /** What runs the line of a health check; absent: `/bin/sh -c`. */
+  readonly shell?: readonly string[];
 }
+
+export type HealthStatus = "starting" | "healthy" | "unhealthy";
 
 export interface ContainerState {
   readonly status: "created" | "running" | "paused" | "restarting" | "exited" | "dead";
@@ -106,6 +129,8 @@ export interface ContainerState {
   readonly restartCount: number;
   /** True after `docker stop` or `kill`: the restart policy `unless-stopped` and `always` leave it alone. */
   readonly stoppedByUser: boolean;
+  /** Of containers whose health is looked at. What does not run is unhealthy (moby daemon/container/health.go). */
+  readonly health?: HealthStatus;
 }
 
 export interface Container {
@@ -115,6 +140,8 @@ export interface Container {
   readonly spec: ContainerSpec;
   readonly attachments: readonly Attachment[];
   readonly state: ContainerState;
+  /** Of a task: it is made, and ended, as the task's row says. */
+  readonly taskId?: TaskId;
   /** Only while it is restarting: what it had on networks of the cluster, and has again when it runs, whether a manager answers or not. */
   readonly claims?: readonly Claim[];
   /** The request's Config and HostConfig, defaults filled in: what inspect shows. */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cidr, IpAddress, MacAddress } from "./ids.ts";
+import { ingressSandbox } from "./sandbox.ts";
 
 /**
  * Who wants an object in the kernel. It is written into the object's mark (link alias, table comment …),
@@ -17,7 +18,9 @@ export type Owner =
   | `peer:${string}`
   /** Another host, by the address where its tunnels end. */
   | `tunnel:${string}`
-  | `sandbox:${string}`;
+  | `sandbox:${string}`
+  /** A service as one sandbox sees it: `service:<sandbox>|<network>|<service>`. */
+  | `service:${string}`;
 
 /** Network namespaces by role: the daemon's own, a sandbox's, or an overlay network's. */
 export type NamespaceName = "host" | `sandbox:${string}` | `network:${string}`;
@@ -28,6 +31,12 @@ export type NamespaceName = "host" | `sandbox:${string}` | `network:${string}`;
  * way in, whatever becomes of addresses, routes and rules.
  */
 export const encryptedUnderlay: "network:encrypted" = "network:encrypted";
+
+/** Where published ports of services come in. */
+export const ingressNamespace = `sandbox:${ingressSandbox}` as const;
+/** True where what others change is put right. A container's sandbox is its own business. */
+export const isWatched = (namespace: NamespaceName): boolean =>
+  namespace === "host" || namespace.startsWith("network:") || namespace === ingressNamespace;
 
 /** Pins a network namespace and brings its loopback up. */
 export interface NamespaceObject {
@@ -176,6 +185,19 @@ export interface RouteObject {
    * Found in the kernel only while the route has the source that this leads to.
    */
   readonly sourceOf?: string;
+  /** Number of a routing table, 1 to 252, which only a `rule` leads to; absent: the main one. */
+  readonly table?: number;
+}
+/** Packets from an address look for their way in `table` before the main one (ip-rule(8)). */
+export interface RuleObject {
+  readonly kind: "rule";
+  readonly namespace: NamespaceName;
+  /** Order among rules, 1 to 32765: one of ours for each number and family. */
+  readonly priority: number;
+  readonly from: IpAddress;
+  /** Only packets whose mark has this value in the bits of `mask`; absent: all. */
+  readonly mark?: { readonly value: number; readonly mask: number };
+  readonly table: number;
 }
 /** A permanent neighbour: `address` is at `mac` on `link`. */
 export interface NeighbourObject {
@@ -224,8 +246,12 @@ export interface SysctlObject {
 }
 
 export type Family = "ip" | "ip6";
-/** The families of nftables in which we have a table: `bridge` sees the frames of a bridge's ports. */
-export type RuleFamily = Family | "bridge";
+export const familyOf = (address: IpAddress): Family => (address.includes(":") ? "ip6" : "ip");
+/**
+ * The families of nftables in which we have a table: `bridge` sees the frames of a bridge's ports, `netdev` those of the
+ * interfaces that its chains name.
+ */
+export type RuleFamily = Family | "bridge" | "netdev";
 /**
  * What the tables of a namespace begin with: hooks, and the sets and maps that they read, as nft text. A family that is absent
  * has no base there.
@@ -238,7 +264,19 @@ export interface ChainObject {
   readonly namespace: NamespaceName;
   readonly family: RuleFamily;
   readonly name: string;
+  /** Of the family `netdev`: which frames of the interface `link` meet it. Absent: others jump there. */
+  readonly hook?: "ingress" | "egress";
+  readonly link?: string;
   readonly rules: readonly string[];
+}
+/** How long connection tracking remembers a TCP connection in which nothing is said: a chain of the same table sets it. */
+export interface TimeoutObject {
+  readonly kind: "timeout";
+  readonly namespace: NamespaceName;
+  readonly family: Family;
+  readonly name: string;
+  /** 1 or more. Linux does not change it: another time is another object. */
+  readonly seconds: number;
 }
 /** One element of a set or map of the table `tombolo`. `key` and `value` are nft text: `tcp . 8080`, `172.17.0.2 . 80`, `jump to_0123`. */
 export interface ElementObject {
@@ -256,11 +294,13 @@ export type PlanObject =
   | ParentObject
   | AddressObject
   | RouteObject
+  | RuleObject
   | NeighbourObject
   | ForwardingObject
   | TunnelObject
   | WireguardPeerObject
   | SysctlObject
+  | TimeoutObject
   | ChainObject
   | ElementObject;
 export type PlanKind = PlanObject["kind"];
@@ -297,7 +337,9 @@ export function keyOf(o: PlanObject): string {
     case "address":
       return `address|${o.namespace}|${o.link}|${o.address}`;
     case "route":
-      return `route|${o.namespace}|${o.to}`;
+      return `route|${o.namespace}|${o.to}${o.table === undefined ? "" : `|${o.table}`}`;
+    case "rule":
+      return `rule|${o.namespace}|${o.from.includes(":") ? "ip6" : "ip"}|${o.priority}`;
     case "neighbour":
       return `neighbour|${o.namespace}|${o.link}|${o.address}`;
     case "forwarding":
@@ -308,6 +350,8 @@ export function keyOf(o: PlanObject): string {
       return `wireguard|${o.namespace}|${o.link}|${o.publicKey}`;
     case "sysctl":
       return `sysctl|${o.namespace}|${o.key}`;
+    case "timeout":
+      return `timeout|${o.namespace}|${o.family}|${o.name}`;
     case "chain":
       return `chain|${o.namespace}|${o.family}|${o.name}`;
     case "element":

@@ -7,6 +7,9 @@ export interface DnsConfig {
   readonly options: readonly string[];
 }
 
+/** The sandbox without a container in which published ports of services come in, one on each host of a swarm: its id. */
+export const ingressSandbox: SandboxId = "ingress_sbox";
+
 /** The network namespace of one running container, on this host only. Its namespace file is `netnsDir/<id>`. */
 export interface Sandbox {
   readonly id: SandboxId;

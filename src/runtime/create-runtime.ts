@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createContainerdClient, snapshotter } from "./containerd/client.ts";
+import { createMemoryFiles } from "./files/memory-files.ts";
 import { createImages } from "./images/images.ts";
 import { LoggerClient } from "./logs/logger-client.ts";
 import { ContainerProcesses } from "./processes.ts";
@@ -52,6 +53,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   return {
     images,
     processes,
+    memoryFiles: createMemoryFiles(join(execRoot, "memory")),
     async start() {
       await Promise.all([containerd?.start(), loggerSupervised.start()]);
       events.start();

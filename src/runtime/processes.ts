@@ -1,3 +1,4 @@
+import { fromBinary } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { conflict, invalid, system } from "../lib/errors.ts";
@@ -5,6 +6,7 @@ import { failpoint } from "../lib/failpoint.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import { code, type ContainerdClient, detailsOf, hasCode, snapshotter, unlessMissing } from "./containerd/client.ts";
+import { ProcessDetailsSchema } from "./containerd/gen/runc_pb.ts";
 import { Status } from "./containerd/gen/task_pb.ts";
 import type { Mount } from "./containerd/gen/types_pb.ts";
 import { ExecRunner } from "./exec-runner.ts";
@@ -272,8 +274,16 @@ export class ContainerProcesses implements Processes {
   }
 
   async pids(id: ContainerId): Promise<number[]> {
-    const { processes } = await this.#whileRunning(id, this.#parts.client.tasks.listPids({ containerId: id }));
-    return processes.map((p) => p.pid);
+    return (await this.#listPids(id)).map((p) => p.pid);
+  }
+
+  async execs(id: ContainerId): Promise<string[]> {
+    const infos = (await this.#listPids(id)).flatMap(({ info }) => info ?? []);
+    return infos.map(({ value }) => fromBinary(ProcessDetailsSchema, value).execId).filter((execId) => execId !== "");
+  }
+
+  async #listPids(id: ContainerId) {
+    return (await this.#whileRunning(id, this.#parts.client.tasks.listPids({ containerId: id }))).processes;
   }
 
   usage = async (id: ContainerId): Promise<Usage> => readUsage(id);

@@ -12,9 +12,19 @@ export interface ImageConfig {
   readonly WorkingDir?: string;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly StopSignal?: string;
-  readonly Healthcheck?: object;
+  readonly Healthcheck?: ImageHealthCheck;
   readonly Shell?: readonly string[];
   readonly OnBuild?: readonly string[];
+}
+
+/** Docker's addition to it. Durations are nanoseconds. */
+export interface ImageHealthCheck {
+  readonly Test?: readonly string[];
+  readonly Interval?: number;
+  readonly Timeout?: number;
+  readonly StartPeriod?: number;
+  readonly StartInterval?: number;
+  readonly Retries?: number;
 }
 
 export interface ImageHistory {
@@ -61,6 +71,15 @@ export interface RegistryAuth {
   readonly serveraddress?: string;
 }
 
+/** What a registry has under a name. */
+export interface Distribution {
+  readonly mediaType: string;
+  readonly digest: string;
+  /** Bytes of the manifest or the list. */
+  readonly size: number;
+  readonly platforms: readonly { readonly os: string; readonly architecture: string; readonly variant?: string }[];
+}
+
 export interface Images {
   list(): Promise<Image[]>;
   /**
@@ -75,6 +94,8 @@ export interface Images {
     onProgress: OnProgress,
     signal: AbortSignal,
   ): Promise<void>;
+  /** Asks the registry what it has under a name, and pulls nothing. @throws {EngineError} what the registry says */
+  distribution(reference: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<Distribution>;
   push(reference: string, auth: RegistryAuth | undefined, onProgress: OnProgress, signal: AbortSignal): Promise<void>;
   /** A `docker save` or OCI archive, plain or compressed. */
   load(archive: AsyncIterable<Uint8Array>, onProgress: OnProgress): Promise<void>;
@@ -212,6 +233,8 @@ export interface Processes {
     spec: ExecSpec,
     detached: boolean,
   ): Promise<{ readonly pid: number; readonly streams?: ProcessStreams }>;
+  /** Further processes in a container that run, also those of a daemon before. @returns their ids */
+  execs(id: ContainerId): Promise<string[]>;
   logs(container: Container, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Pids inside, as the host counts. */
   pids(id: ContainerId): Promise<number[]>;
@@ -256,9 +279,30 @@ export interface PathStat {
   readonly linkTarget: string;
 }
 
+export interface MemoryFile {
+  readonly data: Uint8Array;
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+/** Files of running containers that are on no disk. */
+export interface MemoryFiles {
+  /** Writes a container's files, in the place of those that it has. */
+  write(id: ContainerId, files: readonly MemoryFile[]): void;
+  /** Where a container's files are, in the order in which they were written; none when it has none. */
+  paths(id: ContainerId): string[];
+  remove(id: ContainerId): void;
+  /** Whose there are. */
+  list(): ContainerId[];
+  /** Removes those of all other containers. */
+  keepOnly(ids: ReadonlySet<ContainerId>): void;
+}
+
 export interface Runtime {
   readonly images: Images;
   readonly processes: Processes;
+  readonly memoryFiles: MemoryFiles;
   /** Connects (or starts containerd), finds running containers, listens for exits. */
   start(): Promise<void>;
   /** Leaves containers running. @param options.end the programs that `start` began end too, not those that it found */

@@ -5,8 +5,18 @@ import type { NameClaim, Tables } from "./tables.ts";
 interface Named {
   readonly networks: Extract<NameClaim["kind"], "network">;
   readonly containers: Extract<NameClaim["kind"], "container">;
+  readonly services: Extract<NameClaim["kind"], "service">;
+  readonly secrets: Extract<NameClaim["kind"], "secret">;
+  readonly configs: Extract<NameClaim["kind"], "config">;
 }
-const kinds: { readonly [T in keyof Named]: Named[T] } = { networks: "network", containers: "container" };
+/** What a row of each is called. */
+export const kinds: { readonly [T in keyof Named]: Named[T] } = {
+  networks: "network",
+  containers: "container",
+  services: "service",
+  secrets: "secret",
+  configs: "config",
+};
 
 /** The row with this id or this name, in full. */
 export function rowNamed<T extends keyof Named>(rows: Snapshot, table: T, reference: string): Tables[T] | undefined {

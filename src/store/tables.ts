@@ -6,6 +6,7 @@ import type { Lease } from "../model/lease.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import type { Sandbox } from "../model/sandbox.ts";
+import type { Acknowledgement, Backend, FileContent, Service, Task, VirtualService } from "../model/service.ts";
 
 /** A host port taken by an endpoint. Its key is the claim. */
 export interface PortClaim {
@@ -14,9 +15,12 @@ export interface PortClaim {
   readonly hostPort: number;
   readonly endpointId: string;
 }
-/** A name taken by a container or a network, or a VXLAN network identifier: names are claims too. */
+/**
+ * A name taken by a container, a network, a service, a secret or a config; a VXLAN network identifier; a port that a service
+ * publishes on every node (`tcp|8080`): names are claims too.
+ */
 export interface NameClaim {
-  readonly kind: "container" | "network" | "vni";
+  readonly kind: "container" | "network" | "vni" | "service" | "secret" | "config" | "published";
   readonly name: string;
   readonly id: string;
 }
@@ -35,6 +39,13 @@ export interface Tables {
   leases: Lease;
   clusters: Cluster;
   nodes: ClusterNode;
+  services: Service;
+  tasks: Task;
+  virtualServices: VirtualService;
+  backends: Backend;
+  secrets: FileContent;
+  configs: FileContent;
+  acknowledgements: Acknowledgement;
 }
 export type TableName = keyof Tables;
 
@@ -53,10 +64,25 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   leases: (r) => r.endpointId,
   clusters: (r) => r.id,
   nodes: (r) => r.id,
+  services: (r) => r.id,
+  tasks: (r) => r.id,
+  virtualServices: (r) => `${r.serviceId}|${r.networkId}`,
+  backends: (r) => `${r.taskId}|${r.networkId}`,
+  secrets: (r) => r.id,
+  configs: (r) => r.id,
+  acknowledgements: (r) => r.managerId,
 };
 
 /** `<network>|<leaf>`, 0 for its root bridge: who is on the same bridge. */
 export const leafOf = ({ networkId, leaf = 0 }: Pick<Endpoint, "networkId" | "leaf">) => `${networkId}|${leaf}`;
+
+/** An address on a network, by which an endpoint is known there: the first one of it. */
+export const placeOn = (network: string, addresses: readonly string[]) => `${network}|${addresses[0] ?? ""}`;
+export const placeOf = ({ networkId, addresses }: Pick<Peer, "networkId" | "addresses">) =>
+  placeOn(
+    networkId,
+    addresses.map(({ address }) => address),
+  );
 
 /** Fields by which rows are looked up, besides their key. */
 export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row: Tables[T]) => string>> } = {
@@ -67,6 +93,7 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     sandbox: (r) => r.sandboxId,
     container: (r) => r.containerId,
     leaf: leafOf,
+    place: placeOf,
   },
   peers: {
     network: (r) => r.networkId,
@@ -74,8 +101,10 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     member: (r) => `${r.nodeId}|${r.networkId}`,
     dataPath: (r) => r.dataPath,
     mac: (r) => `${r.networkId}|${r.mac}`,
+    place: placeOf,
   },
   sandboxes: { container: (r) => r.containerId },
+  containers: { task: (r) => r.taskId ?? "" },
   ports: { endpoint: (r) => r.endpointId, number: (r) => `${r.protocol}|${r.hostPort}` },
   names: { id: (r) => r.id },
   // Who is demoted has its vote, and its place among the managers, until that was taken.
@@ -84,5 +113,14 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     hasVote: (r) => String(r.manager !== undefined),
     dataPath: (r) => r.addresses.dataPath,
     key: (r) => r.wireguardKey ?? "",
+  },
+  tasks: { service: (r) => r.serviceId, node: (r) => r.nodeId ?? "", slot: (r) => `${r.serviceId}|${r.slot}` },
+  virtualServices: { service: (r) => r.serviceId, network: (r) => r.networkId },
+  backends: {
+    service: (r) => r.serviceId,
+    network: (r) => r.networkId,
+    task: (r) => r.taskId,
+    virtual: (r) => `${r.serviceId}|${r.networkId}`,
+    place: (r) => placeOn(r.networkId, r.addresses),
   },
 };

@@ -7,12 +7,13 @@ import {
   encryptedUnderlay,
   keyOf,
   type NamespaceName,
+  type Owner,
   type PlanObject,
   type RuleFamily,
 } from "../../src/model/plan.ts";
 import { specOf } from "../support/rows.ts";
 import { type DriverCase, type DriverFixture, type DriverWish, objectsOf, plansOf, viewsOf } from "./driver-cases.ts";
-import { describeApplication } from "./driver-kernel.ts";
+import { describeApplication, type Plans } from "./application.ts";
 
 export type { EndpointWish, PeerWish } from "../support/rows.ts";
 export type { DriverCase, DriverFixture, DriverWish } from "./driver-cases.ts";
@@ -24,9 +25,16 @@ export function driverContract(driver: NetworkDriver, fixture: DriverFixture): v
     for (const one of fixture.cases)
       describe(one.title, () => {
         describePlans(driver, one);
-        describeApplication(driver, one);
+        describeApplication(withSandboxes(driver, one), one.there);
       });
   });
+}
+
+/** The plans of a case and of its containers' namespaces. */
+function withSandboxes(driver: NetworkDriver, one: DriverCase): Plans {
+  const sandboxes = viewsOf(driver, one).endpoints.map(({ sandbox }) => `sandbox:${sandbox.id}` as const);
+  const namespaces = sandboxes.map((namespace) => [namespace, [{ kind: "namespace", namespace }]] as const);
+  return new Map<Owner, readonly PlanObject[]>([...namespaces, ...plansOf(driver, one)]);
 }
 
 function describeOptions(driver: NetworkDriver, { optionKeys, cases, refused }: DriverFixture): void {

@@ -114,6 +114,21 @@ export function describeRest(open: () => OpenKernel): void {
     assert.throws(() => kernel.sysctl(host, "net.ipv4.conf.nolink.forwarding", "1"), { code: "ENOENT" });
   });
 
+  it("forgets tracked connections that are answered from some addresses, in one namespace", () => {
+    const { kernel, track } = open();
+    const other: NamespaceName = `sandbox:${idOf(8, "5")}`;
+    kernel.apply([namespace, other].map((one) => create({ kind: "namespace", namespace: one }, one)));
+    const [first = "", ...rest] = ["10.9.0.3", "10.9.0.4", "fd00:9::3", "fd00:9::4"];
+    for (const address of [first, ...rest]) track(namespace, address);
+    track(other, first);
+    assert.deepEqual(kernel.answering(namespace).toSorted(), [first, ...rest]);
+    assert.equal(kernel.forgetConnections(namespace, ["10.9.0.9", first, "fd00:9::3"]), 2);
+    assert.deepEqual(kernel.answering(namespace).toSorted(), ["10.9.0.4", "fd00:9::4"]);
+    assert.equal(kernel.forgetConnections(namespace, [first]), 0);
+    assert.deepEqual(kernel.answering(other), [first]);
+    assert.deepEqual([kernel.answering("sandbox:none"), kernel.forgetConnections("sandbox:none", [first])], [[], 0]);
+  });
+
   it("tells changes of the host's namespace until it is told to end", async () => {
     const { kernel, deleteLink, flushRules } = open();
     const seen: KernelEvent[] = [];

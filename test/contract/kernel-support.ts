@@ -22,6 +22,8 @@ export interface OpenKernel {
   readonly deleteLink: (name: string, namespace?: NamespaceName) => void;
   readonly deleteTunnel: (tunnel: TunnelObject) => void;
   readonly flushRules: () => void;
+  /** Begins a connection to some address, translated to this one, which is made there. Once for each address and namespace. */
+  readonly track: (namespace: NamespaceName, address: string) => void;
   /** Changes a chain's rules past the engine. */
   readonly alterChain: (chain: ChainObject, how: "empty" | "add") => void;
   readonly close: () => void;
@@ -33,10 +35,12 @@ const kinds: readonly PlanKind[] = [
   "parent",
   "address",
   "route",
+  "rule",
   "neighbour",
   "forwarding",
   "tunnel",
   "sysctl",
+  "timeout",
   "chain",
   "element",
 ];

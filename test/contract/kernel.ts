@@ -16,6 +16,7 @@ import {
   type Wanted,
 } from "./kernel-plans.ts";
 import { describeLeaves } from "./kernel-leaves.ts";
+import { describeRouting } from "./kernel-routing.ts";
 import { describeTunnels } from "./kernel-tunnels.ts";
 import {
   assertHolds,
@@ -90,6 +91,7 @@ export function kernelContract(name: string, open: () => OpenKernel): void {
     describeChildren(() => opened);
     describeTunnels(() => opened);
     describeLeaves(() => opened);
+    describeRouting(() => opened);
     describeDisturbance(() => opened);
     describeRest(() => opened);
   });

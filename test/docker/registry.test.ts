@@ -138,6 +138,40 @@ describe("registries", () => {
     assert.doesNotMatch(host.log, /sesame/);
   });
 
+  it("gives services images behind a login, by the digest that the registry has", async () => {
+    const image = "127.0.0.1:5001/busybox";
+    await host.docker("swarm", "init", "--advertise-addr", "127.0.0.1");
+    await host.docker("rmi", image);
+    const create = (name: string, ...flags: string[]) =>
+      host.docker("service", "create", "-q", "--name", name, ...flags, image, "sleep", "1d");
+    const id = await create("with", "--with-registry-auth", "--stop-signal", "SIGKILL");
+    assert.match(
+      await host.docker("service", "inspect", id),
+      /"Image": "127\.0\.0\.1:5001\/busybox:latest@sha256:[0-9a-f]{64}"/,
+    );
+    assert.equal(
+      await host.docker("service", "ps", "--format", "{{.Image}} {{.DesiredState}}", "with"),
+      `${image}:latest Running`,
+    );
+    await host.docker("service", "rm", "with");
+    for (let tries = 0; (await host.docker("ps", "-aq")) !== ""; tries += 1) {
+      assert.ok(tries < 100, "the task does not go");
+      await sleep(100);
+    }
+    await host.docker("image", "prune", "-af");
+    await create("without", "-d", "--restart-condition", "none");
+    const failure = () => host.docker("service", "ps", "--no-trunc", "--format", "{{.Error}}", "without");
+    for (let tries = 0; (await failure()) === ""; tries += 1) {
+      assert.ok(tries < 100, "the task does not fail");
+      await sleep(100);
+    }
+    assert.match(await failure(), /no basic auth credentials/);
+    await host.docker("service", "rm", "without");
+    await host.docker("swarm", "leave", "--force");
+    assert.doesNotMatch(host.log, /sesame/);
+    await host.auditIsZero();
+  });
+
   describe("a list by platform, and a pull that breaks off", () => {
     let server: Server;
     let address: string;

@@ -21,7 +21,13 @@ function play() {
   };
   return {
     asked,
-    engine: { swarm: { ...swarm, standing: () => standing }, nodes, system: { info: async () => system } },
+    engine: {
+      swarm: { ...swarm, standing: () => standing },
+      nodes,
+      services: { list: () => [] },
+      tasks: { list: () => [] },
+      system: { info: async () => system },
+    },
   };
 }
 

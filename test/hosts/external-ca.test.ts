@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
 import { attempt } from "../../src/lab/command.ts";
@@ -8,7 +8,8 @@ import { Cfssl } from "../support/cfssl.ts";
 import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
 
 describe("a swarm whose certificates Debian's CFSSL signs", () => {
-  const { host, docker, refused, nodes, rowOf, isReady, managersOf, stateOf, token, joinWith } = useSwarm();
+  const { host, docker, refused, nodes, rowOf, isReady, managersOf, stateOf, token, joinWith, tombolo, crash } =
+    useSwarm();
   let ca: Cfssl;
   before(async () => {
     ca = new Cfssl(host(3));
@@ -95,6 +96,31 @@ describe("a swarm whose certificates Debian's CFSSL signs", () => {
     await docker(1, update);
     await joinWith(2, secret);
     await until(() => isReady("h2"), 5000, "h2 is ready");
+  });
+
+  it("is begun again from a backup by the CA that it had, and not without it", async () => {
+    await ca.start();
+    await docker(1, `swarm init --external-ca ${ca.flag}`);
+    const secret = await token("worker");
+    const file = join(host(1).directory, "backup.json");
+    assert.equal((await tombolo(1, "backup", file)).status, 0);
+    assert.ok(!readFileSync(file, "utf8").includes(ca.keyLine));
+    await crash(1);
+    await ca.stop();
+    assert.match((await tombolo(2, "restore", file)).stderr, down);
+    assert.equal(await stateOf(2), "inactive");
+    const remains = existsSync(swarmDirectory(host(2))) ? readdirSync(swarmDirectory(host(2))) : [];
+    assert.deepEqual(remains, []);
+    await ca.start();
+    const restored = await tombolo(2, "restore", file);
+    assert.equal(restored.status, 0, restored.stderr);
+    assert.equal(await roots(2), root());
+    assert.ok(isBy(2, root()));
+    assert.equal(await token("worker", 2), secret);
+    await docker(3, `swarm join --token ${secret} ${host(2).address}:2377`);
+    assert.ok(isBy(3, root()));
+    await until(() => isReady("h3", 2), 5000, "h3 is ready");
+    rmSync(file);
   });
 
   it("the root is rotated to the CA's, and back to one of ours, node by node", async () => {

@@ -199,8 +199,11 @@ describe("overlay networks of the lab's hosts", () => {
       assert.equal(await isServed(1, host(3).address), false);
       await docker(3, "rm -f web");
     }
-    await host(3).docker("network", "rm", "docker_gwbridge");
+    assert.match(await refused(3, "network rm docker_gwbridge"), /has active endpoints/);
+    await docker(3, "swarm leave");
+    await docker(3, "network rm docker_gwbridge");
     await docker(3, "network create docker_gwbridge");
+    await joinWith(3, await token("worker"));
     await web();
     for (const verb of ["connect", "disconnect", "connect", "disconnect"]) {
       await docker(3, `network ${verb} open web`);
@@ -208,7 +211,9 @@ describe("overlay networks of the lab's hosts", () => {
       await until(() => isServed(1, host(3).address), 2000, `served after ${verb}`);
     }
     await docker(3, "rm -f web");
-    await docker(3, "network rm own open docker_gwbridge");
+    await docker(3, "network rm own open");
+    await docker(3, "swarm leave");
+    await docker(3, "network rm docker_gwbridge");
   });
 
   it("are not made over a route of any host; one that comes later is told on that host", async () => {

@@ -8,8 +8,22 @@ import { kill } from "../../src/lab/processes.ts";
 import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
 
 describe("a swarm of the lab's hosts", () => {
-  const { host, docker, refused, nodes, rowOf, isReady, stateOf, token, address, joinWith, post, crash, etcds } =
-    useSwarm();
+  const {
+    host,
+    docker,
+    refused,
+    nodes,
+    rowOf,
+    isReady,
+    stateOf,
+    token,
+    address,
+    joinWith,
+    post,
+    tombolo,
+    crash,
+    etcds,
+  } = useSwarm();
 
   describe("a swarm", () => {
     it("is begun, joined and shown as in the article", async () => {
@@ -250,14 +264,6 @@ describe("a swarm of the lab's hosts", () => {
       await joinWith(2, secret);
       await docker(1, "node update --label-add rack=r1 h2");
       const file = join(host(1).directory, "backup.json");
-      const tombolo = (number: number, ...args: string[]) =>
-        attempt([
-          join(import.meta.dirname, "../../bin/tombolo"),
-          "-H",
-          `unix://${host(number).socket}`,
-          "swarm",
-          ...args,
-        ]);
       assert.equal((await tombolo(1, "backup", file)).status, 0);
       assert.equal(statSync(file).mode & 0o777, 0o600);
       assert.match((await tombolo(1, "backup", file)).stderr, /EEXIST/);

@@ -29,6 +29,23 @@ function run(command: string, ...args: string[]): string {
 }
 const connect = (name = engine) => createKernel({ netnsDir: directory, engine: name });
 
+/** A datagram to an address that leads to this one, here. */
+function begin(address: string): void {
+  const six = address.includes(":");
+  const to = six ? "2001:db8::9" : "192.0.2.9";
+  const words = [
+    `address add ${address}/${six ? "128 nodad" : "32"} dev lo`,
+    `${six ? "-6" : "-4"} route replace ${to} dev lo`,
+  ];
+  for (const word of words) run("ip", ...word.split(" "));
+  const table = `${six ? "ip6" : "ip"} to_${address.replaceAll(/[.:]/g, "_")}`;
+  run("nft", "add", "table", ...table.split(" "));
+  run("nft", `add chain ${table} out { type nat hook output priority -100; }`);
+  run("nft", `add rule ${table} out ${six ? "ip6" : "ip"} daddr ${to} dnat to ${address}`);
+  run("bash", "-c", `echo hello > /dev/udp/${to}/9`);
+  run("nft", "delete", "table", ...table.split(" "));
+}
+
 /** Each kernel gets a network namespace of its own as the host's: this thread moves into a new one. */
 function open(): OpenKernel {
   assert.equal(calls.unshare(0x40000000), 0, "needs root");
@@ -53,6 +70,7 @@ function open(): OpenKernel {
     deleteLink: (name, namespace = "host") => kernel.inside(namespace, () => run("ip", "link", "del", name)),
     deleteTunnel: ({ namespace, link, mac, destination }) =>
       kernel.inside(namespace, () => run("bridge", "fdb", "del", mac, "dev", link, "dst", destination)),
+    track: (namespace, address) => kernel.inside(namespace, () => begin(address)),
     flushRules: () => void run("nft", "flush", "ruleset"),
     alterChain: ({ family, name }: ChainObject, how) =>
       void (how === "empty"

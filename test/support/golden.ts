@@ -1,29 +1,32 @@
 import { join } from "node:path";
-import type { NetworkDriver } from "../../src/drivers/driver.ts";
 import { printPlan } from "../../src/drivers/print-plan.ts";
-import { type DriverCase, type DriverFixture, objectsOf } from "../contract/driver-cases.ts";
-import { driversFolder } from "./fixtures.ts";
+import type { PlanObject } from "../../src/model/plan.ts";
+import { balancersFolder, driversFolder } from "./fixtures.ts";
 
 const header =
   "Plans as the commands that would do the same, written by `npm run golden`.\n" +
   "The first case is whole; of the others there is what they take away from it (-) and what they add (+).\n";
 
-export const goldenFile = (driver: string): string => join(driversFolder, driver, "plan.golden");
+export const driverGolden = (name: string): string => join(driversFolder, name, "plan.golden");
+export const balancerGolden = (name: string): string => join(balancersFolder, name, "plan.golden");
 
-/** What `plan.golden` of a driver should be. */
-export function goldenOf(driver: NetworkDriver, { cases }: DriverFixture): string {
-  const [first = [], ...others] = cases.map((one) => linesOf(driver, one));
+/** A case's heading, and all that is planned for it. */
+export type Planned = readonly [title: string, objects: readonly PlanObject[]];
+
+/** What `plan.golden` of a driver or a balancer should be. */
+export function goldenOf(cases: readonly Planned[]): string {
+  const [first = [], ...others] = cases.map(([, objects]) => linesOf(objects));
   const bodies = [first, ...others.map((lines) => difference(first, lines))];
   const sections = bodies.map((lines, at) => {
     const empty = at === 0 || first.length === 0 ? "(nothing)" : "(the same)";
-    return `\n# ${cases[at]?.title}\n${(lines.length === 0 ? [empty] : lines).join("\n")}\n`;
+    return `\n# ${cases[at]?.[0]}\n${(lines.length === 0 ? [empty] : lines).join("\n")}\n`;
   });
   return header + sections.join("");
 }
 
 /** Ids of sandboxes are cut: their first digits tell them apart. */
-const linesOf = (driver: NetworkDriver, one: DriverCase): string[] =>
-  printPlan(objectsOf(driver, one))
+const linesOf = (objects: readonly PlanObject[]): string[] =>
+  printPlan(objects)
     .replaceAll(/\b([0-9a-f]{11})[0-9a-f]{53}\b/g, "$1…")
     .split("\n")
     .filter((line) => line !== "");

@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { defaultBalancer } from "../../src/balancers/index.ts";
 import { createDataplane } from "../../src/dataplane/create-dataplane.ts";
 import type { Dataplane } from "../../src/dataplane/dataplane.ts";
 import type { DriverFor } from "../../src/dataplane/views.ts";
@@ -73,7 +74,10 @@ export class RealHost implements AsyncDisposable {
     const kernel: Kernel = { ...real, apply };
     const note = (_: object, message: string) => void this.logged.push(message);
     const log = { info: note, warn: note };
-    return [kernel, createDataplane({ store: this.store, kernel, driverFor: this.#driverFor, log })];
+    return [
+      kernel,
+      createDataplane({ store: this.store, kernel, driverFor: this.#driverFor, balancer: defaultBalancer, log }),
+    ];
   }
 
   /** Ends the data plane and its kernel, and starts others that know nothing. */

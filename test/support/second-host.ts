@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { defaultBalancer } from "../../src/balancers/index.ts";
 import { createDataplane } from "../../src/dataplane/create-dataplane.ts";
 import { drivers } from "../../src/drivers/index.ts";
 import { calls } from "../../src/kernel/libc.ts";
@@ -34,7 +35,13 @@ async function main(file: string): Promise<void> {
   });
   const kernel = createKernel({ netnsDir: directory, engine: "second" });
   const log = { info() {}, warn: (fields: object, message: string) => console.error(message, fields) };
-  const dataplane = createDataplane({ store, kernel, driverFor: (name) => drivers[name], log });
+  const dataplane = createDataplane({
+    store,
+    kernel,
+    driverFor: (name) => drivers[name],
+    balancer: defaultBalancer,
+    log,
+  });
   await dataplane.start();
   console.log("ready");
   for await (const _ of process.stdin);

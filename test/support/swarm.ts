@@ -3,10 +3,12 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { attempt, type Outcome } from "../../src/lab/command.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import { kill, processesIn } from "../../src/lab/processes.ts";
 import { useLab } from "./lab.ts";
 
+const program = join(import.meta.dirname, "../../bin/tombolo");
 export const words = (line: string) => line.split(" ").filter(Boolean);
 export const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
 
@@ -63,6 +65,9 @@ export function useSwarm() {
   }
   /** A call for which the docker client has no words, or needs a terminal. */
   const post = (number: number, path: string, body: object) => host(number).ask("POST", path, body);
+  /** Runs `tombolo swarm …` for a host; it need not succeed. */
+  const tombolo = (number: number, ...args: string[]): Promise<Outcome> =>
+    attempt([program, "-H", `unix://${host(number).socket}`, "swarm", ...args]);
   /** The daemon, and its etcd, as when a host loses its power. */
   async function crash(number: number): Promise<void> {
     await kill(processesIn([host(number).pin]).filter(({ command }) => /bin\/tombolod|^etcd /.test(command)));
@@ -103,6 +108,7 @@ export function useSwarm() {
     joinWith,
     threeManagers,
     post,
+    tombolo,
     crash,
     signal,
     etcds,

@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { endpointSettings } from "../networks/endpoint-settings.ts";
-import { anything, boolean, keySet, number, text, textMap, texts, words } from "../schemas.ts";
+import { boolean, keySet, number, text, textMap, texts, words } from "../schemas.ts";
+import { healthCheck } from "./health-check.ts";
 
 const portBinding = z.looseObject({ HostIp: text, HostPort: text });
-const mount = z.looseObject({
+/** A mount, in a container's and a service's words (moby api/types/mount). */
+export const mount = z.looseObject({
   Type: text,
   Source: text,
   Target: text,
@@ -93,7 +95,7 @@ export const createBody = z.looseObject({
   StdinOnce: boolean,
   Env: texts,
   Cmd: words,
-  Healthcheck: anything,
+  Healthcheck: healthCheck.nullish(),
   Image: text,
   Volumes: keySet,
   WorkingDir: text,

@@ -45,7 +45,8 @@ test("every field that is honoured reaches the engine", async () => {
       StopTimeout: 0,
       ExposedPorts: { "53/udp": {} },
       Volumes: { "/anon": {} },
-      Healthcheck: { Test: ["NONE"] },
+      Healthcheck: { Test: ["CMD-SHELL", "test -e /up"], Interval: 1_500_000_000, Timeout: 1e6, Retries: 2 },
+      Shell: ["/bin/ash", "-c"],
       HostConfig: {
         Privileged: true,
         CapAdd: ["NET_ADMIN"],
@@ -108,6 +109,17 @@ test("every field that is honoured reaches the engine", async () => {
     stdinOnce: true,
     stopSignal: "SIGUSR1",
     stopTimeout: 0,
+    healthCheck: {
+      ...{
+        test: ["CMD-SHELL", "test -e /up"],
+        interval: 1500,
+        timeout: 1,
+        startPeriod: 0,
+        startInterval: 0,
+        retries: 2,
+      },
+    },
+    shell: ["/bin/ash", "-c"],
     privileged: true,
     capAdd: ["NET_ADMIN"],
     capDrop: ["ALL"],

@@ -2,6 +2,7 @@ import type { ContainerDetail } from "../../engine/engine.ts";
 import { maskedPaths, readonlyPaths } from "../../model/system-paths.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { flag, param } from "../query.ts";
+import { healthCheckJson } from "./health-check.ts";
 import { networkSettingsJson } from "./network-settings.ts";
 import { stateJson } from "./status.ts";
 
@@ -20,7 +21,7 @@ export function containerJson(detail: ContainerDetail, version: number, withSize
     Created: container.createdAt,
     Path: path,
     Args: args,
-    State: stateJson(container.state),
+    State: stateJson(container.state, detail.health),
     Image: container.spec.imageId,
     ResolvConfPath: paths.resolvConf,
     HostnamePath: paths.hostname,
@@ -71,6 +72,7 @@ function configJson({ container, networks }: ContainerDetail, version: number): 
     ...(spec.exposed.length > 0 && { ExposedPorts: exposed }),
     Env: spec.env,
     Cmd: spec.cmd.length > 0 ? spec.cmd : null,
+    ...(spec.healthCheck !== undefined && { Healthcheck: healthCheckJson(spec.healthCheck) }),
     WorkingDir: spec.workingDir,
     Entrypoint: spec.entrypoint.length > 0 ? spec.entrypoint : null,
     ...(version < 44 && { MacAddress: main?.endpoint?.mac ?? main?.attachment.mac ?? "" }),

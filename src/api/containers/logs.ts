@@ -39,4 +39,5 @@ async function* logBytes(
 }
 
 /** RFC 3339 with all nine digits of the nanoseconds, so that lines stand in columns. */
-const fullTime = (time: string) => time.replace(/(?:\.(\d+))?Z$/, (_, digits = "") => `.${digits.padEnd(9, "0")}Z`);
+export const fullTime = (time: string) =>
+  time.replace(/(?:\.(\d+))?Z$/, (_, digits = "") => `.${digits.padEnd(9, "0")}Z`);

@@ -50,7 +50,6 @@ test("what is not honoured is refused by name, unless it asks for nothing", asyn
   }
   const config: Readonly<Record<string, unknown>> = {
     NetworkDisabled: true,
-    Healthcheck: { Test: ["CMD", "true"] },
     Future: 1,
   };
   for (const [field, value] of Object.entries(config))
@@ -65,8 +64,28 @@ test("what is not honoured is refused by name, unless it asks for nothing", asyn
 const bind = (text: string) => withHost({ Binds: [text] });
 const mounted = (mount: object) => withHost({ Mounts: [mount] });
 
+const checked = (check: object) => created({ Image: "busybox", Healthcheck: { Test: ["CMD", "true"], ...check } });
+
 const texts: readonly (readonly [string, () => ReturnType<typeof created>, string])[] = [
   ["no image", () => created({}), "config cannot be empty in order to create a container"],
+  [
+    "a health check that is none",
+    () => checked({ Test: ["HTTP", "/"] }),
+    'Healthcheck.Test must begin with CMD, CMD-SHELL or NONE: "HTTP"',
+  ],
+  ["a health check too often", () => checked({ Interval: 5 }), "Interval in Healthcheck cannot be less than 1ms"],
+  ["no time for a health check", () => checked({ Timeout: -1 }), "Timeout in Healthcheck cannot be less than 1ms"],
+  [
+    "a start period of nothing",
+    () => checked({ StartPeriod: 1 }),
+    "StartPeriod in Healthcheck cannot be less than 1ms",
+  ],
+  [
+    "a start interval of nothing",
+    () => checked({ StartInterval: 1 }),
+    "StartInterval in Healthcheck cannot be less than 1ms",
+  ],
+  ["less than no failures", () => checked({ Retries: -1 }), "Retries in Healthcheck cannot be negative"],
   ["half a bind", () => bind("a:b:c:d"), "invalid volume specification: 'a:b:c:d'"],
   ["an empty source", () => bind(":/b"), "invalid volume specification: ':/b'"],
   ["an unknown mode", () => bind("/a:/b:rx"), "invalid mode: rx"],

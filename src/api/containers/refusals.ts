@@ -75,10 +75,6 @@ function refuseOthers(
 export function refuseUnsupported(body: CreateBody): void {
   refuseOthers("", body, createBody.shape, configRefusals);
   refuseHostConfig(body.HostConfig ?? {});
-  const test = (body.Healthcheck as { Test?: unknown } | null | undefined)?.Test;
-  const none = Array.isArray(test) && (test.length === 0 || test[0] === "NONE");
-  if (!isNeutral(body.Healthcheck) && !isNeutral(test) && !none)
-    throw invalid("Healthcheck is not supported: no health checks are run (those of an image are left out)");
 }
 
 const systemPaths = { MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths };

@@ -85,6 +85,7 @@ const detail: ContainerDetail = {
   ],
   ports,
   execIds: [],
+  health: { failingStreak: 0, log: [] },
   paths: { directory: "/d", hosts: "/d/hosts", hostname: "/d/hostname", resolvConf: "/d/resolv.conf", log: "/d/log" },
   mountSources: ["/a", "/volumes/vol/_data"],
   sandboxKey: "/run/netns/x",
@@ -120,6 +121,33 @@ test("inspect has Docker's fields in Docker's order", () => {
   assert.deepEqual([shown.Config.Hostname, shown.Config.Env], ["abababababab", ["PATH=/bin"]]);
   assert.deepEqual(shown.Config.ExposedPorts, { "443/tcp": {}, "80/tcp": {} });
   assert.deepEqual(shown.HostConfig.PortBindings, { "80/tcp": [{ HostIp: "", HostPort: "8080" }] });
+});
+
+test("inspect shows the health of a container that is looked at, docker ps its status", () => {
+  const healthCheck = {
+    test: ["CMD", "true"],
+    interval: 1500,
+    timeout: 0,
+    startPeriod: 0,
+    startInterval: 0,
+    retries: 2,
+  };
+  const { container } = detail;
+  const state = { ...running, health: "starting" } as const;
+  const result = { start: started, end: started, exitCode: -1, output: "no" };
+  const looked = {
+    container: { ...container, state, spec: { ...container.spec, healthCheck } },
+    health: { failingStreak: 1, log: [result] },
+  };
+  const { State, Config } = inspect(looked);
+  assert.deepEqual(State.Health, {
+    Status: "starting",
+    FailingStreak: 1,
+    Log: [{ Start: started, End: started, ExitCode: -1, Output: "no" }],
+  });
+  assert.deepEqual(Config.Healthcheck, { Test: ["CMD", "true"], Interval: 1_500_000_000, Retries: 2 });
+  assert.equal(statusText(state, now), "Up 3 seconds (health: starting)");
+  assert.equal(statusText({ ...state, health: "healthy" }, now), "Up 3 seconds (healthy)");
 });
 
 test("inspect shows networks, ports and mounts", () => {

@@ -1,3 +1,4 @@
+import type { ContainerDetail } from "../../engine/engine.ts";
 import type { ContainerState } from "../../model/container.ts";
 import { humanDuration } from "../units.ts";
 
@@ -8,7 +9,7 @@ export function statusText(state: ContainerState, now: number): string {
   const since = (time: string) => humanDuration(now - Date.parse(time));
   switch (state.status) {
     case "running":
-      return `Up ${since(state.startedAt)}`;
+      return `Up ${since(state.startedAt)}${healthText(state)}`;
     case "paused":
       return `Up ${since(state.startedAt)} (Paused)`;
     case "restarting":
@@ -22,9 +23,14 @@ export function statusText(state: ContainerState, now: number): string {
   }
 }
 
+function healthText({ health }: ContainerState): string {
+  if (health === undefined) return "";
+  return health === "starting" ? " (health: starting)" : ` (${health})`;
+}
+
 /** The `State` of inspect (fields in Docker's order). A container that waits for its restart counts as running. */
-export function stateJson(state: ContainerState): object {
-  const { status } = state;
+export function stateJson(state: ContainerState, { failingStreak, log }: ContainerDetail["health"]): object {
+  const { status, health } = state;
   return {
     Status: status,
     Running: status === "running" || status === "paused" || status === "restarting",
@@ -37,5 +43,14 @@ export function stateJson(state: ContainerState): object {
     Error: state.error,
     StartedAt: state.startedAt,
     FinishedAt: state.finishedAt,
+    ...(health !== undefined && {
+      Health: {
+        Status: health,
+        FailingStreak: failingStreak,
+        Log: log.map(({ start, end, exitCode, output }) => ({
+          ...{ Start: start, End: end, ExitCode: exitCode, Output: output },
+        })),
+      },
+    }),
   };
 }

@@ -4,6 +4,7 @@ import { invalid } from "../../lib/errors.ts";
 import { signalNumber } from "../../lib/signals.ts";
 import type { ContainerSpec, Mount } from "../../model/container.ts";
 import type { CreateBody, HostConfigBody } from "./create-body.ts";
+import { readHealthCheck } from "./health-check.ts";
 import { readMounts } from "./mounts.ts";
 import { type Networking, readNetworking } from "./networking.ts";
 import { readPorts } from "./ports.ts";
@@ -35,12 +36,15 @@ export function readCreateBody(
   const networking = readNetworking(body, around.version);
   const host = body.HostConfig ?? {};
   checkSimpleFields(body, host);
+  const healthCheck = readHealthCheck(body.Healthcheck);
   const spec: ContainerSpec = {
     ...processFields(body),
     ...securityFields(host),
     ...hostFields(host),
     ...readLimits(host),
     ...readPorts(body),
+    ...(healthCheck !== undefined && { healthCheck }),
+    ...((body.Shell ?? []).length > 0 && { shell: body.Shell ?? [] }),
     mounts: readMounts(body, around.mountsOfOthers),
     hostname: networking.hostname,
     networkMode: networking.networkMode,

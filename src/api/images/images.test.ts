@@ -213,3 +213,24 @@ test("a login that cannot be read counts as none", () => {
     assert.equal(readAuthHeader(header), undefined);
   assert.deepEqual(readAuthHeader(coded({ identitytoken: "t" })), { identitytoken: "t" });
 });
+
+test("a registry is asked for what it has, with the client's login", async () => {
+  const seen: unknown[] = [];
+  const distribution = async (name: string, auth: unknown) => {
+    seen.push([name, auth]);
+    const platforms = [{ os: "linux", architecture: "arm", variant: "v7" }];
+    return { mediaType: "m", digest: "sha256:aa", size: 5, platforms };
+  };
+  await using server = await serve({ images: { distribution } });
+  const auth = Buffer.from('{"username":"ali","password":"x"}').toString("base64url");
+  const headers = { "X-Registry-Auth": auth };
+  const { text } = await server.ask("GET", "/distribution/host:5000/a/b:1/json", { headers });
+  const expected = {
+    Descriptor: { mediaType: "m", digest: "sha256:aa", size: 5 },
+    Platforms: [{ architecture: "arm", os: "linux", variant: "v7" }],
+  };
+  assert.equal(text, `${JSON.stringify(expected)}\n`);
+  assert.deepEqual(seen, [["host:5000/a/b:1", { username: "ali", password: "x" }]]);
+  const whole = await server.ask("GET", `/distribution/${"a".repeat(64)}/json`);
+  assert.deepEqual([whole.status, whole.json.message], [500, "no manifest found for full image ID"]);
+});

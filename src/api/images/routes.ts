@@ -3,6 +3,7 @@ import type { Route } from "../router.ts";
 import { loadImages, saveImage, saveImages } from "./archive.ts";
 import { login, pruneImages, pushImage, removeImage, tagImage } from "./change.ts";
 import { createImage } from "./create.ts";
+import { inspectDistribution } from "./distribution.ts";
 import { imageHistory, inspectImage, listImages } from "./list.ts";
 
 export const imageRoutes: readonly Route[] = [
@@ -22,10 +23,6 @@ export const imageRoutes: readonly Route[] = [
   { method: "POST", path: "/images/{name...}/push", handler: pushImage },
   { method: "POST", path: "/images/{name...}/tag", handler: tagImage },
   { method: "DELETE", path: "/images/{name...}", handler: removeImage },
-  {
-    method: "GET",
-    path: "/distribution/{name...}/json",
-    handler: refused("asking a registry for an image's digest is not supported: pull the image instead"),
-  },
+  { method: "GET", path: "/distribution/{name...}/json", handler: inspectDistribution },
   { method: "POST", path: "/auth", handler: login },
 ];

@@ -1,3 +1,4 @@
+import { readRegistryAuth } from "../../engine/registry-auth.ts";
 import type { Image, ImageConfig, RegistryAuth } from "../../runtime/runtime.ts";
 
 const seconds = (time: string) => Math.floor((Date.parse(time) || 0) / 1000);
@@ -78,21 +79,9 @@ export function historyJson(image: Image): object[] {
   }));
 }
 
-/** `X-Registry-Auth`: JSON in base64url. What cannot be read counts as absent, as with Docker. */
-export function readAuthHeader(header: string | readonly string[] | undefined): RegistryAuth | undefined {
-  if (typeof header !== "string" || header === "") return undefined;
-  try {
-    const value: unknown = JSON.parse(Buffer.from(header, "base64url").toString("utf8"));
-    if (typeof value !== "object" || value === null) return undefined;
-    const keys = ["username", "password", "identitytoken", "registrytoken", "serveraddress"] as const;
-    const entries = Object.entries(value).filter(
-      ([key, text]) => (keys as readonly string[]).includes(key) && typeof text === "string" && text !== "",
-    );
-    return entries.length > 0 ? (Object.fromEntries(entries) as RegistryAuth) : undefined;
-  } catch {
-    return undefined;
-  }
-}
+/** `X-Registry-Auth` */
+export const readAuthHeader = (header: string | readonly string[] | undefined): RegistryAuth | undefined =>
+  typeof header === "string" ? readRegistryAuth(header) : undefined;
 
 /** A name with the `tag` parameter that clients send beside it: a tag, or a digest. */
 export function withTag(name: string, tag: string): string {

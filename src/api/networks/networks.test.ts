@@ -162,6 +162,7 @@ const detail: NetworkDetail = {
   ],
   errors: [],
   peers: [],
+  services: [],
   endpoints: [
     {
       id: "e1",
@@ -246,7 +247,7 @@ test("a network says on what it stands, and what it could not get", () => {
 test("a configuration network shows what it was given, and none is called null", () => {
   const { network } = detail;
   const spec = { ...network.spec, driver: "none", configOnly: true };
-  const bare = { network: { ...network, spec }, pools: [], endpoints: [], peers: [], errors: [] };
+  const bare = { network: { ...network, spec }, pools: [], endpoints: [], peers: [], services: [], errors: [] };
   const shown = networkJson(bare, true) as { Driver: string; IPAM: { Config: unknown } };
   assert.equal(shown.Driver, "null");
   assert.deepEqual(shown.IPAM.Config, [{ Subnet: "172.77.0.0/24", AuxiliaryAddresses: { host1: "172.77.0.9" } }]);
@@ -326,4 +327,62 @@ test("endpoint settings are checked with Docker's texts", () => {
     MacAddress: "02-42-AC-11-00-05",
   });
   assert.deepEqual([read.ipv6, read.linkLocal, read.mac], ["fd00::1", ["169.254.1.1", "fe80::1"], "02:42:ac:11:00:05"]);
+});
+
+test("with verbose, services are shown with their tasks, and the other containers under no name", async () => {
+  const [endpoint] = detail.endpoints;
+  assert.ok(endpoint);
+  const peer = {
+    id: "e2",
+    networkId: "ab12",
+    containerId: "c2",
+    containerName: "web.2.t2",
+    nodeId: "n2",
+    hostname: "h2",
+    dataPath: "192.0.2.2",
+    mac: "02:00:00:00:00:02",
+    addresses: [{ address: "10.0.1.4", prefix: 24 }],
+    names: [],
+  };
+  const service = {
+    serviceId: "s1",
+    networkId: "ab12",
+    name: "web",
+    aliases: [],
+    addresses: ["10.0.1.2"],
+    ports: [{ name: "", protocol: "tcp", target: 80, published: 8080, mode: "ingress" }],
+    balance: { by: "rr", local: false },
+    keepsClient: true,
+  } as const;
+  const backend = {
+    taskId: "t2",
+    serviceId: "s1",
+    networkId: "ab12",
+    nodeId: "n2",
+    name: "web.2.t2",
+    addresses: ["10.0.1.4"],
+  };
+  const services = [
+    { service, backends: [backend] },
+    { service: { ...service, serviceId: "s2", name: "db", addresses: [], ports: [] }, backends: [] },
+  ];
+  const shown = { ...detail, peers: [peer], services };
+  await using server = await serve({ networks: { inspect: () => shown } });
+  const { json } = await server.ask("GET", "/networks/n?verbose=true");
+  const task = (Name: string, EndpointID: string, EndpointIP: string, Info: object) => ({
+    Name,
+    EndpointID,
+    EndpointIP,
+    Info,
+  });
+  assert.deepEqual(json.Services, {
+    "": { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: [task("web", "e1", "172.77.0.129", {})] },
+    web: {
+      VIP: "10.0.1.2",
+      Ports: ["Target: 80, Publish: 8080"],
+      LocalLBIndex: 0,
+      Tasks: [task("web.2.t2", "e2", "10.0.1.4", { "Host IP": "192.0.2.2", Node: "h2" })],
+    },
+    db: { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: [] },
+  });
 });

@@ -101,8 +101,11 @@ function peersJson({ network: { tunnel }, nodeId: own, peers }: NetworkDetail): 
   return { Peers: [...hosts].map(([Name, IP]) => ({ Name, IP })) };
 }
 
-/** Containers of all hosts, where Docker shows those that no service has (moby api/types/network, ServiceInfo). */
-export function servicesJson({ network, peers, endpoints }: NetworkDetail): object {
+/**
+ * Services with the tasks that take connections, and, where Docker shows those that no service has, the other containers of all
+ * hosts (moby api/types/network, ServiceInfo).
+ */
+export function servicesJson({ network, peers, endpoints, services }: NetworkDetail): object {
   const address = (addresses: readonly { readonly address: string }[]) => addresses[0]?.address ?? "";
   const here = network.tunnel === undefined ? {} : { "Host IP": network.tunnel.local };
   const tasks = [
@@ -119,9 +122,24 @@ export function servicesJson({ network, peers, endpoints }: NetworkDetail): obje
       Info: { "Host IP": p.dataPath, Node: p.hostname },
     })),
   ];
-  return tasks.length === 0
-    ? {}
-    : { "": { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: tasks.toSorted((a, b) => (a.Name < b.Name ? -1 : 1)) } };
+  const entry = (names: (name: string) => boolean, vip = "<nil>", ports: readonly string[] = []) => ({
+    VIP: vip,
+    Ports: ports,
+    LocalLBIndex: 0,
+    Tasks: tasks.filter(({ Name }) => names(Name)).toSorted((a, b) => (a.Name < b.Name ? -1 : 1)),
+  });
+  const named = new Set(services.flatMap(({ backends }) => backends.map(({ name }) => name)));
+  const others = entry((name) => !named.has(name));
+  return {
+    ...(others.Tasks.length > 0 && { "": others }),
+    ...Object.fromEntries(
+      services.map(({ service: { name, addresses, ports }, backends }) => {
+        const own = new Set(backends.map((backend) => backend.name));
+        const texts = ports.map(({ target, published }) => `Target: ${target}, Publish: ${published}`);
+        return [name, entry((task) => own.has(task), addresses[0], texts)];
+      }),
+    ),
+  };
 }
 
 /** Members that Docker has not: only where there is something to say. */

@@ -36,6 +36,7 @@ export function nodeJson({ node, tls }: NodeDetail): object {
       Resources: { NanoCPUs: node.resources.nanoCpus, MemoryBytes: node.resources.memoryBytes },
       Engine: {
         EngineVersion: node.engineVersion,
+        ...(Object.keys(node.engineLabels).length > 0 && { Labels: node.engineLabels }),
         Plugins: node.drivers.map(({ type, name }) => ({ Type: type, Name: name })),
       },
       TLSInfo: tlsJson(tls),

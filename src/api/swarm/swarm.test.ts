@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { defaultBalancer } from "../../balancers/index.ts";
 import type { SwarmInit, SwarmJoin } from "../../engine/engine.ts";
+import type { Parts } from "../../engine/parts.ts";
+import { createFileContents } from "../../engine/secrets.ts";
+import { createServices } from "../../engine/services.ts";
+import { createTasks } from "../../engine/tasks.ts";
 import { unavailable } from "../../lib/errors.ts";
+import { createMemoryStore } from "../../store/memory-store.ts";
 import { serve } from "../testing.ts";
 import { cluster, playSwarm, tls } from "./testing.ts";
 
@@ -257,24 +263,27 @@ test("leave, unlock and the unlock key", async () => {
 
 const things = ["services", "tasks", "secrets", "configs"];
 
-test("a manager has no services and no tasks, and cannot make any", async () => {
-  for (const list of ["services", "tasks", "v1.40/services"]) assert.deepEqual((await asked(`/${list}`)).json, []);
-  const text = "services are not supported by this version";
-  for (const path of ["/secrets", "/configs", ...things.map((thing) => `/${thing}/x`), "/services/x/logs"]) {
-    const { status, json } = await asked(path);
-    assert.deepEqual([status, json.message], [501, text], path);
-  }
-  for (const thing of things) assert.equal(await refused(`/${thing}/create`, {}, 501), text);
-});
-
 test("elsewhere they say first why this node cannot be asked", async () => {
   const inspect = () => {
     throw unavailable("This node is not a swarm manager.");
   };
-  await using server = await serve({ swarm: { inspect } });
+  const membership = { control: inspect, current: inspect, update: inspect } as unknown as Parts["membership"];
+  const parts = { membership, store: createMemoryStore(), balancer: defaultBalancer };
+  await using server = await serve({
+    swarm: { inspect },
+    services: createServices(parts),
+    tasks: createTasks(parts),
+    secrets: createFileContents(parts, "secrets"),
+    configs: createFileContents(parts, "configs"),
+  });
   for (const path of ["/swarm", ...things.flatMap((thing) => [`/${thing}`, `/${thing}/x`])])
     assert.equal((await server.ask("GET", path)).status, 503, path);
-  for (const path of things.map((thing) => `/${thing}/create`))
-    assert.equal((await server.ask("POST", path)).json.message, "This node is not a swarm manager.");
+  const bodies = {
+    "/services/create": {},
+    "/secrets/create": { Name: "a", Data: "YQ==" },
+    "/configs/create": { Name: "a", Data: "YQ==" },
+  };
+  for (const [path, body] of Object.entries(bodies))
+    assert.equal((await server.ask("POST", path, { body })).json.message, "This node is not a swarm manager.", path);
   assert.equal((await server.ask("DELETE", "/services/x")).status, 503);
 });

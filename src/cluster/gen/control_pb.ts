@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSKbAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSKnAgoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISFQoNd2lyZWd1YXJkX2tleRgKIAEoCRIpCgZyb3V0ZXMYCyADKAsyGS50b21ib2xvLmNvbnRyb2wudjEuUm91dGUiIQoFUm91dGUSCgoCdG8YASABKAkSDAoEbGluaxgCIAEoCSIkCgZEcml2ZXISDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJItoBCg5TZXNzaW9uUmVxdWVzdBIwCghyZWdpc3RlchgBIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlckgAEigKBGJlYXQYAiABKAsyGC50b21ib2xvLmNvbnRyb2wudjEuQmVhdEgAEiwKBnJlcG9ydBgDIAEoCzIaLnRvbWJvbG8uY29udHJvbC52MS5SZXBvcnRIABI2CgtkZXNjcmlwdGlvbhgEIAEoCzIfLnRvbWJvbG8uY29udHJvbC52MS5EZXNjcmlwdGlvbkgAQgYKBGJvZHkiVgoIUmVnaXN0ZXISNAoLZGVzY3JpcHRpb24YASABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24SFAoMZW5kcG9pbnRfaWRzGAIgAygJIgYKBEJlYXQiMQoGUmVwb3J0Eg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRILCgNyb3cYAyABKAwi4wEKD1Nlc3Npb25SZXNwb25zZRI0CgpyZWdpc3RlcmVkGAEgASgLMh4udG9tYm9sby5jb250cm9sLnYxLlJlZ2lzdGVyZWRIABIwCghtYW5hZ2VycxgCIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2Vyc0gAEjAKCHN0YW5kaW5nGAMgASgLMhwudG9tYm9sby5jb250cm9sLnYxLlN0YW5kaW5nSAASLgoHY2hhbmdlcxgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2VzSABCBgoEYm9keSIcCgpSZWdpc3RlcmVkEg4KBnBlcmlvZBgBIAEoDSJACghNYW5hZ2VycxI0CghtYW5hZ2VycxgBIAMoCzIiLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2VyQWRkcmVzcyIyCg5NYW5hZ2VyQWRkcmVzcxIPCgdub2RlX2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiagoIU3RhbmRpbmcSJgoEcm9sZRgBIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEjYKDGF2YWlsYWJpbGl0eRgCIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkiaAoHQ2hhbmdlcxIQCghzbmFwc2hvdBgBIAEoCBIMCgRtb3JlGAIgASgIEisKB2NoYW5nZXMYAyADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlEhAKCHJldmlzaW9uGAQgASgDIj4KBkNoYW5nZRINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSEAoDcm93GAMgASgMSACIAQFCBgoEX3JvdyIxChBBZGRNZW1iZXJSZXF1ZXN0EhAKCHBlZXJfdXJsGAEgASgJEgsKA2NzchgCIAEoCSKIAQoRQWRkTWVtYmVyUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgJEisKB21lbWJlcnMYAiADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuTWVtYmVyEhMKC2NlcnRpZmljYXRlGAMgASgJEgwKBHJvb3QYBCABKAkSEAoIZGF0YV9rZXkYBSABKAwiNQoGTWVtYmVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJcGVlcl91cmxzGAMgAygJIikKFFByb21vdGVNZW1iZXJSZXF1ZXN0EhEKCW1lbWJlcl9pZBgBIAEoCSIXChVQcm9tb3RlTWVtYmVyUmVzcG9uc2UiKAoTUmVtb3ZlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFgoUUmVtb3ZlTWVtYmVyUmVzcG9uc2UqPwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9XT1JLRVIQARIQCgxST0xFX01BTkFHRVIQAip1CgxBdmFpbGFiaWxpdHkSHAoYQVZBSUxBQklMSVRZX1VOU1BFQ0lGSUVEEAASFwoTQVZBSUxBQklMSVRZX0FDVElWRRABEhYKEkFWQUlMQUJJTElUWV9QQVVTRRACEhYKEkFWQUlMQUJJTElUWV9EUkFJThADMtwCCgRKb2luEnMKEkdldFJvb3RDZXJ0aWZpY2F0ZRItLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXF1ZXN0Gi4udG9tYm9sby5jb250cm9sLnYxLkdldFJvb3RDZXJ0aWZpY2F0ZVJlc3BvbnNlEm0KEElzc3VlQ2VydGlmaWNhdGUSKy50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QaLC50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlc3BvbnNlEnAKEUNlcnRpZmljYXRlU3RhdHVzEiwudG9tYm9sby5jb250cm9sLnYxLkNlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBotLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1Jlc3BvbnNlMr0DCgROb2RlElYKB1Nlc3Npb24SIi50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlcXVlc3QaIy50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlc3BvbnNlKAEwARJtChBSZW5ld0NlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRJMCgVMZWF2ZRIgLnRvbWJvbG8uY29udHJvbC52MS5MZWF2ZVJlcXVlc3QaIS50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXNwb25zZRJPCgZBdHRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5BdHRhY2hSZXNwb25zZRJPCgZEZXRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5EZXRhY2hSZXNwb25zZTKsAgoHTWFuYWdlchJYCglBZGRNZW1iZXISJC50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVxdWVzdBolLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXNwb25zZRJkCg1Qcm9tb3RlTWVtYmVyEigudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXF1ZXN0GikudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXNwb25zZRJhCgxSZW1vdmVNZW1iZXISJy50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVxdWVzdBooLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSKTAwoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISFQoNd2lyZWd1YXJkX2tleRgKIAEoCRI7CgZsYWJlbHMYCyADKAsyKy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24uTGFiZWxzRW50cnkSKQoGcm91dGVzGAwgAygLMhkudG9tYm9sby5jb250cm9sLnYxLlJvdXRlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiIQoFUm91dGUSCgoCdG8YASABKAkSDAoEbGluaxgCIAEoCSIkCgZEcml2ZXISDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJIooCCg5TZXNzaW9uUmVxdWVzdBIwCghyZWdpc3RlchgBIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlckgAEigKBGJlYXQYAiABKAsyGC50b21ib2xvLmNvbnRyb2wudjEuQmVhdEgAEiwKBnJlcG9ydBgDIAEoCzIaLnRvbWJvbG8uY29udHJvbC52MS5SZXBvcnRIABIuCgdhcHBsaWVkGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkFwcGxpZWRIABI2CgtkZXNjcmlwdGlvbhgFIAEoCzIfLnRvbWJvbG8uY29udHJvbC52MS5EZXNjcmlwdGlvbkgAQgYKBGJvZHkiVgoIUmVnaXN0ZXISNAoLZGVzY3JpcHRpb24YASABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24SFAoMZW5kcG9pbnRfaWRzGAIgAygJIgYKBEJlYXQiGwoHQXBwbGllZBIQCghyZXZpc2lvbhgBIAEoAyIxCgZSZXBvcnQSDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEgsKA3JvdxgDIAEoDCKaAgoPU2Vzc2lvblJlc3BvbnNlEjQKCnJlZ2lzdGVyZWQYASABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJlZEgAEjAKCG1hbmFnZXJzGAIgASgLMhwudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJzSAASMAoIc3RhbmRpbmcYAyABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuU3RhbmRpbmdIABIuCgdjaGFuZ2VzGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZXNIABI1Cgtsb2dzX3dhbnRlZBgFIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5Mb2dzV2FudGVkSABCBgoEYm9keSIcCgpSZWdpc3RlcmVkEg4KBnBlcmlvZBgBIAEoDSJACghNYW5hZ2VycxI0CghtYW5hZ2VycxgBIAMoCzIiLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2VyQWRkcmVzcyIyCg5NYW5hZ2VyQWRkcmVzcxIPCgdub2RlX2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiagoIU3RhbmRpbmcSJgoEcm9sZRgBIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEjYKDGF2YWlsYWJpbGl0eRgCIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkifQoHQ2hhbmdlcxIQCghzbmFwc2hvdBgBIAEoCBIMCgRtb3JlGAIgASgIEisKB2NoYW5nZXMYAyADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlEhAKCHJldmlzaW9uGAQgASgDEhMKC2Fja25vd2xlZGdlGAUgASgIIj4KBkNoYW5nZRINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSEAoDcm93GAMgASgMSACIAQFCBgoEX3JvdyKjAQoKTG9nc1dhbnRlZBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSDwoHbWFuYWdlchgCIAEoCRIQCgh0YXNrX2lkcxgDIAMoCRIOCgZmb2xsb3cYBCABKAgSDgoGc3Rkb3V0GAUgASgIEg4KBnN0ZGVychgGIAEoCBINCgVzaW5jZRgHIAEoAxIRCgR0YWlsGAggASgDSACIAQFCBwoFX3RhaWwibAoSUHVibGlzaExvZ3NSZXF1ZXN0EhcKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCRIrCgVsaW5lcxgCIAMoCzIcLnRvbWJvbG8uY29udHJvbC52MS5UYXNrTGluZRIQCgh0cm91YmxlcxgDIAMoCSJHCghUYXNrTGluZRIPCgd0YXNrX2lkGAEgASgJEg4KBnN0ZGVychgCIAEoCBIMCgR0aW1lGAMgASgJEgwKBGRhdGEYBCABKAwiFQoTUHVibGlzaExvZ3NSZXNwb25zZSJUChFBc2tGb3JMb2dzUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEi4KBndhbnRlZBgCIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5Mb2dzV2FudGVkIhQKEkFza0ZvckxvZ3NSZXNwb25zZSIxChBBZGRNZW1iZXJSZXF1ZXN0EhAKCHBlZXJfdXJsGAEgASgJEgsKA2NzchgCIAEoCSKIAQoRQWRkTWVtYmVyUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgJEisKB21lbWJlcnMYAiADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuTWVtYmVyEhMKC2NlcnRpZmljYXRlGAMgASgJEgwKBHJvb3QYBCABKAkSEAoIZGF0YV9rZXkYBSABKAwiNQoGTWVtYmVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJcGVlcl91cmxzGAMgAygJIikKFFByb21vdGVNZW1iZXJSZXF1ZXN0EhEKCW1lbWJlcl9pZBgBIAEoCSIXChVQcm9tb3RlTWVtYmVyUmVzcG9uc2UiKAoTUmVtb3ZlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFgoUUmVtb3ZlTWVtYmVyUmVzcG9uc2UqPwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9XT1JLRVIQARIQCgxST0xFX01BTkFHRVIQAip1CgxBdmFpbGFiaWxpdHkSHAoYQVZBSUxBQklMSVRZX1VOU1BFQ0lGSUVEEAASFwoTQVZBSUxBQklMSVRZX0FDVElWRRABEhYKEkFWQUlMQUJJTElUWV9QQVVTRRACEhYKEkFWQUlMQUJJTElUWV9EUkFJThADMtwCCgRKb2luEnMKEkdldFJvb3RDZXJ0aWZpY2F0ZRItLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXF1ZXN0Gi4udG9tYm9sby5jb250cm9sLnYxLkdldFJvb3RDZXJ0aWZpY2F0ZVJlc3BvbnNlEm0KEElzc3VlQ2VydGlmaWNhdGUSKy50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QaLC50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlc3BvbnNlEnAKEUNlcnRpZmljYXRlU3RhdHVzEiwudG9tYm9sby5jb250cm9sLnYxLkNlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBotLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1Jlc3BvbnNlMp8ECgROb2RlElYKB1Nlc3Npb24SIi50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlcXVlc3QaIy50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlc3BvbnNlKAEwARJtChBSZW5ld0NlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRJMCgVMZWF2ZRIgLnRvbWJvbG8uY29udHJvbC52MS5MZWF2ZVJlcXVlc3QaIS50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXNwb25zZRJPCgZBdHRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5BdHRhY2hSZXNwb25zZRJPCgZEZXRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5EZXRhY2hSZXNwb25zZRJgCgtQdWJsaXNoTG9ncxImLnRvbWJvbG8uY29udHJvbC52MS5QdWJsaXNoTG9nc1JlcXVlc3QaJy50b21ib2xvLmNvbnRyb2wudjEuUHVibGlzaExvZ3NSZXNwb25zZSgBMokDCgdNYW5hZ2VyElgKCUFkZE1lbWJlchIkLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXF1ZXN0GiUudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlc3BvbnNlEmQKDVByb21vdGVNZW1iZXISKC50b21ib2xvLmNvbnRyb2wudjEuUHJvbW90ZU1lbWJlclJlcXVlc3QaKS50b21ib2xvLmNvbnRyb2wudjEuUHJvbW90ZU1lbWJlclJlc3BvbnNlEmEKDFJlbW92ZU1lbWJlchInLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXF1ZXN0GigudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlc3BvbnNlElsKCkFza0ZvckxvZ3MSJS50b21ib2xvLmNvbnRyb2wudjEuQXNrRm9yTG9nc1JlcXVlc3QaJi50b21ib2xvLmNvbnRyb2wudjEuQXNrRm9yTG9nc1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -298,6 +298,20 @@ export type AttachRequest = Message<"tombolo.control.v1.AttachRequest"> & {
    * @generated from field: string mac = 8;
    */
   mac: string;
+
+  /**
+   * of a service's task: its networks need not be attachable
+   *
+   * @generated from field: string task_id = 9;
+   */
+  taskId: string;
+
+  /**
+   * where published ports come in on this node
+   *
+   * @generated from field: bool ingress_sandbox = 10;
+   */
+  ingressSandbox: boolean;
 };
 
 /**
@@ -423,9 +437,16 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
   wireguardKey: string;
 
   /**
+   * of its engine
+   *
+   * @generated from field: map<string, string> labels = 11;
+   */
+  labels: { [key: string]: string };
+
+  /**
    * what the host routes elsewhere than to its networks
    *
-   * @generated from field: repeated tombolo.control.v1.Route routes = 11;
+   * @generated from field: repeated tombolo.control.v1.Route routes = 12;
    */
   routes: Route[];
 };
@@ -518,9 +539,15 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
     case: "report";
   } | {
     /**
+     * @generated from field: tombolo.control.v1.Applied applied = 4;
+     */
+    value: Applied;
+    case: "applied";
+  } | {
+    /**
      * it is another one than at the last time
      *
-     * @generated from field: tombolo.control.v1.Description description = 4;
+     * @generated from field: tombolo.control.v1.Description description = 5;
      */
     value: Description;
     case: "description";
@@ -572,6 +599,25 @@ export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
   messageDesc(file_control, 19);
 
 /**
+ * The rows up to this revision are in the node's kernel: the answer to changes that say acknowledge.
+ *
+ * @generated from message tombolo.control.v1.Applied
+ */
+export type Applied = Message<"tombolo.control.v1.Applied"> & {
+  /**
+   * @generated from field: int64 revision = 1;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message tombolo.control.v1.Applied.
+ * Use `create(AppliedSchema)` to create a new message.
+ */
+export const AppliedSchema: GenMessage<Applied> = /*@__PURE__*/
+  messageDesc(file_control, 20);
+
+/**
  * Something that the node has observed: a row of its own, JSON.
  *
  * @generated from message tombolo.control.v1.Report
@@ -598,7 +644,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 21);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -633,6 +679,12 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
      */
     value: Changes;
     case: "changes";
+  } | {
+    /**
+     * @generated from field: tombolo.control.v1.LogsWanted logs_wanted = 5;
+     */
+    value: LogsWanted;
+    case: "logsWanted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -641,7 +693,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 22);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -660,7 +712,7 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 23);
 
 /**
  * @generated from message tombolo.control.v1.Managers
@@ -677,7 +729,7 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.ManagerAddress
@@ -701,7 +753,7 @@ export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
  * Use `create(ManagerAddressSchema)` to create a new message.
  */
 export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 25);
 
 /**
  * What the user wants the node to be.
@@ -725,7 +777,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 25);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -756,6 +808,13 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
    * @generated from field: int64 revision = 4;
    */
   revision: bigint;
+
+  /**
+   * the manager waits until they are in the kernel: a task leaves its balancers
+   *
+   * @generated from field: bool acknowledge = 5;
+   */
+  acknowledge: boolean;
 };
 
 /**
@@ -763,7 +822,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 26);
+  messageDesc(file_control, 27);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -792,7 +851,182 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 27);
+  messageDesc(file_control, 28);
+
+/**
+ * A manager wants what tasks of the node have said: the node answers with one PublishLogs to that manager.
+ *
+ * @generated from message tombolo.control.v1.LogsWanted
+ */
+export type LogsWanted = Message<"tombolo.control.v1.LogsWanted"> & {
+  /**
+   * @generated from field: string subscription_id = 1;
+   */
+  subscriptionId: string;
+
+  /**
+   * address:port
+   *
+   * @generated from field: string manager = 2;
+   */
+  manager: string;
+
+  /**
+   * @generated from field: repeated string task_ids = 3;
+   */
+  taskIds: string[];
+
+  /**
+   * @generated from field: bool follow = 4;
+   */
+  follow: boolean;
+
+  /**
+   * @generated from field: bool stdout = 5;
+   */
+  stdout: boolean;
+
+  /**
+   * @generated from field: bool stderr = 6;
+   */
+  stderr: boolean;
+
+  /**
+   * milliseconds since 1970; 0: no bound
+   *
+   * @generated from field: int64 since = 7;
+   */
+  since: bigint;
+
+  /**
+   * lines of each task from the end; absent: all
+   *
+   * @generated from field: optional int64 tail = 8;
+   */
+  tail?: bigint | undefined;
+};
+
+/**
+ * Describes the message tombolo.control.v1.LogsWanted.
+ * Use `create(LogsWantedSchema)` to create a new message.
+ */
+export const LogsWantedSchema: GenMessage<LogsWanted> = /*@__PURE__*/
+  messageDesc(file_control, 29);
+
+/**
+ * @generated from message tombolo.control.v1.PublishLogsRequest
+ */
+export type PublishLogsRequest = Message<"tombolo.control.v1.PublishLogsRequest"> & {
+  /**
+   * the same in all of a stream
+   *
+   * @generated from field: string subscription_id = 1;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: repeated tombolo.control.v1.TaskLine lines = 2;
+   */
+  lines: TaskLine[];
+
+  /**
+   * why a task's log is not whole
+   *
+   * @generated from field: repeated string troubles = 3;
+   */
+  troubles: string[];
+};
+
+/**
+ * Describes the message tombolo.control.v1.PublishLogsRequest.
+ * Use `create(PublishLogsRequestSchema)` to create a new message.
+ */
+export const PublishLogsRequestSchema: GenMessage<PublishLogsRequest> = /*@__PURE__*/
+  messageDesc(file_control, 30);
+
+/**
+ * @generated from message tombolo.control.v1.TaskLine
+ */
+export type TaskLine = Message<"tombolo.control.v1.TaskLine"> & {
+  /**
+   * @generated from field: string task_id = 1;
+   */
+  taskId: string;
+
+  /**
+   * @generated from field: bool stderr = 2;
+   */
+  stderr: boolean;
+
+  /**
+   * RFC 3339 with nanoseconds
+   *
+   * @generated from field: string time = 3;
+   */
+  time: string;
+
+  /**
+   * with its newline
+   *
+   * @generated from field: bytes data = 4;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message tombolo.control.v1.TaskLine.
+ * Use `create(TaskLineSchema)` to create a new message.
+ */
+export const TaskLineSchema: GenMessage<TaskLine> = /*@__PURE__*/
+  messageDesc(file_control, 31);
+
+/**
+ * @generated from message tombolo.control.v1.PublishLogsResponse
+ */
+export type PublishLogsResponse = Message<"tombolo.control.v1.PublishLogsResponse"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.PublishLogsResponse.
+ * Use `create(PublishLogsResponseSchema)` to create a new message.
+ */
+export const PublishLogsResponseSchema: GenMessage<PublishLogsResponse> = /*@__PURE__*/
+  messageDesc(file_control, 32);
+
+/**
+ * @generated from message tombolo.control.v1.AskForLogsRequest
+ */
+export type AskForLogsRequest = Message<"tombolo.control.v1.AskForLogsRequest"> & {
+  /**
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * @generated from field: tombolo.control.v1.LogsWanted wanted = 2;
+   */
+  wanted?: LogsWanted | undefined;
+};
+
+/**
+ * Describes the message tombolo.control.v1.AskForLogsRequest.
+ * Use `create(AskForLogsRequestSchema)` to create a new message.
+ */
+export const AskForLogsRequestSchema: GenMessage<AskForLogsRequest> = /*@__PURE__*/
+  messageDesc(file_control, 33);
+
+/**
+ * @generated from message tombolo.control.v1.AskForLogsResponse
+ */
+export type AskForLogsResponse = Message<"tombolo.control.v1.AskForLogsResponse"> & {
+};
+
+/**
+ * Describes the message tombolo.control.v1.AskForLogsResponse.
+ * Use `create(AskForLogsResponseSchema)` to create a new message.
+ */
+export const AskForLogsResponseSchema: GenMessage<AskForLogsResponse> = /*@__PURE__*/
+  messageDesc(file_control, 34);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -818,7 +1052,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 28);
+  messageDesc(file_control, 35);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -865,7 +1099,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 29);
+  messageDesc(file_control, 36);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -896,7 +1130,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 30);
+  messageDesc(file_control, 37);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -913,7 +1147,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 31);
+  messageDesc(file_control, 38);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -926,7 +1160,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 32);
+  messageDesc(file_control, 39);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -943,7 +1177,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 33);
+  messageDesc(file_control, 40);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -956,7 +1190,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 34);
+  messageDesc(file_control, 41);
 
 /**
  * @generated from enum tombolo.control.v1.Role
@@ -1108,6 +1342,16 @@ export const Node: GenService<{
     input: typeof DetachRequestSchema;
     output: typeof DetachResponseSchema;
   },
+  /**
+   * What its tasks have said, to the manager that wants it.
+   *
+   * @generated from rpc tombolo.control.v1.Node.PublishLogs
+   */
+  publishLogs: {
+    methodKind: "client_streaming";
+    input: typeof PublishLogsRequestSchema;
+    output: typeof PublishLogsResponseSchema;
+  },
 }> = /*@__PURE__*/
   serviceDesc(file_control, 1);
 
@@ -1140,6 +1384,16 @@ export const Manager: GenService<{
     methodKind: "unary";
     input: typeof RemoveMemberRequestSchema;
     output: typeof RemoveMemberResponseSchema;
+  },
+  /**
+   * A node whose stream the other manager has is to publish logs to this one.
+   *
+   * @generated from rpc tombolo.control.v1.Manager.AskForLogs
+   */
+  askForLogs: {
+    methodKind: "unary";
+    input: typeof AskForLogsRequestSchema;
+    output: typeof AskForLogsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_control, 2);

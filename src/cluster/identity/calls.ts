@@ -14,10 +14,12 @@ export type CallName =
   | "report"
   | "attach"
   | "detach"
+  | "publishLogs"
   | "leave"
   | "addMember"
   | "promoteMember"
   | "removeMember"
+  | "askForLogs"
   | "forward";
 
 const anybody = ["nobody", "worker", "manager"] as const;
@@ -36,10 +38,12 @@ export const allowed: Readonly<Record<CallName, readonly Caller[]>> = {
   report: nodes,
   attach: nodes,
   detach: nodes,
+  publishLogs: nodes,
   leave: nodes,
   addMember: managers,
   promoteMember: managers,
   removeMember: managers,
+  askForLogs: managers,
   forward: managers,
 };
 

@@ -126,8 +126,10 @@ export function planLeaf({ network: { id }, leaf }: LeafView, options: BridgeOpt
   const { bridge, up, down } = leafNames(id)(leaf);
   const set = (key: string, value: string): PlanObject => ({ kind: "sysctl", namespace: host, key, value });
   return [
-    ...(["ip", "ip6"] as const).map(
-      (family): PlanObject => ({ kind: "element", namespace: host, family, set: "leaves", key: `"${bridge}"` }),
+    ...(["ip", "ip6"] as const).flatMap((family) =>
+      ["bridges", "leaves"].map(
+        (set): PlanObject => ({ kind: "element", namespace: host, family, set, key: `"${bridge}"` }),
+      ),
     ),
     ...planLeafBridge(id, leaf, treeOf(id, options)),
     ...[bridge, up, down].map((link) => set(`net.ipv6.conf.${link}.disable_ipv6`, "1")),

@@ -1,6 +1,6 @@
 import type { NetworkDriver } from "../driver.ts";
 import { type OverlayOptions, readOptions } from "./options.ts";
-import { planEndpoint, planLeaf, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
+import { narrowPaths, planEndpoint, planLeaf, planNetwork, planPeer, planTunnelEnd, segmentOf } from "./plan.ts";
 
 /** Containers of many hosts on one segment: a bridge on each host, and VXLAN between them. */
 export const overlay: NetworkDriver<OverlayOptions> = {
@@ -10,6 +10,7 @@ export const overlay: NetworkDriver<OverlayOptions> = {
   severalSubnets: false,
   overHosts: { vni: ({ vni }) => vni, isEncrypted: ({ encrypted }) => encrypted },
   segmentOf,
+  sandboxSysctls: narrowPaths,
   readOptions,
   planNetwork,
   planEndpoint,

@@ -32,15 +32,13 @@ import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } fro
 import { endpointFrames, planFrames, takenAddress } from "../frames.ts";
 import { familyOf, interfaceObjects } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
+import { bridge, leafNames, vxlan } from "./names.ts";
 import { encryptionOverhead, type OverlayOptions } from "./options.ts";
 
-const bridge = "br0";
-const vxlan = "vxlan0";
 /** One string for all that is in there: there may be ten thousands of entries. */
 const namespaces = new WeakMap<Network, NamespaceName>();
 const namespaceOf = (network: Network): NamespaceName =>
   namespaces.getOrInsertComputed(network, ({ id }) => `network:${id}`);
-const leafNames = (leaf: number) => ({ bridge: `br${leaf}`, up: `up${leaf}`, down: `down${leaf}` });
 
 export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
 
@@ -58,6 +56,12 @@ function mtuOf({ local, mtu }: Tunnel, { outerMtu, encrypted }: OverlayOptions):
   const most = outerMtu === undefined ? mtu : Math.min(mtu, outerMtu - tunnelOverhead[familyOf(local)]);
   return most - (encrypted ? encryptionOverhead : 0);
 }
+
+/**
+ * Between the hosts something may carry less than their links do, and tell nobody: switches drop what is too large, firewalls drop
+ * ICMP. A container's TCP then finds the size by itself (RFC 4821), after two packets that were lost in vain, some three seconds.
+ */
+export const narrowPaths = { "net.ipv4.tcp_mtu_probing": "1", "net.ipv4.tcp_retries1": "2" } as const;
 
 /** The segment on this host, and its end of the tunnel; nothing where the host takes no part. */
 export function planNetwork(view: NetworkView, options: OverlayOptions): PlanObject[] {

@@ -16,6 +16,7 @@ kernelContract("fake kernel", () => {
       kernel.disturb({ kind: "link", type: "vxlan", namespace: "host", name, vni, udpPort, local: "192.0.2.9" }),
     deleteLink: (name, namespace = "host") => kernel.lose(`link|${namespace}|${name}`),
     deleteTunnel: (tunnel) => kernel.lose(keyOf(tunnel)),
+    track: (namespace, answeredFrom) => void kernel.connections.push({ namespace, answeredFrom }),
     flushRules: () => kernel.flushRules(),
     alterChain: (chain: ChainObject, how) =>
       kernel.disturb({ ...chain, rules: how === "empty" ? [] : [...chain.rules, "accept"] }),

@@ -1,3 +1,4 @@
+import type { IpAddress } from "../../model/ids.ts";
 import type { HostRoute } from "../../model/network.ts";
 import { createHash } from "node:crypto";
 import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
@@ -19,6 +20,8 @@ export interface FakeKernel extends Kernel {
   readonly sent: { readonly link: string; readonly frame: Buffer }[];
   /** Texts that `nft` ran, in order. */
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
+  /** Tracked connections that were begun to another address than the one that answers. */
+  readonly connections: { readonly namespace: NamespaceName; readonly answeredFrom: IpAddress }[];
   /** Types of links that it cannot make. */
   readonly lacking: Set<LinkObject["type"]>;
   /** The next step of this verb and kind is refused with this errno's name. */
@@ -44,6 +47,7 @@ export function createFakeKernel(): FakeKernel {
   const foreignChains: FakeKernel["foreignChains"] = [];
   const texts: FakeKernel["texts"] = [];
   const sent: FakeKernel["sent"] = [];
+  const connections: FakeKernel["connections"] = [];
   const mustExist = (namespace: NamespaceName) => {
     if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
   };
@@ -53,6 +57,7 @@ export function createFakeKernel(): FakeKernel {
     foreignChains,
     texts,
     sent,
+    connections,
     lacking: world.lacking,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
@@ -85,6 +90,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       texts.push({ namespace, text });
     },
+    ...tracking(connections),
     sysctl(namespace, key, value) {
       readSysctl(world, namespace, key);
       if (value !== undefined) world.sysctls.set(`sysctl|${namespace}|${key}`, value);
@@ -107,6 +113,18 @@ export function createFakeKernel(): FakeKernel {
       return () => void listeners.delete(onEvent);
     },
     close: () => listeners.clear(),
+  };
+}
+
+function tracking(connections: FakeKernel["connections"]): Pick<Kernel, "answering" | "forgetConnections"> {
+  return {
+    answering: (namespace) => [
+      ...new Set(connections.flatMap((one) => (one.namespace === namespace ? one.answeredFrom : []))),
+    ],
+    forgetConnections(namespace, from) {
+      const left = connections.filter((one) => one.namespace !== namespace || !from.includes(one.answeredFrom));
+      return connections.splice(0, connections.length, ...left).length - left.length;
+    },
   };
 }
 

@@ -22,8 +22,10 @@ export function refuse(world: World, object: PlanObject): void {
   if (object.kind === "namespace") return;
   if (!world.hasNamespace(object.namespace))
     throw new KernelError("ENOENT", `no network namespace ${object.namespace}`);
-  if ("link" in object && object.link !== "lo" && world.linkAt(object.namespace, object.link) === undefined)
+  if ("link" in object && object.link !== "lo" && world.linkAt(object.namespace, object.link ?? "") === undefined) {
+    if (object.kind === "chain") throw new KernelError("ENOENT", "nftables: No such file or directory");
     throw new KernelError("ENODEV", `no link ${object.link} in ${object.namespace}`);
+  }
   if (object.kind === "link") refuseLink(world, object);
   if (object.kind === "wireguard") refuseWireguard(world, object);
   if (object.kind === "tunnel") refuseTunnel(world, object);
@@ -119,7 +121,10 @@ function refuseRule(world: World, object: ChainObject | ElementObject): void {
   const targets = (object.kind === "chain" ? object.rules : [object.value ?? ""]).flatMap(
     (rule) => /\b(?:jump|goto) (\S+)$/.exec(rule)?.[1] ?? [],
   );
+  const set =
+    object.kind === "chain" ? object.rules.flatMap((rule) => /ct timeout set "(\S+)"/.exec(rule)?.[1] ?? []) : [];
   const missing =
+    set.some((name) => !world.state.has(`timeout|${namespace}|${family}|${name}`)) ||
     (namespace === "host" && text === undefined) ||
     (object.kind === "element" && !base.has(object.set)) ||
     targets.some((chain) => !base.has(chain) && !world.state.has(`chain|${namespace}|${family}|${chain}`));

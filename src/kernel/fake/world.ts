@@ -2,11 +2,13 @@ import { isDeepStrictEqual } from "node:util";
 import {
   type BaseText,
   isSameLink,
+  isWatched,
   keyOf,
   type LinkObject,
   type NamespaceName,
   type PlanObject,
   type RuleFamily,
+  type TimeoutObject,
   type TunnelObject,
 } from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
@@ -76,6 +78,8 @@ export class World {
     const held = found.object;
     if (object.kind === "route" && held.kind === "route" && (held.link !== object.link || held.via !== object.via))
       return;
+    if (object.kind === "timeout" && this.#isNamed(object))
+      throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
     if (object.kind === "chain" && this.#isReferenced(object.namespace, object.family, object.name))
       throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
     this.lose(keyOf(object));
@@ -106,7 +110,7 @@ export class World {
   /** As the multicast groups of the host's namespace and of networks' do, after the call. */
   tell(object: PlanObject): void {
     const { kind, namespace } = object;
-    if (kind === "namespace" || namespace.startsWith("sandbox:")) return;
+    if (kind === "namespace" || !isWatched(namespace)) return;
     setImmediate(this.#tell, { kind, namespace, name: eventName(object) });
   }
 
@@ -127,6 +131,16 @@ export class World {
         this.lose(keyOf(o));
   }
 
+  #isNamed(timeout: TimeoutObject): boolean {
+    return this.objects().some(
+      (o) =>
+        o.kind === "chain" &&
+        o.namespace === timeout.namespace &&
+        o.family === timeout.family &&
+        o.rules.some((rule) => rule.endsWith(`ct timeout set "${timeout.name}"`)),
+    );
+  }
+
   #isReferenced(namespace: NamespaceName, family: RuleFamily, chain: string): boolean {
     return this.objects().some(
       (o) => o.kind === "element" && o.namespace === namespace && o.family === family && o.value === `jump ${chain}`,
@@ -141,5 +155,6 @@ const isOnSame = (one: TunnelObject, other: TunnelObject) =>
 function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   if (object.kind === "element") return object.set;
   if (object.kind === "sysctl") return object.key;
+  if (object.kind === "rule") return String(object.priority);
   return "name" in object ? object.name : object.link;
 }

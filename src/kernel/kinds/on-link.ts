@@ -108,19 +108,24 @@ function sourceFor(addresses: readonly AddressInfo[], link: number | undefined, 
 }
 
 const routeWords: Words<RouteObject> = {
-  put(index, { to, via, sourceOf }, realm) {
+  put(index, { to, via, table, sourceOf }, realm) {
     const source =
       sourceOf === undefined ? undefined : sourceFor(realm.addresses(), realm.link({ name: sourceOf })?.index, to);
-    return putRoute(index, { to, ...(via !== undefined && { via }), ...(source !== undefined && { source }) });
+    return putRoute(index, {
+      to,
+      ...(via !== undefined && { via }),
+      ...(source !== undefined && { source }),
+      ...(table !== undefined && { table }),
+    });
   },
   /** A route of the host that somebody else made stays: who made it relies on it. */
-  begin(index, { namespace, to }, realm) {
-    if (namespace !== "host") return;
+  begin(index, { namespace, to, table }, realm) {
+    if (namespace !== "host" || table !== undefined) return;
     try {
       realm.route.exchange(addRoute(index, { to }));
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== "EEXIST") throw error;
-      const there = realm.routes().filter((route) => route.to === to);
+      const there = realm.routes().filter((route) => route.to === to && route.table === undefined);
       if (there.length > 0 && there.every(({ protocol }) => protocol !== ourProtocol))
         throw new KernelError("EEXIST", `a route to ${to} exists and is not ours`);
     }
@@ -131,9 +136,9 @@ const routeWords: Words<RouteObject> = {
     realm
       .routes(ourProtocol)
       .filter(({ protocol }) => protocol === ourProtocol)
-      .map(({ index, to, via, source }) => ({
+      .map(({ index, to, via, source, table }) => ({
         index,
-        object: { kind: "route", to, ...(via !== undefined && { via }) },
+        object: { kind: "route", to, ...(via !== undefined && { via }), ...(table !== undefined && { table }) },
         ...(source !== undefined && { source }),
       })),
   wordsOf({ realm, links }) {

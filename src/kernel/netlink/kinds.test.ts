@@ -10,6 +10,7 @@ import { createVeth, readLink, setPort } from "./links.ts";
 import { encodeMessage, type Message } from "./message.ts";
 import { putForwarding, putNeighbour, readForwarding, readNeighbour } from "./neighbours.ts";
 import { deleteRoute, putRoute, readRoute } from "./routes.ts";
+import { addRule, readRule } from "./routing-rules.ts";
 import { putTunnel, readTunnel } from "./tunnels.ts";
 import { createVxlan } from "./vxlan.ts";
 
@@ -152,18 +153,30 @@ describe("netlink words for what stands on links", () => {
       { to: "::/0", via: "fd00::1" },
       { to: "10.7.0.0/16" },
       { to: "10.7.0.1/32", source: "10.1.1.1" },
+      { to: "::/0", via: "fd00::1", table: 100 },
     ])
       assert.deepEqual(readRoute(told(putRoute(4, route))), { ...route, index: 4, protocol: 84 });
     assert.equal(putRoute(4, { to: "10.7.0.0/16" }).body[6], 253);
     assert.equal(deleteRoute(4, { to: "10.7.0.0/16" }).body[6], 255);
   });
 
-  it("reads only ordinary routes of the main table", () => {
+  it("reads only ordinary routes, and of which table they are", () => {
     const { body, attributes } = putRoute(4, { to: "10.7.0.0/16" });
     const local = Buffer.from(body);
     local[7] = 2; // RTN_LOCAL
     assert.equal(readRoute(Buffer.concat([local, encodeAttributes(attributes)])), undefined);
-    assert.equal(readRoute(told(withAttributes(putRoute(4, { to: "10.7.0.0/16" }), [15, u32(1000)]))), undefined);
+    assert.equal(readRoute(told(withAttributes(putRoute(4, { to: "10.7.0.0/16" }), [15, u32(1000)])))?.table, 1000);
+  });
+
+  it("writes and reads rules for choosing a table, and no others'", () => {
+    for (const rule of [
+      { priority: 100, from: "10.0.0.7", table: 100 },
+      { priority: 101, from: "fd00::7", mark: { value: 0x54, mask: 0xff }, table: 100 },
+    ])
+      assert.deepEqual(readRule(told(addRule(rule))), rule);
+    const { body, attributes } = addRule({ priority: 100, from: "10.0.0.7", table: 100 });
+    const others = attributes.filter(([type]) => type !== 21); // FRA_PROTOCOL
+    assert.equal(readRule(Buffer.concat([body, encodeAttributes(others)])), undefined);
   });
 
   it("writes and reads neighbours and forwarding entries", () => {

@@ -15,6 +15,8 @@ export interface RouteWish {
   readonly via?: string;
   /** With which address of this host one speaks over the route. */
   readonly source?: string;
+  /** Absent: the main one. */
+  readonly table?: number;
 }
 export interface RouteInfo extends RouteWish {
   /** Index of the link; 0 for a route with several next hops. */
@@ -29,7 +31,8 @@ function message(type: number, flag: number, index: number, route: RouteWish, re
   if (prefix > 0) list.push([attribute.destination, address]);
   if (route.via !== undefined) list.push([attribute.gateway, addressBytes(route.via)]);
   if (route.source !== undefined) list.push([attribute.source, addressBytes(route.source)]);
-  const body = Buffer.from([familyNumber(address), prefix, 0, 0, mainTable, ourProtocol, reach, unicast, 0, 0, 0, 0]);
+  const { table = mainTable } = route;
+  const body = Buffer.from([familyNumber(address), prefix, 0, 0, table, ourProtocol, reach, unicast, 0, 0, 0, 0]);
   return { type, flags: flag, body, attributes: list };
 }
 
@@ -59,11 +62,11 @@ export const dumpRoutes = (family: 2 | 10, protocol = 0): Message => ({
   attributes: [],
 });
 
-/** @returns undefined for what is not an ordinary route of the main table */
+/** @returns undefined for what is not an ordinary route */
 export function readRoute(bytes: Buffer): RouteInfo | undefined {
+  if (bytes.readUInt8(7) !== unicast) return undefined;
   const a = decodeAttributes(bytes.subarray(bodyLength));
   const table = readU32(a.get(attribute.table)) ?? bytes.readUInt8(4);
-  if (table !== mainTable || bytes.readUInt8(7) !== unicast) return undefined;
   const destination = a.get(attribute.destination) ?? Buffer.alloc(bytes.readUInt8(0) === 2 ? 4 : 16);
   const gateway = a.get(attribute.gateway);
   const source = a.get(attribute.source);
@@ -72,6 +75,7 @@ export function readRoute(bytes: Buffer): RouteInfo | undefined {
     to: `${addressText(destination)}/${bytes.readUInt8(1)}`,
     ...(gateway !== undefined && { via: addressText(gateway) }),
     ...(source !== undefined && { source: addressText(source) }),
+    ...(table !== mainTable && { table }),
     protocol: bytes.readUInt8(5),
   };
 }

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import type { BaseText, NamespaceName, RuleFamily } from "../../model/plan.ts";
+import { type BaseText, isWatched, type NamespaceName, type RuleFamily } from "../../model/plan.ts";
 import { KernelError } from "../kernel.ts";
 import type { Realm, Realms } from "../realms.ts";
-import { type Block, families, listTable, table, type TableListing } from "./listing.ts";
+import { type Block, families, listTable, presentFamilies, table, type TableListing } from "./listing.ts";
 import type { Nft } from "./nft.ts";
 
 /** The users' own chain: made when missing, never flushed. */
@@ -11,8 +11,8 @@ export const usersChain = "DOCKER-USER";
 export interface Base {
   /** @see Kernel.ensureBase */
   ensure(text: BaseText, namespace: NamespaceName): void;
-  /** Before rules are written in a namespace: makes its base, unless that was done since the namespace is there. */
-  prepare(namespace: NamespaceName): void;
+  /** Before rules of these families are written in a namespace: makes their base, unless it was there when somebody looked last. */
+  prepare(namespace: NamespaceName, wanted: ReadonlySet<RuleFamily>): void;
   /** True for sets and maps that the base of a namespace has. */
   has(namespace: NamespaceName, family: RuleFamily, set: string): boolean;
 }
@@ -25,26 +25,32 @@ export function createBase(realms: Realms, engine: string): Base {
   let text: BaseText = () => ({});
   const written = new WeakMap<Realm, Map<RuleFamily, string>>();
 
-  function ensureIn(namespace: NamespaceName): void {
-    const realm = realms.get(namespace);
+  function ensureIn(realm: Realm, namespace: NamespaceName, wanted: readonly RuleFamily[]): void {
     const known = written.get(realm) ?? new Map<RuleFamily, string>();
-    for (const family of families) {
+    written.set(realm, known);
+    for (const family of wanted) {
       const wished = text(namespace)[family];
       if (wished === undefined) continue;
       const printed = ensureFamily(realm.nft(), engine, { family, text: wished }, known.get(family));
       if (printed !== undefined) known.set(family, printed);
     }
-    written.set(realm, known);
   }
 
   return {
     ensure(wished, namespace) {
       text = wished;
-      ensureIn(namespace);
+      const realm = realms.get(namespace);
+      const wanted = isWatched(namespace) ? families : presentFamilies(realm.nft());
+      // What a container has flushed is made with the next rule.
+      for (const family of written.get(realm)?.keys() ?? [])
+        if (!wanted.includes(family)) written.get(realm)?.delete(family);
+      ensureIn(realm, namespace, wanted);
     },
-    prepare(namespace) {
+    prepare(namespace, wanted) {
       const realm = realms.find(namespace);
-      if (namespace !== "host" && realm !== undefined && !written.has(realm)) ensureIn(namespace);
+      if (namespace === "host" || realm === undefined) return;
+      const missing = [...wanted].filter((family) => written.get(realm)?.has(family) !== true);
+      if (missing.length > 0) ensureIn(realm, namespace, missing);
     },
     has: (namespace, family, set) => blockNames(text(namespace)[family] ?? "").includes(set),
   };

@@ -4,9 +4,9 @@ import { type Nft, output } from "./nft.ts";
 
 /** The one table that is ours, in each family. */
 export const table = "tombolo";
-export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge"];
+export const families: readonly RuleFamily[] = ["ip", "ip6", "bridge", "netdev"];
 
-/** A chain, set or map as nft prints it. */
+/** A chain, set, map or other object as nft prints it. */
 export interface Block {
   readonly type: string;
   readonly name: string;
@@ -27,7 +27,7 @@ export function readListing(printed: string): TableListing {
   let comment: string | undefined;
   let inside = false;
   for (const line of printed.split("\n")) {
-    const head = /^\t(\w+) (\S+) \{$/.exec(line);
+    const head = /^\t((?:ct )?\w+) (\S+) \{$/.exec(line);
     const current = blocks.at(-1);
     if (head !== null) {
       blocks.push({ type: head[1] ?? "", name: head[2] ?? "", lines: [] });
@@ -43,6 +43,12 @@ function addLine(block: { comment?: string; lines: string[] }, line: string): vo
   const comment = commentLine.exec(line)?.[1];
   if (comment !== undefined && block.lines.length === 0) block.comment = comment;
   else if (line.trim() !== "") block.lines.push(line.trim());
+}
+
+/** The families in which there is a table of ours. */
+export function presentFamilies(nft: Nft): RuleFamily[] {
+  const lines = nft.run("list tables").split("\n");
+  return families.filter((family) => lines.includes(`table ${family} ${table}`));
 }
 
 /** The table without its elements. @returns undefined when there is none */

@@ -1,5 +1,6 @@
+import { parseDuration } from "../../lib/duration.ts";
 import { invalid } from "../../lib/errors.ts";
-import type { ImageConfig } from "../runtime.ts";
+import type { ImageConfig, ImageHealthCheck } from "../runtime.ts";
 
 type Draft = { -readonly [K in keyof ImageConfig]: ImageConfig[K] };
 const shell = ["/bin/sh", "-c"];
@@ -42,9 +43,44 @@ const instructions: Readonly<Record<string, (draft: Draft, rest: string) => void
   },
   USER: (draft, rest) => void (draft.User = rest),
   WORKDIR: (draft, rest) => void (draft.WorkingDir = rest.startsWith("/") ? rest : `${draft.WorkingDir ?? ""}/${rest}`),
+  HEALTHCHECK: (draft, rest) => void (draft.Healthcheck = healthCheck(rest)),
   STOPSIGNAL: (draft, rest) => void (draft.StopSignal = rest),
   ONBUILD: (draft, rest) => void (draft.OnBuild = [...(draft.OnBuild ?? []), rest]),
 };
+
+const flags: Readonly<Record<string, "Interval" | "Timeout" | "StartPeriod" | "StartInterval">> = {
+  interval: "Interval",
+  timeout: "Timeout",
+  "start-period": "StartPeriod",
+  "start-interval": "StartInterval",
+};
+
+/** `[--interval=30s …] CMD command`, or `NONE`. */
+function healthCheck(rest: string): ImageHealthCheck {
+  const [, options = "", kind = "", text = ""] = /^((?:--\S+\s+)*)(\S+)\s*([\s\S]*)$/.exec(rest) ?? [];
+  const said = Object.fromEntries(words(options).map(healthCheckOption));
+  switch (kind.toUpperCase()) {
+    case "NONE":
+      if (text !== "") throw invalid("HEALTHCHECK NONE takes no arguments");
+      return { Test: ["NONE"] };
+    case "CMD": {
+      const listed = json(text);
+      if (text === "" || listed?.length === 0) throw invalid("Missing command after HEALTHCHECK CMD");
+      return { Test: listed === undefined ? ["CMD-SHELL", text] : ["CMD", ...listed], ...said };
+    }
+    default:
+      throw invalid(`Unknown type "${kind.toUpperCase()}" in HEALTHCHECK (try CMD)`);
+  }
+}
+
+function healthCheckOption(text: string): [string, number] {
+  const [, name = "", value = ""] = /^--([^=]+)=(.*)$/.exec(text) ?? [];
+  if (name === "retries" && /^\d+$/.test(value)) return ["Retries", Number(value)];
+  const [field, span] = [flags[name], parseDuration(value)];
+  if (field === undefined || span === undefined) throw invalid(`invalid option of HEALTHCHECK: ${text}`);
+  if (span !== 0 && span < 1) throw invalid(`Interval "${name}" cannot be less than 1ms`);
+  return [field, span * 1e6];
+}
 
 /** The exec form is JSON; the shell form goes to a shell inside the container. */
 const command = (rest: string) => json(rest) ?? [...shell, rest];

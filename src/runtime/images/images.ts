@@ -4,6 +4,7 @@ import type { Images, OnProgress, RegistryAuth } from "../runtime.ts";
 import { applyChanges } from "./changes.ts";
 import { readBlob, writeBlob } from "./content.ts";
 import { type ConfigDocument, ImageStore, type Record } from "./image-store.ts";
+import { askRegistry } from "./distribution.ts";
 import { Leases } from "./lease.ts";
 import { layerDescriptor, loadArchive } from "./load.ts";
 import { readPlatform } from "./platform.ts";
@@ -57,6 +58,10 @@ export function createImages(parts: ImageParts): RuntimeImages {
       const tags = allTags ? await from.tags() : [withTag(parsed).digest ?? withTag(parsed).tag ?? ""];
       for (const which of tags)
         await leases.with((lease) => pullOne(parts.client, store, from, parsed, which, platform, lease, onProgress));
+    },
+    async distribution(reference, auth, signal) {
+      const parsed = withTag(parseReference(reference));
+      return askRegistry(repository(parsed, auth, signal), parsed.digest ?? parsed.tag ?? "");
     },
     async push(reference, auth, onProgress, signal) {
       const parsed = withTag(parseReference(reference));

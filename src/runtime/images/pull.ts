@@ -71,7 +71,8 @@ function checkPlatform(document: ConfigDocument, text: string, name: string): vo
     );
 }
 
-async function readConfig(repository: Repository, { digest, size }: Descriptor): Promise<Buffer> {
+/** @throws {EngineError} invalid for what is too large, or something else than its digest says */
+export async function readConfig(repository: Repository, { digest, size }: Descriptor): Promise<Buffer> {
   if (size > largestConfig) throw invalid("the image's configuration is too large");
   const chunks: Uint8Array[] = [];
   for await (const chunk of await repository.blob(digest)) chunks.push(chunk);

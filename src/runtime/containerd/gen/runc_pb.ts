@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runc.proto.
  */
 export const file_runc: GenFile = /*@__PURE__*/
-  fileDesc("CgpydW5jLnByb3RvEhJjb250YWluZXJkLnJ1bmMudjEiuwEKB09wdGlvbnMSFQoNbm9fcGl2b3Rfcm9vdBgBIAEoCBIWCg5ub19uZXdfa2V5cmluZxgCIAEoCBITCgtzaGltX2Nncm91cBgDIAEoCRIOCgZpb191aWQYBCABKA0SDgoGaW9fZ2lkGAUgASgNEhMKC2JpbmFyeV9uYW1lGAYgASgJEgwKBHJvb3QYByABKAkSEQoJY3JpdV9wYXRoGAggASgJEhYKDnN5c3RlbWRfY2dyb3VwGAkgASgIYgZwcm90bzM");
+  fileDesc("CgpydW5jLnByb3RvEhJjb250YWluZXJkLnJ1bmMudjEiuwEKB09wdGlvbnMSFQoNbm9fcGl2b3Rfcm9vdBgBIAEoCBIWCg5ub19uZXdfa2V5cmluZxgCIAEoCBITCgtzaGltX2Nncm91cBgDIAEoCRIOCgZpb191aWQYBCABKA0SDgoGaW9fZ2lkGAUgASgNEhMKC2JpbmFyeV9uYW1lGAYgASgJEgwKBHJvb3QYByABKAkSEQoJY3JpdV9wYXRoGAggASgJEhYKDnN5c3RlbWRfY2dyb3VwGAkgASgIIiEKDlByb2Nlc3NEZXRhaWxzEg8KB2V4ZWNfaWQYASABKAliBnByb3RvMw");
 
 /**
  * @generated from message containerd.runc.v1.Options
@@ -70,4 +70,25 @@ export type Options = Message<"containerd.runc.v1.Options"> & {
  */
 export const OptionsSchema: GenMessage<Options> = /*@__PURE__*/
   messageDesc(file_runc, 0);
+
+/**
+ * What is said of a process in a list of pids.
+ *
+ * @generated from message containerd.runc.v1.ProcessDetails
+ */
+export type ProcessDetails = Message<"containerd.runc.v1.ProcessDetails"> & {
+  /**
+   * empty for the container's own
+   *
+   * @generated from field: string exec_id = 1;
+   */
+  execId: string;
+};
+
+/**
+ * Describes the message containerd.runc.v1.ProcessDetails.
+ * Use `create(ProcessDetailsSchema)` to create a new message.
+ */
+export const ProcessDetailsSchema: GenMessage<ProcessDetails> = /*@__PURE__*/
+  messageDesc(file_runc, 1);
 

@@ -6,28 +6,27 @@ import { Believed } from "../../src/dataplane/believed.ts";
 import { diff } from "../../src/dataplane/diff.ts";
 import { execute } from "../../src/dataplane/execute.ts";
 import type { OwnedStep } from "../../src/dataplane/order.ts";
-import type { NetworkDriver } from "../../src/drivers/driver.ts";
 import { createFakeKernel, type FakeKernel } from "../../src/kernel/fake/fake-kernel.ts";
 import { type Kernel, KernelError } from "../../src/kernel/kernel.ts";
-import type { Owner, PlanObject } from "../../src/model/plan.ts";
-import { type DriverCase, plansOf, viewsOf } from "./driver-cases.ts";
+import type { LinkObject, Owner, PlanObject } from "../../src/model/plan.ts";
 
-type Plans = ReadonlyMap<Owner, readonly PlanObject[]>;
+export type Plans = ReadonlyMap<Owner, readonly PlanObject[]>;
 const nothing: Plans = new Map();
 
-/** What a kernel makes of a case: the data plane's own comparison and order, and the fake kernel's refusals. */
-export function describeApplication(driver: NetworkDriver, one: DriverCase): void {
-  const plans = withSandboxes(driver, one);
-
+/**
+ * What a kernel makes of plans: the data plane's own comparison and order, and the fake kernel's refusals.
+ * @param there links of the host that somebody else made
+ */
+export function describeApplication(plans: Plans, there: readonly LinkObject[] = []): void {
   it("is taken by a kernel, and applying it twice changes nothing the second time", () => {
-    const kernel = open(one);
+    const kernel = open(there);
     assert.deepEqual(round(kernel, plans).failed, new Map());
     assertHolds(kernel, plans);
     assert.deepEqual(round(kernel, plans).steps, []);
   });
 
   it("leaves the kernel as it was found when nobody wants it any more", () => {
-    const kernel = open(one);
+    const kernel = open(there);
     const found = contents(kernel);
     round(kernel, plans);
     assert.deepEqual(round(kernel, nothing).failed, new Map());
@@ -35,9 +34,9 @@ export function describeApplication(driver: NetworkDriver, one: DriverCase): voi
   });
 
   it("is made in a second round after a refusal of any step", () => {
-    const { steps } = round(open(one), plans);
+    const { steps } = round(open(there), plans);
     for (const at of steps.keys()) {
-      const kernel = open(one);
+      const kernel = open(there);
       assert.notEqual(round(refusing(kernel, at), plans).failed.size, 0, `step ${at}`);
       assert.deepEqual(round(kernel, plans).failed, new Map(), `after a refusal of step ${at}`);
       assertHolds(kernel, plans);
@@ -45,12 +44,12 @@ export function describeApplication(driver: NetworkDriver, one: DriverCase): voi
   });
 
   it("is removed in a second round after a refusal of any step", () => {
-    const found = contents(open(one));
-    const made = open(one);
+    const found = contents(open(there));
+    const made = open(there);
     round(made, plans);
     const { steps } = round(made, nothing);
     for (const at of steps.keys()) {
-      const kernel = open(one);
+      const kernel = open(there);
       round(kernel, plans);
       assert.notEqual(round(refusing(kernel, at), nothing).failed.size, 0, `step ${at}`);
       assert.deepEqual(round(kernel, nothing).failed, new Map(), `after a refusal of step ${at}`);
@@ -59,14 +58,7 @@ export function describeApplication(driver: NetworkDriver, one: DriverCase): voi
   });
 }
 
-/** The plans of a case and of its containers' namespaces. */
-function withSandboxes(driver: NetworkDriver, one: DriverCase): Plans {
-  const sandboxes = viewsOf(driver, one).endpoints.map(({ sandbox }) => `sandbox:${sandbox.id}` as const);
-  const namespaces = sandboxes.map((namespace) => [namespace, [{ kind: "namespace", namespace }]] as const);
-  return new Map<Owner, readonly PlanObject[]>([...namespaces, ...plansOf(driver, one)]);
-}
-
-function open({ there = [] }: DriverCase): FakeKernel {
+function open(there: readonly LinkObject[]): FakeKernel {
   const kernel = createFakeKernel();
   kernel.ensureBase(baseText);
   for (const link of there) kernel.disturb(link);

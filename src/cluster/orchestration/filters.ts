@@ -1,0 +1,82 @@
+import type { ClusterNode } from "../../model/cluster.ts";
+import type { Task } from "../../model/service.ts";
+import { constraintsOf, satisfies } from "./constraints.ts";
+import { fixedPorts, hasPort, type Room } from "./rooms.ts";
+
+/** Why a task can not be on a node, and what is said of the nodes that it can not be on (moby/swarmkit manager/scheduler/filter.go). */
+export interface Filter {
+  readonly fits: (room: Room) => boolean;
+  readonly explain: (nodes: string) => string;
+}
+
+/** The filters that ask for something, in the order in which they are asked. */
+export function filtersOf(task: Task): Filter[] {
+  const { placement, reservations } = task.template;
+  const constraints = constraintsOf(placement);
+  const ports = fixedPorts(task.hostPorts);
+  const { nanoCpus, memory } = reservations;
+  const filters: readonly (Filter & { readonly isAsked?: boolean })[] = [
+    {
+      fits: ({ node }) => node.status.state === "ready" && node.availability === "active",
+      explain: (nodes) => `${nodes} not available for new tasks`,
+    },
+    {
+      fits: ({ node: { resources }, load }) =>
+        nanoCpus + load.nanoCpus <= resources.nanoCpus && memory + load.memory <= resources.memoryBytes,
+      explain: (nodes) => `insufficient resources on ${nodes}`,
+      isAsked: nanoCpus + memory > 0,
+    },
+    {
+      fits: ({ node }) => satisfies(node, constraints),
+      explain: (nodes) => `scheduling constraints not satisfied on ${nodes}`,
+      isAsked: constraints.length > 0,
+    },
+    {
+      fits: ({ node }) => hasPlatform(node, placement.platforms),
+      explain: (nodes) => `unsupported platform on ${nodes}`,
+      isAsked: placement.platforms.length > 0,
+    },
+    {
+      fits: ({ load }) => !ports.some((port) => hasPort(load, port)),
+      explain: (nodes) => `host-mode port already in use on ${nodes}`,
+      isAsked: ports.length > 0,
+    },
+    {
+      fits: ({ load }) => (load.byService.get(task.serviceId) ?? 0) < placement.maxPerNode,
+      explain: () => "max replicas per node limit exceed", // Docker's text
+      isAsked: placement.maxPerNode > 0,
+    },
+  ];
+  return filters.filter(({ isAsked = true }) => isAsked);
+}
+
+/** Names of architectures that are one (moby/swarmkit). */
+const architectures: Readonly<Record<string, string>> = { x86_64: "amd64", aarch64: "arm64" };
+const architecture = (name: string) => architectures[name] ?? name;
+
+/** True when the node's platform is one of these; where nothing is asked for, any is. */
+export const hasPlatform = (
+  { platform }: ClusterNode,
+  platforms: Task["template"]["placement"]["platforms"],
+): boolean =>
+  platforms.length === 0 ||
+  platforms.some(
+    (one) =>
+      (one.os === "" || one.os === platform.os) &&
+      (one.architecture === "" || architecture(one.architecture) === architecture(platform.architecture)),
+  );
+
+/** @returns why the task fits nowhere of all these: each node counts for the first filter that it fails, the most first */
+export function explain(filters: readonly Filter[], rooms: Iterable<Room>): string {
+  const failed = new Map<Filter, number>();
+  for (const room of rooms) {
+    const filter = filters.find(({ fits }) => !fits(room));
+    if (filter !== undefined) failed.set(filter, (failed.get(filter) ?? 0) + 1);
+  }
+  return filters
+    .flatMap((filter) => ({ filter, count: failed.get(filter) ?? 0 }))
+    .filter(({ count }) => count > 0)
+    .toSorted((a, b) => b.count - a.count)
+    .map(({ filter, count }) => filter.explain(count === 1 ? "1 node" : `${count} nodes`))
+    .join("; ");
+}

@@ -1,0 +1,135 @@
+import { defaultBalancer } from "../balancers/index.ts";
+import { openIngress, openNetwork } from "../cluster/networks.ts";
+import { newCluster, newNode } from "../cluster/testing.ts";
+import type { ClusterNode } from "../model/cluster.ts";
+import type { ContainerSpec } from "../model/container.ts";
+import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
+import type { ServiceNetwork, ServicePort, ServiceSpec, Task, TaskTemplate, UpdatePolicy } from "../model/service.ts";
+import { createMemoryStore } from "../store/memory-store.ts";
+import type { Store, Transaction } from "../store/store.ts";
+import type { Parts } from "./parts.ts";
+
+/** The rows of a swarm in memory: a manager, the ingress network, and what a test makes. */
+export interface PlayedCluster {
+  readonly store: Store;
+  readonly manager: ClusterNode;
+  /** A manager's membership: what the verbs ask of it. */
+  readonly parts: Pick<Parts, "membership" | "store" | "balancer">;
+  network(name: string, spec?: Partial<NetworkSpec>): Promise<Network>;
+}
+
+export async function playCluster(): Promise<PlayedCluster> {
+  const store = createMemoryStore();
+  const manager = newNode({
+    id: "manager000000000000000000",
+    hostname: "h1",
+    role: "manager",
+    status: { state: "ready", message: "", address: "192.0.2.1" },
+  });
+  await store.update((tx) => {
+    tx.insert("clusters", newCluster());
+    tx.insert("nodes", manager);
+    openIngress(tx, 0);
+  });
+  const node = { hasMajority: true, state: { nodeId: manager.id }, look() {} };
+  const membership = {
+    control: () => ({ store, node }),
+    current: () => store.snapshot(),
+    update: async <R>(change: (tx: Transaction) => R) => (await store.update(change)).result,
+  };
+  const wish = {
+    severalSubnets: true,
+    others: [],
+    hostRoutes: [],
+    lenientCidr: false,
+    createdAt: "2026-01-02T03:04:05Z",
+  };
+  return {
+    store,
+    manager,
+    parts: {
+      membership: membership as unknown as Parts["membership"],
+      store: createMemoryStore(),
+      balancer: defaultBalancer,
+    },
+    network: async (name, spec = {}) => {
+      const { result } = await store.update((tx) =>
+        openNetwork(tx, { ...wish, spec: { ...plainSpec, name, driver: "overlay", ...spec } }),
+      );
+      return result;
+    },
+  };
+}
+
+const policy: UpdatePolicy = {
+  parallelism: 1,
+  delay: 0,
+  failureAction: "pause",
+  monitor: 5000,
+  maxFailureRatio: 0,
+  order: "stop-first",
+};
+/** What runs in the tasks of a played service: enough for verbs that run nothing. */
+const container = { image: "busybox", env: [] as readonly string[] } as ContainerSpec;
+const template: TaskTemplate = {
+  container,
+  shown: { config: {}, hostConfig: {}, task: {} },
+  volumes: [],
+  serviceLabels: {},
+  networks: [],
+  secrets: [],
+  configs: [],
+  placement: { constraints: [], spread: [], maxPerNode: 0, platforms: [] },
+  restart: { condition: "any", delay: 5000, maxAttempts: 0, window: 0 },
+  reservations: { nanoCpus: 0, memory: 0 },
+  forceUpdate: 0,
+};
+
+export const port = (published: number, change: Partial<ServicePort> = {}): ServicePort => ({
+  name: "",
+  protocol: "tcp",
+  target: 80,
+  published,
+  mode: "ingress",
+  ...change,
+});
+export const onNetwork = (network: string, aliases: readonly string[] = []): ServiceNetwork => ({
+  network,
+  aliases,
+  driverOptions: {},
+});
+
+/** The spec of a service of one task. */
+export const newSpec = (
+  change: Partial<Omit<ServiceSpec, "task">> & { readonly task?: Partial<TaskTemplate> } = {},
+): ServiceSpec => ({
+  name: "web",
+  labels: {},
+  mode: { kind: "replicated", replicas: 1 },
+  endpoint: { mode: "vip", ports: [] },
+  update: policy,
+  rollback: policy,
+  drain: 0,
+  balance: { by: "rr", local: false },
+  shown: {},
+  ...change,
+  task: { ...template, ...change.task },
+});
+
+/** A task that runs, of the first template of its service. */
+export const newTask = (id: string, change: Partial<Task> & Pick<Task, "serviceId">): Task => ({
+  id,
+  version: 1,
+  createdAt: 0,
+  updatedAt: 0,
+  serviceName: "s",
+  slot: 0,
+  template,
+  templateVersion: 1,
+  hostPorts: [],
+  isOnIngress: false,
+  desired: "running",
+  status: { state: "running", at: 0, message: "", error: "" },
+  attachments: [],
+  ...change,
+});

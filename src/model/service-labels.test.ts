@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readServiceLabels } from "./service-labels.ts";
+
+test("labels say how a service is balanced and how it ends", () => {
+  const usual = { balance: { by: "rr", local: false }, keepsClient: true, drain: 1000 };
+  assert.deepEqual(readServiceLabels({ a: "b" }), usual);
+  const all = {
+    "tombolo.lb": "local, source",
+    "tombolo.mesh": "snat",
+    "tombolo.drain": "0",
+    "tombolo.idle": "15m",
+    "tombolo.publish-address": "fd00::1",
+  };
+  const balance = { by: "source", local: true };
+  assert.deepEqual(readServiceLabels(all), {
+    balance,
+    keepsClient: false,
+    drain: 0,
+    idle: 900_000,
+    address: "fd00::1",
+  });
+  assert.deepEqual(readServiceLabels({ "tombolo.lb": "local" }).balance, { by: "rr", local: true });
+});
+
+test("what nobody understands is refused by the label's name", () => {
+  const cases = {
+    "tombolo.loadbalancer": "rr",
+    "tombolo.lb": "fastest",
+    "tombolo.mesh": "dsr",
+    "tombolo.drain": "10",
+    "tombolo.idle": "25h",
+    "tombolo.publish-address": "eth0",
+  };
+  for (const [key, value] of Object.entries(cases))
+    assert.throws(() => readServiceLabels({ [key]: value }), {
+      class: "invalid",
+      message: new RegExp(`^label ${key}`),
+    });
+});

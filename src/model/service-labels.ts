@@ -1,0 +1,66 @@
+import { isIP } from "node:net";
+import { parseDuration } from "../lib/duration.ts";
+import { invalid } from "../lib/errors.ts";
+import type { IpAddress } from "./ids.ts";
+import { type BalancePolicy, serviceLabels } from "./service.ts";
+
+/** What a service's labels say of its balancing and its ends. */
+export interface LabelledPolicy {
+  readonly balance: BalancePolicy;
+  /** True: tasks see the client's address. */
+  readonly keepsClient: boolean;
+  /** Milliseconds (`serviceLabels.drain`). */
+  readonly drain: number;
+  /** Milliseconds; absent: the kernel's default. */
+  readonly idle?: number;
+  /** That published ports are bound to; absent: every one of the host's. */
+  readonly address?: IpAddress;
+}
+
+/** Long enough for the answers that are on their way when a task is to go. */
+const usualDrain = 1000; // milliseconds
+const longest = 24 * 3_600_000; // milliseconds
+const ways = ["rr", "random", "least", "source"] as const;
+
+/** @throws {EngineError} invalid for a label of ours that is not known, or says what nobody understands */
+export function readServiceLabels(labels: Readonly<Record<string, string>>): LabelledPolicy {
+  const known: readonly string[] = Object.values(serviceLabels);
+  const stray = Object.keys(labels).find((key) => key.startsWith("tombolo.") && !known.includes(key));
+  if (stray !== undefined) throw invalid(`label ${stray} is not known: ${known.join(", ")} are`);
+  const address = labels[serviceLabels.address];
+  if (address !== undefined && isIP(address) === 0)
+    throw invalid(`label ${serviceLabels.address}: "${address}" is no address`);
+  const idle = span(labels, serviceLabels.idle);
+  return {
+    balance: readBalance(labels[serviceLabels.balance]),
+    keepsClient: readMesh(labels[serviceLabels.mesh]),
+    drain: span(labels, serviceLabels.drain) ?? usualDrain,
+    ...(idle !== undefined && { idle }),
+    ...(address !== undefined && { address }),
+  };
+}
+
+function span(labels: Readonly<Record<string, string>>, key: string): number | undefined {
+  const text = labels[key];
+  if (text === undefined) return undefined;
+  const milliseconds = parseDuration(text);
+  if (milliseconds === undefined || milliseconds > longest)
+    throw invalid(`label ${key}: "${text}" is no duration like 10s, 24h at most`);
+  return Math.round(milliseconds);
+}
+
+function readBalance(text = "rr"): BalancePolicy {
+  const words = text.split(",").map((word) => word.trim());
+  const by = ways.find((way) => words.includes(way)) ?? "rr";
+  const local = words.includes("local");
+  const rest = words.filter((word) => word !== by && word !== "local");
+  if (rest.length > 0)
+    throw invalid(`label ${serviceLabels.balance}: "${text}" is none of ${ways.join(", ")}, with or without local`);
+  return { by, local };
+}
+
+function readMesh(text: string | undefined): boolean {
+  if (text !== undefined && text !== "snat")
+    throw invalid(`label ${serviceLabels.mesh}: "${text}" is not known: snat is`);
+  return text === undefined;
+}
