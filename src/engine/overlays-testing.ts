@@ -101,8 +101,12 @@ export async function serveManager(onMessage: OnMessage) {
     const subnets = [{ subnet: "10.20.0.0/28", auxiliary: {} }];
     const spec = { ...plainSpec, name: "net", driver: "overlay", attachable: true, internal: true };
     openNetwork(tx, {
-      ...{ spec: { ...spec, ipam: { ...spec.ipam, subnets } }, severalSubnets: false, others: [], hostRoutes: [] },
-      ...{ lenientCidr: false, createdAt: "" },
+      spec: { ...spec, ipam: { ...spec.ipam, subnets } },
+      severalSubnets: false,
+      others: [],
+      hostRoutes: [],
+      lenientCidr: false,
+      createdAt: "",
     });
   });
   const failed = () => {};
@@ -207,7 +211,10 @@ export async function startWorker({ worker, address }: Manager, containers: numb
     {
       folder: folder as unknown as NodeFolder,
       describe: (addresses: NodeDescription["addresses"]) => ({ ...description, addresses, routes }),
-      ...{ replica, hostRoutes: () => [], changed() {}, log: quiet },
+      replica,
+      hostRoutes: () => [],
+      changed() {},
+      log: quiet,
     } as unknown as NodeParts,
     files,
   );
