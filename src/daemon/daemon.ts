@@ -83,20 +83,10 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   });
   parts.defer(followHost(kernel, { replica, membership, log }));
   const engine = createEngine({
-    membership,
-    replica,
-    store,
-    runtime,
-    dataplane,
-    resolver,
+    ...{ membership, replica, store, runtime, dataplane, resolver, host, lan, settings, bus, log },
     drivers: registry,
     balancer: defaultBalancer,
-    host,
-    lan,
-    settings,
-    bus,
     locks: new KeyedLock(),
-    log,
   });
   let isReady = false;
   parts.defer(() => engine.stop());

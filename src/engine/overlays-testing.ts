@@ -28,6 +28,7 @@ import type { NodeDescription } from "../model/cluster.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import { plainSpec } from "../model/network.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
+import type { Transaction } from "../store/store.ts";
 import { connect, disconnect } from "./connections.ts";
 import { EventBus } from "./events.ts";
 import { wayOutNetwork } from "./attachments.ts";
@@ -161,6 +162,34 @@ const wish: Omit<Attachment, "network"> = {
   gatewayPriority: 0,
 };
 
+const filesOf = ({ subject, cert, key }: Manager["worker"], manager: string): NodeFiles => ({
+  state: {
+    ...{ nodeId: subject.nodeId, clusterId, role: "worker", managers: [manager] },
+    ...{ listenAddress: "127.0.0.1:2377", advertiseAddress: "127.0.0.1:2377", dataPathAddress: "127.0.0.1" },
+  },
+  ...{ certificate: cert, key, roots },
+});
+
+function putWayOut(tx: Transaction): void {
+  const { network, pools } = networkRows({ number: 18 });
+  const spec = { ...network.spec, name: wayOutNetwork };
+  if (tx.get("names", `network|${wayOutNetwork}`) !== undefined) return;
+  putNetwork(tx, { network: { ...network, spec }, pools });
+  for (const { id: pool, gateway: address } of pools)
+    tx.put("claims", { pool, address, kind: "gateway", owner: network.id });
+  tx.put("names", { kind: "network", name: wayOutNetwork, id: network.id });
+}
+
+/** A running container, `c1` of number 1. */
+function putContainer(tx: Transaction, number: number): void {
+  const id = idOf("5", number);
+  const spec = { networkMode: "bridge", hostname: "", domainname: "", extraHosts: [], ports: [], exposed: [] };
+  const state = { status: "running" };
+  tx.put("containers", { id, name: `c${number}`, spec, state, attachments: [] } as unknown as Container);
+  tx.put("names", { kind: "container", name: `c${number}`, id });
+  tx.put("sandboxes", { ...sandboxRow(number), id, containerId: id });
+}
+
 /** A worker's engine over a kernel in memory, with running containers `c1`, `c2`, …: all that connects them to the cluster is real. */
 export async function startWorker({ worker, address }: Manager, containers: number) {
   const store = createMemoryStore();
@@ -176,13 +205,7 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   });
   const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
   const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
-  let files: NodeFiles = {
-    state: {
-      ...{ nodeId: worker.subject.nodeId, clusterId, role: "worker", managers: [address] },
-      ...{ listenAddress: "127.0.0.1:2377", advertiseAddress: "127.0.0.1:2377", dataPathAddress: "127.0.0.1" },
-    },
-    ...{ certificate: worker.cert, key: worker.key, roots },
-  };
+  let files = filesOf(worker, address);
   let routes: NodeDescription["routes"] = [];
   const folder = { update: async (change: (old: NodeFiles) => NodeFiles) => (files = change(files)) };
   const local = new LocalNode(
@@ -212,26 +235,9 @@ export async function startWorker({ worker, address }: Manager, containers: numb
       container === ingressContainer ? ingress.drop() : disconnect(parts, network.id, container, true),
   });
   const parts: Parts = { ...given, addresses: new LanAddresses(given), overlays };
-  const ingress = new Ingress(parts, async () => {
-    const { network, pools } = networkRows({ number: 18 });
-    const spec = { ...network.spec, name: wayOutNetwork };
-    await store.update((tx) => {
-      if (tx.get("names", `network|${wayOutNetwork}`) !== undefined) return;
-      putNetwork(tx, { network: { ...network, spec }, pools });
-      for (const { id: pool, gateway: address } of pools)
-        tx.put("claims", { pool, address, kind: "gateway", owner: network.id });
-      tx.put("names", { kind: "network", name: wayOutNetwork, id: network.id });
-    });
-  });
+  const ingress = new Ingress(parts, async () => void (await store.update(putWayOut)));
   await store.update((tx) => {
-    for (let number = 1; number <= containers; number += 1) {
-      const id = idOf("5", number);
-      const spec = { networkMode: "bridge", hostname: "", domainname: "", extraHosts: [], ports: [], exposed: [] };
-      const state = { status: "running" };
-      tx.put("containers", { id, name: `c${number}`, spec, state, attachments: [] } as unknown as Container);
-      tx.put("names", { kind: "container", name: `c${number}`, id });
-      tx.put("sandboxes", { ...sandboxRow(number), id, containerId: id });
-    }
+    for (let number = 1; number <= containers; number += 1) putContainer(tx, number);
   });
   await dataplane.start();
   overlays.start();

@@ -1,5 +1,6 @@
 import { type NetworkSpec, plainSpec } from "../model/network.ts";
 import { wayOutNetwork } from "./attachments.ts";
+import { EngineError } from "../lib/errors.ts";
 import { createNetwork } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 
@@ -17,6 +18,12 @@ const spec: NetworkSpec = {
 
 /** Makes `docker_gwbridge`, where the user has not made it. @throws {EngineError} as `createNetwork` */
 export async function ensureWayOut(parts: Parts): Promise<void> {
-  if (parts.store.snapshot().get("names", `network|${wayOutNetwork}`) !== undefined) return;
-  await createNetwork(parts, spec, {});
+  const isThere = () => parts.store.snapshot().get("names", `network|${wayOutNetwork}`) !== undefined;
+  if (isThere()) return;
+  try {
+    await createNetwork(parts, spec, {});
+  } catch (error) {
+    // Somebody else has made it meanwhile: a container, the ingress sandbox, or the user.
+    if (!(error instanceof EngineError && error.class === "conflict" && isThere())) throw error;
+  }
 }

@@ -127,3 +127,12 @@ describe("of 10,000 services with three tasks each on 100 nodes", () => {
     isSmall(counting, 8);
   });
 });
+
+it("a task that an update puts in another's place may be on the same node: what is about to stop does not count", () => {
+  const { orchestration, change } = world(1, 3);
+  orchestration.decide(1000);
+  const service = newService({ name: "s0", mode: { kind: "replicated", replicas: 3 } }, { templateVersion: 2 });
+  const { decisions } = change([[{ table: "services", key: service.id }, service]]);
+  const places = decisions.flatMap(({ edits }) => edits.flatMap((edit) => (edit.kind === "place" ? edit.nodeId : [])));
+  assert.deepEqual(places, ["n1"], "slot 1 was there");
+});

@@ -128,7 +128,8 @@ export class Orchestration {
   /** What was decided for a service was not done: its tasks are where the rows say. */
   drop({ serviceId, edits }: Decision): void {
     for (const edit of edits) {
-      const id = edit.kind === "create" ? edit.task.id : edit.kind === "place" ? edit.id : undefined;
+      const isOfOld = edit.kind === "place" || edit.kind === "stop";
+      const id = edit.kind === "create" ? edit.task.id : isOfOld ? edit.id : undefined;
       if (id !== undefined) this.rooms.setTask(id, this.#rows?.get("tasks", id));
     }
     this.#dirty.add(serviceId);

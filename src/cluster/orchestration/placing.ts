@@ -24,6 +24,7 @@ export interface Places {
 
 /** The decisions, and besides where waiting tasks go: those of these services, and others for which there is room now. */
 export function place(drafted: readonly Drafted[], places: Places): Decision[] {
+  for (const decision of drafted) leave(decision, places.rooms);
   const ids = new Set(drafted.map(({ serviceId }) => serviceId));
   const mayFit = places.freed?.size === 0 ? [] : [...places.waiting.keys()];
   const others = mayFit.filter((id) => !ids.has(id)).flatMap((id) => undraftedOf(id, places));
@@ -31,6 +32,12 @@ export function place(drafted: readonly Drafted[], places: Places): Decision[] {
     ...decision,
     edits: [...decision.edits, ...placesOf(tasks.filter(isWaiting), tasks, places)],
   }));
+}
+
+/** What is about to stop does not count any more, so that what follows it may be on the same node. */
+function leave({ edits, tasks }: Drafted, rooms: Rooms): void {
+  const ids = new Set(edits.flatMap((edit) => (edit.kind === "stop" ? edit.id : [])));
+  for (const task of tasks) if (ids.has(task.id)) rooms.setTask(task.id, task);
 }
 
 /** A service of which nothing has changed but that there may be room for its tasks. */

@@ -100,7 +100,7 @@ describe("a rolling update", () => {
     assert.deepEqual(stage.told, [
       "t1 web.1@n1 running/running old",
       "t2 web.1@n2 assigned/shutdown old",
-      "t3 web.1@n1 assigned/ready",
+      "t3 web.1@n2 assigned/ready",
     ]);
     stage.say("shutdown", ["t2"]).say("running", ["t3"]).obey();
     assert.deepEqual(fresh(stage), ["1 running/running"]);

@@ -6,6 +6,7 @@ import { isLive, isPlaced } from "./tasks.ts";
 export interface Load {
   /** Tasks that are to go on. */
   readonly tasks: number;
+  /** By service, and by `templateOf`. */
   readonly byService: ReadonlyMap<ServiceId, number>;
   /** Reserved, until the task has ended. */
   readonly nanoCpus: number;
@@ -36,6 +37,9 @@ export function hasPort({ ports }: Load, wish: string): boolean {
   );
 }
 
+/** `<service>|<template>`: while an update goes on, new tasks are spread by themselves. */
+export const templateOf = ({ serviceId, templateVersion }: Task): string => `${serviceId}|${templateVersion}`;
+
 /** The load with a task more, or, with `by` -1, with one less. */
 export function added(load: Load, task: Task, by: 1 | -1 = 1): Load {
   if (!isPlaced(task) || hasEnded(task.status.state)) return load;
@@ -44,7 +48,7 @@ export function added(load: Load, task: Task, by: 1 | -1 = 1): Load {
   const ports = fixedPorts(task.hostPorts);
   return {
     tasks: load.tasks + counts,
-    byService: counts === 0 ? load.byService : counted(load.byService, [task.serviceId], by),
+    byService: counts === 0 ? load.byService : counted(load.byService, [task.serviceId, templateOf(task)], by),
     nanoCpus: load.nanoCpus + by * reservations.nanoCpus,
     memory: load.memory + by * reservations.memory,
     ports: ports.length === 0 ? load.ports : counted(load.ports, ports, by),

@@ -2,7 +2,7 @@ import type { ClusterNode, NodeId } from "../../model/cluster.ts";
 import type { Task, TaskId } from "../../model/service.ts";
 import { readerOf } from "./constraints.ts";
 import { explain, type Filter, filtersOf } from "./filters.ts";
-import { added, type Room } from "./rooms.ts";
+import { added, type Room, templateOf } from "./rooms.ts";
 
 /** Where tasks go; the reason is for those that go nowhere. */
 export interface Placement {
@@ -27,7 +27,7 @@ export function schedule(
   if (first === undefined) return { nodes, reason: "" };
   const all = [...rooms];
   const filters = filtersOf(first);
-  const order = { service: first.serviceId, failures };
+  const order = { service: first.serviceId, template: templateOf(first), failures };
   const readers = first.template.placement.spread.flatMap((key) => readerOf(key) ?? []);
   const tree = new Branch(all, { filters, order, readers });
   for (const task of tasks) {
@@ -47,13 +47,15 @@ export function noSuitableNode(filters: readonly Filter[], rooms: Iterable<Room>
 /** By what nodes are compared. */
 interface Order {
   readonly service: string;
+  readonly template: string;
   readonly failures: ReadonlyMap<NodeId, number>;
 }
 
-/** The lower, the better, the first number first: failures if they are many, tasks of the service, tasks. */
-function rankOf({ node, load }: Room, { service, failures }: Order): readonly number[] {
+/** The lower, the better, the first number first: failures if they are many, tasks of the template, of the service, tasks. */
+function rankOf({ node, load }: Room, { service, template, failures }: Order): readonly number[] {
   const failed = failures.get(node.id) ?? 0;
-  return [failed < failing.count ? 0 : failed, load.byService.get(service) ?? 0, load.tasks];
+  const { byService } = load;
+  return [failed < failing.count ? 0 : failed, byService.get(template) ?? 0, byService.get(service) ?? 0, load.tasks];
 }
 function isBetter(a: Room, b: Room, order: Order): boolean {
   const [ranks, others] = [rankOf(a, order), rankOf(b, order)];
