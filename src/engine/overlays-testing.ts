@@ -104,7 +104,6 @@ export async function serveManager(onMessage: OnMessage) {
       spec: { ...spec, ipam: { ...spec.ipam, subnets } },
       severalSubnets: false,
       others: [],
-      hostRoutes: [],
       lenientCidr: false,
       createdAt: "",
     });
