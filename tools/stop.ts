@@ -45,7 +45,7 @@ function removeTraces(): void {
   for (const kind of ["link", "parent"] as const)
     kernel.apply(kernel.list("host", kind).map(({ object }) => ({ verb: "remove", object })));
   kernel.close();
-  for (const family of ["ip", "ip6"]) {
+  for (const family of ["ip", "ip6", "bridge"]) {
     const table = run("nft", "-s", "list", "table", family, "tombolo");
     if (!table.includes(`comment "tombolo:${engine}:`)) continue;
     const own = /chain DOCKER-USER \{\n([^}]*)\}/.exec(table)?.[1]?.trim() ?? "";
