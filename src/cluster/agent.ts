@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterNode, NodeDescription, NodeRole, PublicCluster } from "../model/cluster.ts";
 import type { ManagerAddress } from "./certificates.ts";
@@ -61,6 +62,11 @@ export class Agent {
     this.#running = this.#run(this.#stopped.signal);
   }
 
+  /** Says at once what has changed of what this node says of itself; it would be said with the next beat. */
+  describe(): void {
+    this.#beat();
+  }
+
   /** Asks again at once: a manager has come. */
   look(): void {
     this.#again();
@@ -99,14 +105,20 @@ export class Agent {
 
   async *#up(signal: AbortSignal): AsyncIterable<Up> {
     const { describe, endpoints } = this.#facts;
-    const value = { description: descriptionToWire(describe()), endpointIds: [...endpoints()] };
-    yield { body: { case: "register", value } };
+    let said = describe();
+    yield {
+      body: { case: "register", value: { description: descriptionToWire(said), endpointIds: [...endpoints()] } },
+    };
     while (!signal.aborted) {
       const beat = new Promise<void>((resolve) => {
         this.#beat = resolve;
       });
       await Promise.race([beat, sleep(this.#period, undefined, { signal, ref: false }).catch(() => {})]);
-      if (!signal.aborted) yield { body: { case: "beat", value: {} } };
+      if (signal.aborted) return;
+      const now = describe();
+      const hasChanged = !isDeepStrictEqual(now, said);
+      said = now;
+      yield { body: hasChanged ? { case: "description", value: descriptionToWire(now) } : { case: "beat", value: {} } };
     }
   }
 

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
-import { EngineError, forbidden, invalid, notFound, unavailable } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid, notFound, notImplemented, unavailable } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
@@ -9,7 +9,7 @@ import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
-import { wireguardEnd } from "./encryption.ts";
+import { encryptionLack, wireguardPlace } from "./encryption.ts";
 import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 
@@ -39,7 +39,8 @@ const mostNames = 100;
 /**
  * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
  * takes the container's names as they are now.
- * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; as `claimAddress`
+ * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; not-implemented for an
+ *   encrypted one where the node has nothing that encrypts; as `claimAddress`
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
   const node = tx.get("nodes", nodeId);
@@ -56,6 +57,8 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     if (!isDeepStrictEqual(known, peer)) tx.put("peers", peer);
     return { network, pools, peer };
   }
+  const lack = network.isEncrypted && encryptionLack(node);
+  if (lack) throw notImplemented(`encrypted networks are not possible on node ${node.hostname}: ${lack}`);
   const mac = wish.mac ?? localMac(`${network.id} ${wish.containerId}`);
   const [holder] = tx.where("peers", "mac", `${network.id}|${mac}`);
   if (holder !== undefined)
@@ -66,7 +69,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     containerId: wish.containerId,
     containerName: wish.containerName,
     nodeId,
-    ...placeOf(tx, node),
+    ...placeOf(tx, node, network),
     mac,
     addresses: addressesOf(tx, pools, wish),
     names: wish.names,
@@ -94,21 +97,20 @@ export function keepOnly(tx: Transaction, nodeId: NodeId, ids: ReadonlySet<Endpo
   );
 }
 
-type PlaceOfPeer = Pick<Peer, "hostname" | "dataPath" | "wireguard">;
+type PlaceOfPeer = Pick<Peer, "hostname" | "dataPath" | "wireguardAddress">;
 
-/** What the others must know of a node to reach its endpoints. */
-function placeOf(rows: Snapshot, node: ClusterNode): PlaceOfPeer {
-  const wireguard = wireguardEnd(rows, node);
+/** What the others must know of a node to reach its endpoints on a network. */
+function placeOf(rows: Snapshot, node: ClusterNode, network: Network | undefined): PlaceOfPeer {
+  const wireguardAddress = network?.isEncrypted ? wireguardPlace(rows, node) : undefined;
   const { hostname, addresses } = node;
-  return { hostname, dataPath: addresses.dataPath, ...(wireguard !== undefined && { wireguard }) };
+  return { hostname, dataPath: addresses.dataPath, ...(wireguardAddress !== undefined && { wireguardAddress }) };
 }
 
 /** A node's endpoints are where the node is. */
 export function movePeers(tx: Transaction, node: ClusterNode): void {
-  const place = placeOf(tx, node);
   for (const peer of tx.where("peers", "node", node.id)) {
-    const { wireguard: _, ...others } = peer;
-    const moved = { ...others, ...place };
+    const { wireguardAddress: _, ...others } = peer;
+    const moved = { ...others, ...placeOf(tx, node, tx.get("networks", peer.networkId)) };
     if (!isDeepStrictEqual(moved, peer)) tx.put("peers", moved);
   }
 }

@@ -7,7 +7,7 @@ import { managersIn } from "./certificates.ts";
 import type { Peer } from "../model/peer.ts";
 import { Members } from "./members.ts";
 import { Outbox } from "./outbox.ts";
-import { goneOf, shownChange, shownOf, shownTo } from "./views.ts";
+import { goneOf, shownChange, shownEnd, shownOf, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
@@ -58,8 +58,12 @@ export class Feed {
         for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
-    for (const { nodeId, networkId } of came)
+    for (const { nodeId, networkId } of came) {
       this.#outboxes.get(nodeId)?.rows(shownOf(networkId, snapshot), snapshot.revision);
+      const end = [...shownEnd(nodeId, networkId, snapshot)];
+      if (end.length > 0)
+        for (const outbox of this.#of([...this.#members.nodesOn(networkId)])) outbox.rows(end, snapshot.revision);
+    }
     for (const { nodeId, networkId } of left)
       this.#outboxes.get(nodeId)?.rows([{ table: "networks", key: networkId }], snapshot.revision);
     const period = periodIn(snapshot);

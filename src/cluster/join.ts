@@ -36,7 +36,7 @@ export function joinService(parts: SigningParts): ServiceImpl<typeof Join> {
         const { nodeId: id, role, description } = joiner;
         const known = tx.get("nodes", id);
         // What a node says of itself counts when it comes with its certificate.
-        const { wireguardKey: _, ...described } = description;
+        const { wireguard: _, ...described } = description;
         const row =
           known === undefined
             ? newRow({ ...described, id, role }, availabilityFromWire(request.availability), facts, now())

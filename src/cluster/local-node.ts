@@ -157,6 +157,10 @@ export class LocalNode {
   get hasMajority(): boolean {
     return this.#manager?.hasMajority ?? true;
   }
+  /** Tells the managers what has changed of what this host says of itself. */
+  describe(): void {
+    this.#agent.describe();
+  }
   /** Ends the connections of who is no node any more. */
   look(): void {
     this.#manager?.look();

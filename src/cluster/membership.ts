@@ -151,6 +151,11 @@ export class Membership {
     await this.#node?.detach(ids);
   }
 
+  /** Tells the managers what has changed of what this host says of itself. */
+  describe(): void {
+    this.#node?.describe();
+  }
+
   /** Changes the cluster's rows. @throws {EngineError} as `control`; unavailable, with Docker's text, without a majority of managers */
   async update<R>(change: (tx: Transaction) => R): Promise<R> {
     try {

@@ -14,6 +14,7 @@ export interface NetworkWish {
   readonly severalSubnets: boolean;
   /** VXLAN network identifier; absent: the lowest free one. */
   readonly vni?: number;
+  readonly isEncrypted?: boolean;
   /** Blocks on the host of this manager that are not to be used, and what has them. */
   readonly others: readonly { readonly to: Cidr; readonly name: string }[];
   readonly hostRoutes: readonly HostRoute[];
@@ -55,6 +56,7 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
     pools: opened.pools.map((pool) => pool.id),
     predefined: false,
     vni,
+    ...(wish.isEncrypted === true && { isEncrypted: true }),
     createdAt,
   };
   tx.insert("networks", network);

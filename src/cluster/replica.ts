@@ -5,12 +5,13 @@ import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import { type Encryption, leastIpv6, type Network, type Tunnel } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Batch } from "./agent.ts";
 import type { Attached } from "./attachments.ts";
 import { texts } from "./texts.ts";
-import { wireguardAddress, wireguardPort, wireguardRange } from "./encryption.ts";
+import { wireguardAddress } from "./encryption.ts";
 
 /** The node that this host is. */
 interface Self {
@@ -24,18 +25,13 @@ export interface ReplicaParts {
   readonly store: Store;
   /** Bytes that a frame's payload may have in a tunnel that begins at an address of this host. */
   readonly tunnelMtu: (local: IpAddress) => number;
-  /** This host's WireGuard. */
-  readonly wireguard: {
-    readonly link: string;
-    /** The public key. */
-    readonly key: () => string;
-    readonly isFor: (network: Network) => boolean;
-  };
+  /** Told of the cluster's row when it is there or has changed, after the rows that came with it; undefined: of none any more. */
+  readonly onCluster: (cluster: PublicCluster | undefined) => void;
 }
 
 /** Tables of which nodes have rows. */
-type Kept = "networks" | "pools" | "peers";
-const isKept = (table: string): table is Kept => ["networks", "pools", "peers"].includes(table);
+type Kept = "networks" | "pools" | "peers" | "ends";
+const isKept = (table: string): table is Kept => ["networks", "pools", "peers", "ends"].includes(table);
 
 /**
  * What this host keeps of the cluster: networks that its containers are on, and the endpoints that other hosts have there.
@@ -69,9 +65,11 @@ export class Replica {
     if (more) return;
     const [all, isWhole] = [this.#batch, this.#isWhole];
     [this.#batch, this.#isWhole] = [[], false];
-    for (const { table, row } of all)
-      if (table === "clusters" && row !== undefined) this.#udpPort = fromJsonBytes<PublicCluster>(row).dataPathPort;
+    const bytes = all.findLast(({ table, row }) => table === "clusters" && row !== undefined)?.row;
+    const cluster = bytes && fromJsonBytes<PublicCluster>(bytes);
+    if (cluster !== undefined) this.#udpPort = cluster.dataPathPort;
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
+    if (cluster !== undefined) this.#parts.onCluster(cluster);
     if (!isWhole) return;
     const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
     const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#held.has(id));
@@ -104,7 +102,7 @@ export class Replica {
   #tunnelOf(network: Network): Tunnel {
     const local = this.#self?.dataPath ?? "";
     const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
-    const encryption = this.#parts.wireguard.isFor(network) ? this.#encryption(tunnel.mtu) : undefined;
+    const encryption = network.isEncrypted ? this.#encryption(tunnel.mtu) : undefined;
     return { ...tunnel, ...(encryption !== undefined && { encryption }) };
   }
 
@@ -125,53 +123,67 @@ export class Replica {
   async clear(): Promise<void> {
     this.#self = undefined;
     await this.#parts.store.update((tx) => {
-      for (const { id } of networksIn(tx)) this.#drop(tx, id);
+      forgetEnds(
+        tx,
+        networksIn(tx).flatMap(({ id }) => this.#drop(tx, id)),
+      );
     });
+    this.#parts.onCluster(undefined);
   }
 
   #apply(tx: Transaction, changes: Batch["changes"], isWhole: boolean): void {
     const seen = new Set<string>();
+    const gone: Peer[] = [];
     for (const { table, key, row } of changes) {
       if (!isKept(table)) continue;
       seen.add(`${table}|${key}`);
-      if (row === undefined) this.#remove(tx, table, key);
+      if (row === undefined) gone.push(...this.#remove(tx, table, key));
       else this.#put(tx, table, row);
     }
-    if (!isWhole) return;
-    for (const { id } of tx.list("peers")) if (!seen.has(`peers|${id}`)) tx.delete("peers", id);
-    for (const { id } of networksIn(tx)) if (!seen.has(`networks|${id}`)) this.#drop(tx, id);
+    if (isWhole) {
+      for (const { id } of tx.list("peers")) if (!seen.has(`peers|${id}`)) gone.push(...this.#remove(tx, "peers", id));
+      for (const { id } of tx.list("ends")) if (!seen.has(`ends|${id}`)) tx.delete("ends", id);
+      for (const { id } of networksIn(tx)) if (!seen.has(`networks|${id}`)) gone.push(...this.#drop(tx, id));
+    }
+    forgetEnds(tx, gone);
   }
 
-  #remove(tx: Transaction, table: Kept, key: string): void {
-    if (table === "networks") this.#drop(tx, key);
-    else if (table === "peers") tx.delete(table, key);
+  /** @returns the peers that went */
+  #remove(tx: Transaction, table: Kept, key: string): readonly Peer[] {
+    if (table === "networks") return this.#drop(tx, key);
+    if (table === "pools") return [];
+    const peer = table === "peers" ? tx.get(table, key) : undefined;
+    tx.delete(table, key);
+    return peer === undefined ? [] : [peer];
   }
 
-  /** A network that this host needs no more; while containers are on it, or come, it stays, whatever a manager says. */
-  #drop(tx: Transaction, id: NetworkId): void {
-    if (![...this.#held.values()].includes(id)) drop(tx, id);
+  /**
+   * A network that this host needs no more; while containers are on it, or come, it stays, whatever a manager says.
+   * @returns the peers that went with it
+   */
+  #drop(tx: Transaction, id: NetworkId): readonly Peer[] {
+    return [...this.#held.values()].includes(id) ? [] : drop(tx, id);
   }
 
   #put(tx: Transaction, table: Kept, row: Uint8Array): void {
     if (table === "networks") return this.#putNetwork(tx, fromJsonBytes(row));
     if (table === "pools") return put(tx, table, fromJsonBytes(row));
+    const nodeId = this.#self?.nodeId;
+    if (table === "ends") {
+      const end = fromJsonBytes<Tables["ends"]>(row);
+      if (end.id !== nodeId) put(tx, table, end);
+      return;
+    }
     const peer = fromJsonBytes<Tables["peers"]>(row);
     // The own ones are endpoints here.
-    if (peer.nodeId !== this.#self?.nodeId) put(tx, table, peer);
+    if (peer.nodeId !== nodeId) put(tx, table, peer);
   }
 
   #encryption(tunnelMtu: number): Encryption | undefined {
     if (this.#self === undefined) return undefined;
     const { clusterId, nodeId } = this.#self;
-    const { link, key } = this.#parts.wireguard;
-    return {
-      link,
-      publicKey: key(),
-      udpPort: wireguardPort(this.#udpPort),
-      address: wireguardAddress(clusterId, nodeId),
-      range: wireguardRange(clusterId),
-      mtu: Math.max(tunnelMtu - lessForWireguard, leastIpv6),
-    };
+    const mtu = Math.max(tunnelMtu - lessForWireguard, leastIpv6);
+    return { address: wireguardAddress(clusterId, nodeId), mtu };
   }
 
   #putNetwork(tx: Transaction, network: Network): void {
@@ -191,11 +203,19 @@ const networksIn = (rows: Snapshot) => rows.list("networks").filter(({ scope }) 
 export const endpointsIn = (rows: Snapshot): EndpointId[] =>
   networksIn(rows).flatMap(({ id }) => rows.where("endpoints", "network", id).map((endpoint) => endpoint.id));
 
+/** With its last endpoint on networks of this host another one's end of WireGuard goes. */
+function forgetEnds(tx: Transaction, gone: readonly Peer[]): void {
+  for (const node of new Set(gone.map(({ nodeId }) => nodeId)))
+    if (tx.where("peers", "node", node).length === 0) tx.delete("ends", node);
+}
+
 function put<T extends Kept>(tx: Transaction, table: T, row: Tables[T]): void {
   if (!isDeepStrictEqual(tx.get(table, row.id), row)) tx.put(table, row);
 }
-function drop(tx: Transaction, id: NetworkId): void {
-  if (tx.get("networks", id) === undefined || tx.where("endpoints", "network", id).length > 0) return;
-  for (const peer of tx.where("peers", "network", id)) tx.delete("peers", peer.id);
+function drop(tx: Transaction, id: NetworkId): readonly Peer[] {
+  if (tx.get("networks", id) === undefined || tx.where("endpoints", "network", id).length > 0) return [];
+  const peers = tx.where("peers", "network", id);
+  for (const peer of peers) tx.delete("peers", peer.id);
   forgetNetwork(tx, id);
+  return peers;
 }

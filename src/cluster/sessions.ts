@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { forbidden, invalid } from "../lib/errors.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed } from "../model/cluster.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
@@ -54,10 +55,22 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
 }
 
 /** With a key that another node at work has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
-function checkKey(rows: Snapshot, node: NodeId, key: string | undefined): void {
-  if (key === undefined) return;
-  const other = rows.where("nodes", "key", key).find(({ id, status }) => id !== node && status.state === "ready");
+function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription): void {
+  const keys = new Set(wireguard?.keys.map(({ publicKey }) => publicKey));
+  if (isDeepStrictEqual(wireguard?.keys, rows.get("nodes", node)?.wireguard?.keys)) return;
+  const other = rows
+    .list("nodes")
+    .find(
+      ({ id, status, wireguard: its }) =>
+        id !== node && status.state === "ready" && its?.keys.some(({ publicKey }) => keys.has(publicKey)),
+    );
   if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
+}
+
+/** The row with what the node says of itself now. */
+function described(row: ClusterNode, description: NodeDescription): ClusterNode {
+  const { wireguard: _, ...rest } = row;
+  return { ...rest, ...description };
 }
 
 const isLoopback = (address: IpAddress) => address === "::1" || address.startsWith("127.");
@@ -150,7 +163,7 @@ export class Sessions {
       const row = tx.get("nodes", node);
       if (row === undefined) return;
       const status: Status = { state: "down", message: hasLeft, address: row.status.address };
-      const { wireguardKey: _, ...rest } = row;
+      const { wireguard: _, ...rest } = row;
       tx.put("nodes", observed<ClusterNode>(rest, { status, role: "worker" }, now()));
       keepOnly(tx, node, new Set());
     });
@@ -176,11 +189,10 @@ export class Sessions {
       // Not of the transaction: it would be at odds with every other write of a node.
       const others = store.snapshot();
       checkDataPath(others, node, description.addresses.dataPath, address);
-      checkKey(others, node, description.wireguardKey);
+      checkKeys(others, node, description);
       for (const former of formerSelves(others, node, description)) keepOnly(tx, former, new Set());
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
-      const { wireguardKey: _, ...rest } = row;
-      const registered = observed<ClusterNode>(rest, { ...description, status }, now());
+      const registered = observed(described(row, description), { status }, now());
       tx.put("nodes", registered);
       keepOnly(tx, node, new Set(endpoints));
       movePeers(tx, registered);
@@ -192,6 +204,7 @@ export class Sessions {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
         const { body } = next.value;
         if (body.case === "beat") this.#beat(session);
+        if (body.case === "description") await this.#describe(session, descriptionFromWire(body.value));
         if (body.case === "report") this.#parts.report?.(session.node, body.value);
       }
       outbox.end();
@@ -199,6 +212,21 @@ export class Sessions {
       // A stream that breaks ends here too: the node has its time to come back.
       outbox.end(error as Error);
     }
+  }
+
+  /** What a node says of itself has changed; where its tunnels end may not. */
+  async #describe(session: Session, description: NodeDescription): Promise<void> {
+    const { now, store } = this.#parts;
+    this.#beat(session);
+    await store.update((tx) => {
+      const row = tx.get("nodes", session.node);
+      if (row?.status.session !== session.id) return;
+      checkKeys(store.snapshot(), session.node, description);
+      const changed = described(row, { ...description, addresses: row.addresses });
+      if (isDeepStrictEqual(changed, row)) return;
+      tx.put("nodes", observed(changed, {}, now()));
+      movePeers(tx, changed);
+    });
   }
 
   /** A node that was told another period follows it from its next beat on. */

@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import { toJsonBytes } from "../lib/json-bytes.ts";
 import { type NodeId, publicPart } from "../model/cluster.ts";
 import type { NetworkId } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { keys, type TableName, type Tables } from "../store/tables.ts";
+import { wireguardEnd } from "./encryption.ts";
 
 type Audience = "all" | readonly NodeId[];
 
@@ -89,6 +91,7 @@ export const goneOf = (before: Snapshot, after: Snapshot): RowKey[] =>
 /** All that a node needs, keyed as in the store. */
 export function* shownTo(node: NodeId, rows: Snapshot): Iterable<Shown> {
   for (const table of viewed) for (const row of viewOf(table)?.rowsOf(node, rows) ?? []) yield shown(table, row);
+  for (const network of networksOf(node, rows)) yield* endsOn(network, rows);
 }
 
 /** What a node gets when its first container comes onto a network. */
@@ -98,6 +101,41 @@ export function* shownOf(id: NetworkId, rows: Snapshot): Iterable<Shown> {
   yield shown("networks", network);
   for (const pool of rows.where("pools", "network", id)) yield shown("pools", pool);
   for (const peer of rows.where("peers", "network", id)) yield shown("peers", peer);
+  yield* endsOn(network, rows);
+}
+
+/** The ends of WireGuard of the nodes on a network, if it is encrypted. They are parts of the nodes' rows. */
+function* endsOn({ id, isEncrypted }: Network, rows: Snapshot): Iterable<Shown> {
+  if (isEncrypted === undefined) return;
+  const nodes = new Set(rows.where("peers", "network", id).map(({ nodeId }) => nodeId));
+  for (const node of nodes) yield* shownEnd(node, id, rows);
+}
+
+/** A node's end of WireGuard for those on a network with it. */
+export function* shownEnd(node: NodeId, network: NetworkId, rows: Snapshot): Iterable<Shown> {
+  if (rows.get("networks", network)?.isEncrypted) yield writtenEnd(node, rows);
+}
+
+function writtenEnd(node: NodeId, rows: Snapshot): Shown {
+  const row = rows.get("nodes", node);
+  const end = row && wireguardEnd(rows, row);
+  return { table: "ends", key: node, ...(end !== undefined && { row: toJsonBytes(end) }) };
+}
+
+/** For whom shares an encrypted network with the node, when its end of WireGuard is another. */
+function endChange(node: NodeId, before: Snapshot, after: Snapshot, nodesOn: NodesOn): readonly Told[] {
+  const [old, row] = [before.get("nodes", node), after.get("nodes", node)];
+  if (isDeepStrictEqual(old?.wireguard, row?.wireguard)) return [];
+  const networks = new Set(after.where("peers", "node", node).map(({ networkId }) => networkId));
+  const encrypted = [...networks].filter((id) => after.get("networks", id)?.isEncrypted);
+  const to = [...new Set(encrypted.flatMap((id) => [...nodesOn(id)]))];
+  return to.length === 0 ? [] : [{ to, change: writtenEnd(node, after) }];
+}
+
+/** What some nodes are told. */
+interface Told {
+  readonly to: Audience;
+  readonly change: Shown;
 }
 
 /** A changed row for those who need it, and its end for those who need it no more. */
@@ -106,7 +144,7 @@ export function shownChange(
   before: Snapshot,
   after: Snapshot,
   nodesOn: NodesOn,
-): readonly { readonly to: Audience; readonly change: Shown }[] {
+): readonly Told[] {
   const view = viewOf(table);
   if (view === undefined) return [];
   const [old, row] = [before.get(table, key), after.get(table, key)];
@@ -114,5 +152,9 @@ export function shownChange(
   const now = row === undefined ? [] : view.audience(row, after, nodesOn);
   const gone: Audience = now === "all" ? [] : had === "all" ? "all" : had.filter((node) => !now.includes(node));
   const end = { to: gone, change: { table, key } };
-  return row === undefined ? [end] : [end, { to: now, change: { table, key, row: write(table, row) } }];
+  return [
+    end,
+    ...(row === undefined ? [] : [{ to: now, change: { table, key, row: write(table, row) } }]),
+    ...(table === "nodes" ? endChange(key, before, after, nodesOn) : []),
+  ];
 }

@@ -5,7 +5,6 @@ import { Replica } from "../cluster/replica.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
-import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
@@ -13,7 +12,7 @@ import { publishNodes } from "../engine/node-events.ts";
 import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { EngineDriver } from "../model/cluster.ts";
+import type { EngineDriver, NodeWireguard } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
@@ -21,10 +20,11 @@ import { architecture } from "../lib/machine.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
-import { startWireguardGo } from "../wireguard/wireguard-go.ts";
+import type { Store } from "../store/store.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
 import { createHost } from "./host.ts";
+import { createWireguard, type Wireguard } from "./wireguard.ts";
 
 export interface Daemon {
   /** Stops listening, then every part in reverse. Containers go on. */
@@ -67,17 +67,15 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     log,
     insecureRegistries: config.insecureRegistries,
   });
-  const upstream = () => {
-    const found = host.dns();
-    return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
-  };
+  const upstream = upstreamOf(config, host);
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
-  const wireguard = wireguardOf(settings.id, kernel, registry);
-  const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
+  const changed = () => membership.describe();
+  const wireguard = createWireguard({ store, kernel, dataplane, log }, config, settings.id, changed);
+  const replica = createReplica(store, host, wireguard);
   parts.defer(
     followLinks(kernel, () => void replica.measure().catch((err: unknown) => log.warn({ err }, "the MTU of tunnels"))),
   );
-  const membership = createMembership(config, host, { version, bus, log, replica, wireguardKey: wireguard.key });
+  const membership = createMembership(config, host, { version, bus, log, replica, wireguard: wireguard.said });
   const engine = createEngine({
     membership,
     replica,
@@ -101,8 +99,10 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   await runtime.start();
   // Before the data plane, which would make the bridge of former settings once more.
   await engine.followSettings();
+  await wireguard.keys.open();
   await dataplane.start();
-  parts.adopt(startWireguardGo({ store, kernel, dataplane, directory: config.execRoot, log }), (w) => w.stop());
+  parts.defer(() => wireguard.stop());
+  wireguard.start();
   await engine.ensurePredefined();
   await engine.recover();
   parts.defer(() => membership.stop());
@@ -118,6 +118,13 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const started = parts.move();
   return { stop: () => started.disposeAsync() };
 }
+
+const upstreamOf =
+  ({ dns }: Config, host: Host) =>
+  () => {
+    const found = host.dns();
+    return { ...found, servers: dns.length > 0 ? dns : found.servers };
+  };
 
 /** Tells users what became of a link that networks stand on, and the LAN where containers are when it is back. */
 const parentTeller =
@@ -158,19 +165,12 @@ function followLinks(kernel: Kernel, call: () => void): () => void {
   };
 }
 
-/** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
-function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
-  const link = `twg${engineMark(engine)}`;
-  const isFor = ({ spec }: Network) => {
-    const driver = registry.get(spec.driver);
-    try {
-      return driver?.overHosts?.isEncrypted(driver.readOptions(spec)) ?? false;
-    } catch {
-      return false; // an option of a newer manager: the network has no plan here
-    }
-  };
-  return { link, isFor, key: () => kernel.wireguardKey(link) };
-}
+const createReplica = (store: Store, host: Host, wireguard: Wireguard) =>
+  new Replica({
+    store,
+    tunnelMtu: (local) => tunnelMtu(host, local),
+    onCluster: (cluster) => wireguard.follow(cluster),
+  });
 
 const ethernet = 1500; // bytes, where the link is not known
 /** What VXLAN leaves of a link's frames: over IPv6 its header is 20 bytes longer (RFC 7348 section 5). */
@@ -188,7 +188,7 @@ const createMembership = (
     readonly bus: EventBus;
     readonly log: Log;
     readonly replica: Replica;
-    readonly wireguardKey: () => string;
+    readonly wireguard: () => NodeWireguard;
   },
 ) =>
   new Membership({
@@ -203,7 +203,7 @@ const createMembership = (
       resources: { nanoCpus: host.cpus * 1e9, memoryBytes: host.memory },
       engineVersion: parts.version,
       drivers: engineDrivers,
-      wireguardKey: parts.wireguardKey(),
+      wireguard: parts.wireguard(),
     }),
     hostRoutes: () => host.routes(),
     changed: (before, commit) => publishNodes(parts.bus, before, commit),

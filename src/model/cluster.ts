@@ -1,4 +1,5 @@
 import type { IpAddress } from "./ids.ts";
+import type { Encryptor, WireguardKeys } from "./wireguard.ts";
 
 /** A node's or a cluster's id: 25 base-36 digits, as Docker's swarm objects have. */
 export type NodeId = string;
@@ -67,6 +68,18 @@ export interface ClusterSpec {
   readonly autolock: boolean;
 }
 
+/** How far the hosts are with their keys of WireGuard. */
+export interface KeyRotation {
+  /** Of the keys that every host is to have; grows by one. */
+  readonly generation: number;
+  /** True when every node at work has said its key of that generation. */
+  readonly isKnown: boolean;
+  /** When it was begun, milliseconds since 1970. */
+  readonly since: number;
+  /** How long keys are used, milliseconds; 0: until somebody asks for others. */
+  readonly every: number;
+}
+
 /** What a cluster has once. The row holds secrets: managers alone have it, workers get `publicPart`. */
 export interface Cluster extends Versioned {
   readonly id: ClusterId;
@@ -82,6 +95,7 @@ export interface Cluster extends Versioned {
   readonly authority: AuthorityPems;
   /** The CA of etcd's ports: only managers have certificates of it. */
   readonly etcdAuthority: AuthorityRoot;
+  readonly keyRotation: KeyRotation;
   /** `SWMKEY-1-…`; present when the spec says autolock. */
   readonly unlockKey?: string;
 }
@@ -96,6 +110,7 @@ export interface PublicCluster {
   readonly heartbeatPeriod: number;
   readonly autolock: boolean;
   readonly logDriver?: ClusterSpec["logDriver"];
+  readonly keyRotation: Pick<KeyRotation, "generation" | "isKnown">;
   /** PEM of the roots to trust, the present one first. */
   readonly roots: string;
 }
@@ -103,10 +118,23 @@ export interface PublicCluster {
 /** The part of a cluster without secrets: named field by field, so that a new field stays with the managers. */
 export function publicPart({ spec, authority: { root, next }, ...cluster }: Cluster): PublicCluster {
   const { id, version, addressPools, subnetSize, dataPathPort } = cluster;
+  const { generation, isKnown } = cluster.keyRotation;
   const { heartbeatPeriod, autolock, logDriver } = spec;
   const roots = root.certificate + (next?.certificate ?? "");
   const others = logDriver === undefined ? {} : { logDriver };
-  return { id, version, addressPools, subnetSize, dataPathPort, heartbeatPeriod, autolock, roots, ...others };
+  const keyRotation = { generation, isKnown };
+  return {
+    id,
+    version,
+    addressPools,
+    subnetSize,
+    dataPathPort,
+    keyRotation,
+    heartbeatPeriod,
+    autolock,
+    roots,
+    ...others,
+  };
 }
 
 /** unknown: not heard of yet; disconnected: its stream broke and its last beat is young. */
@@ -118,7 +146,11 @@ export interface EngineDriver {
   readonly name: string;
 }
 
-/** What a node says of itself when it registers. */
+export interface NodeWireguard extends WireguardKeys {
+  readonly by: Encryptor;
+}
+
+/** What a node says of itself when it registers, and when that has changed. */
 export interface NodeDescription {
   readonly hostname: string;
   readonly platform: { readonly os: string; readonly architecture: string };
@@ -127,8 +159,8 @@ export interface NodeDescription {
   /** What its engine has drivers for. */
   readonly drivers: readonly EngineDriver[];
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
-  /** Public key of its WireGuard, base64 of 32 bytes; absent: encrypted networks do not reach it. */
-  readonly wireguardKey?: string;
+  /** Its WireGuard; absent, as with an older version: encrypted networks do not reach it. */
+  readonly wireguard?: NodeWireguard;
 }
 
 /** A host of the cluster. Who has no row is no node: removing the row refuses the certificate. */
@@ -175,7 +207,7 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
 });
 
 /** A node that is down until it is heard of, and no manager until it is promoted again. */
-export function dismissed({ manager: _, wireguardKey: _key, ...node }: ClusterNode, message: string): ClusterNode {
+export function dismissed({ manager: _, wireguard: _keys, ...node }: ClusterNode, message: string): ClusterNode {
   const status = { state: "down", message, address: node.status.address } as const;
   return { ...node, role: "worker", status };
 }

@@ -22,6 +22,8 @@ export interface Program {
 export interface Supervised {
   /** Resolves when the program answers at its socket. */
   start(): Promise<void>;
+  /** Kills the program, which is then started again. */
+  restart(): void;
   /** Looks no longer. The program goes on, but for one that was begun here when `end`. */
   stop(options: { readonly end: boolean }): Promise<void>;
 }
@@ -62,6 +64,7 @@ export function supervise(program: Program, log: Log, onBack: () => void): Super
       starting = find();
       return starting;
     },
+    restart: () => endOld(program),
     async stop({ end }) {
       stopped = true;
       if (!end) return;
@@ -133,6 +136,13 @@ function isAlive(program: Program): boolean {
 /** One that lives but does not answer is ended before another takes its place. */
 function endOld(program: Program): void {
   if (isAlive(program)) process.kill(pidOf(program), "SIGKILL");
+}
+
+/** Asks a program to end that an earlier daemon started, if it is there. */
+export function endProgram(program: Program): void {
+  if (!isAlive(program)) return;
+  process.kill(pidOf(program), "SIGTERM");
+  rmSync(program.pidfile, { force: true });
 }
 
 function answers(socket: string): Promise<boolean> {

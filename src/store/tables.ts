@@ -6,6 +6,7 @@ import type { Lease } from "../model/lease.ts";
 import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import type { Sandbox } from "../model/sandbox.ts";
+import type { OwnEnd, WireguardEnd } from "../model/wireguard.ts";
 
 /** A host port taken by an endpoint. Its key is the claim. */
 export interface PortClaim {
@@ -27,6 +28,9 @@ export interface Tables {
   claims: AddressClaim;
   endpoints: Endpoint;
   peers: Peer;
+  /** Of the hosts that have peers here, and this host's own. */
+  ends: WireguardEnd;
+  ownEnds: OwnEnd;
   sandboxes: Sandbox;
   containers: Container;
   volumes: Volume;
@@ -45,6 +49,8 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   claims: (r) => `${r.pool}|${r.address}`,
   endpoints: (r) => r.id,
   peers: (r) => r.id,
+  ends: (r) => r.id,
+  ownEnds: (r) => r.id,
   sandboxes: (r) => r.id,
   containers: (r) => r.id,
   volumes: (r) => r.name,
@@ -83,6 +89,5 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     role: (r) => r.role,
     hasVote: (r) => String(r.manager !== undefined),
     dataPath: (r) => r.addresses.dataPath,
-    key: (r) => r.wireguardKey ?? "",
   },
 };

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSKbAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSL8AQoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISFQoNd2lyZWd1YXJkX2tleRgKIAEoCSIkCgZEcml2ZXISDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJIqIBCg5TZXNzaW9uUmVxdWVzdBIwCghyZWdpc3RlchgBIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlckgAEigKBGJlYXQYAiABKAsyGC50b21ib2xvLmNvbnRyb2wudjEuQmVhdEgAEiwKBnJlcG9ydBgDIAEoCzIaLnRvbWJvbG8uY29udHJvbC52MS5SZXBvcnRIAEIGCgRib2R5IlYKCFJlZ2lzdGVyEjQKC2Rlc2NyaXB0aW9uGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEhQKDGVuZHBvaW50X2lkcxgCIAMoCSIGCgRCZWF0IjEKBlJlcG9ydBINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDcm93GAMgASgMIuMBCg9TZXNzaW9uUmVzcG9uc2USNAoKcmVnaXN0ZXJlZBgBIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlcmVkSAASMAoIbWFuYWdlcnMYAiABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlcnNIABIwCghzdGFuZGluZxgDIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5TdGFuZGluZ0gAEi4KB2NoYW5nZXMYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlc0gAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5ImgKB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAyI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAzLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTK9AwoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2USTwoGQXR0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVzcG9uc2USTwoGRGV0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSKbAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSKXAgoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISMAoJd2lyZWd1YXJkGAogASgLMh0udG9tYm9sby5jb250cm9sLnYxLldpcmVndWFyZCJ1CglXaXJlZ3VhcmQSKQoCYnkYASABKA4yHS50b21ib2xvLmNvbnRyb2wudjEuRW5jcnlwdG9yEi4KBGtleXMYAiADKAsyIC50b21ib2xvLmNvbnRyb2wudjEuV2lyZWd1YXJkS2V5Eg0KBXNlbmRzGAMgASgNIjYKDFdpcmVndWFyZEtleRISCgpnZW5lcmF0aW9uGAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAkiJAoGRHJpdmVyEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCSLaAQoOU2Vzc2lvblJlcXVlc3QSMAoIcmVnaXN0ZXIYASABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJIABIoCgRiZWF0GAIgASgLMhgudG9tYm9sby5jb250cm9sLnYxLkJlYXRIABIsCgZyZXBvcnQYAyABKAsyGi50b21ib2xvLmNvbnRyb2wudjEuUmVwb3J0SAASNgoLZGVzY3JpcHRpb24YBCABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb25IAEIGCgRib2R5IlYKCFJlZ2lzdGVyEjQKC2Rlc2NyaXB0aW9uGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEhQKDGVuZHBvaW50X2lkcxgCIAMoCSIGCgRCZWF0IjEKBlJlcG9ydBINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDcm93GAMgASgMIuMBCg9TZXNzaW9uUmVzcG9uc2USNAoKcmVnaXN0ZXJlZBgBIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlcmVkSAASMAoIbWFuYWdlcnMYAiABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlcnNIABIwCghzdGFuZGluZxgDIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5TdGFuZGluZ0gAEi4KB2NoYW5nZXMYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlc0gAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5ImgKB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAyI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAypYCglFbmNyeXB0b3ISGQoVRU5DUllQVE9SX1VOU1BFQ0lGSUVEEAASFAoQRU5DUllQVE9SX0tFUk5FTBABEhoKFkVOQ1JZUFRPUl9XSVJFR1VBUkRfR08QAjLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTK9AwoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2USTwoGQXR0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVzcG9uc2USTwoGRGV0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVzcG9uc2UyrAIKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -416,11 +416,9 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
   drivers: Driver[];
 
   /**
-   * public, base64; empty: it cannot encrypt
-   *
-   * @generated from field: string wireguard_key = 10;
+   * @generated from field: tombolo.control.v1.Wireguard wireguard = 10;
    */
-  wireguardKey: string;
+  wireguard?: Wireguard | undefined;
 };
 
 /**
@@ -429,6 +427,61 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
  */
 export const DescriptionSchema: GenMessage<Description> = /*@__PURE__*/
   messageDesc(file_control, 14);
+
+/**
+ * @generated from message tombolo.control.v1.Wireguard
+ */
+export type Wireguard = Message<"tombolo.control.v1.Wireguard"> & {
+  /**
+   * @generated from field: tombolo.control.v1.Encryptor by = 1;
+   */
+  by: Encryptor;
+
+  /**
+   * one, or two while they are rotated, the older first
+   *
+   * @generated from field: repeated tombolo.control.v1.WireguardKey keys = 2;
+   */
+  keys: WireguardKey[];
+
+  /**
+   * generation by which it sends to all that have a key of it
+   *
+   * @generated from field: uint32 sends = 3;
+   */
+  sends: number;
+};
+
+/**
+ * Describes the message tombolo.control.v1.Wireguard.
+ * Use `create(WireguardSchema)` to create a new message.
+ */
+export const WireguardSchema: GenMessage<Wireguard> = /*@__PURE__*/
+  messageDesc(file_control, 15);
+
+/**
+ * @generated from message tombolo.control.v1.WireguardKey
+ */
+export type WireguardKey = Message<"tombolo.control.v1.WireguardKey"> & {
+  /**
+   * @generated from field: uint32 generation = 1;
+   */
+  generation: number;
+
+  /**
+   * base64
+   *
+   * @generated from field: string public_key = 2;
+   */
+  publicKey: string;
+};
+
+/**
+ * Describes the message tombolo.control.v1.WireguardKey.
+ * Use `create(WireguardKeySchema)` to create a new message.
+ */
+export const WireguardKeySchema: GenMessage<WireguardKey> = /*@__PURE__*/
+  messageDesc(file_control, 16);
 
 /**
  * A driver of the node's engine.
@@ -454,7 +507,7 @@ export type Driver = Message<"tombolo.control.v1.Driver"> & {
  * Use `create(DriverSchema)` to create a new message.
  */
 export const DriverSchema: GenMessage<Driver> = /*@__PURE__*/
-  messageDesc(file_control, 15);
+  messageDesc(file_control, 17);
 
 /**
  * @generated from message tombolo.control.v1.SessionRequest
@@ -483,6 +536,14 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
      */
     value: Report;
     case: "report";
+  } | {
+    /**
+     * it has changed
+     *
+     * @generated from field: tombolo.control.v1.Description description = 4;
+     */
+    value: Description;
+    case: "description";
   } | { case: undefined; value?: undefined };
 };
 
@@ -491,7 +552,7 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_control, 16);
+  messageDesc(file_control, 18);
 
 /**
  * @generated from message tombolo.control.v1.Register
@@ -515,7 +576,7 @@ export type Register = Message<"tombolo.control.v1.Register"> & {
  * Use `create(RegisterSchema)` to create a new message.
  */
 export const RegisterSchema: GenMessage<Register> = /*@__PURE__*/
-  messageDesc(file_control, 17);
+  messageDesc(file_control, 19);
 
 /**
  * @generated from message tombolo.control.v1.Beat
@@ -528,7 +589,7 @@ export type Beat = Message<"tombolo.control.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_control, 18);
+  messageDesc(file_control, 20);
 
 /**
  * Something that the node has observed: a row of its own, JSON.
@@ -557,7 +618,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 19);
+  messageDesc(file_control, 21);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -600,7 +661,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 22);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -619,7 +680,7 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 23);
 
 /**
  * @generated from message tombolo.control.v1.Managers
@@ -636,7 +697,7 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.ManagerAddress
@@ -660,7 +721,7 @@ export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
  * Use `create(ManagerAddressSchema)` to create a new message.
  */
 export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 25);
 
 /**
  * What the user wants the node to be.
@@ -684,7 +745,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -722,7 +783,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 25);
+  messageDesc(file_control, 27);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -751,7 +812,7 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 26);
+  messageDesc(file_control, 28);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -777,7 +838,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 27);
+  messageDesc(file_control, 29);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -824,7 +885,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 28);
+  messageDesc(file_control, 30);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -855,7 +916,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 29);
+  messageDesc(file_control, 31);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -872,7 +933,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 30);
+  messageDesc(file_control, 32);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -885,7 +946,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 31);
+  messageDesc(file_control, 33);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -902,7 +963,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 32);
+  messageDesc(file_control, 34);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -915,7 +976,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 33);
+  messageDesc(file_control, 35);
 
 /**
  * @generated from enum tombolo.control.v1.Role
@@ -983,6 +1044,39 @@ export type Availability = (typeof Availability)[keyof typeof Availability] | Un
  */
 export const AvailabilitySchema: GenEnum<Availability> = /*@__PURE__*/
   enumDesc(file_control, 1);
+
+/**
+ * @generated from enum tombolo.control.v1.Encryptor
+ */
+export const Encryptor = {
+  /**
+   * nothing encrypts there
+   *
+   * @generated from enum value: ENCRYPTOR_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: ENCRYPTOR_KERNEL = 1;
+   */
+  KERNEL: 1,
+
+  /**
+   * @generated from enum value: ENCRYPTOR_WIREGUARD_GO = 2;
+   */
+  WIREGUARD_GO: 2,
+} as const;
+
+/**
+ * @generated from enum tombolo.control.v1.Encryptor
+ */
+export type Encryptor = (typeof Encryptor)[keyof typeof Encryptor] | UnknownEnum;
+
+/**
+ * Describes the enum tombolo.control.v1.Encryptor.
+ */
+export const EncryptorSchema: GenEnum<Encryptor> = /*@__PURE__*/
+  enumDesc(file_control, 2);
 
 /**
  * Without a client certificate: for hosts that join.

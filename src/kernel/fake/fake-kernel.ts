@@ -1,6 +1,13 @@
 import type { HostRoute } from "../../model/network.ts";
 import { createHash } from "node:crypto";
-import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
+import {
+  encryptedUnderlay,
+  keyOf,
+  type LinkObject,
+  type NamespaceName,
+  type PlanKind,
+  type PlanObject,
+} from "../../model/plan.ts";
 import { type Found, type FrameSocket, type Kernel, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { fileOf } from "../namespaces.ts";
 import { blockNames } from "../nft/base.ts";
@@ -22,6 +29,10 @@ export interface FakeKernel extends Kernel {
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
   /** Types of links that it cannot make. */
   readonly lacking: Set<LinkObject["type"]>;
+  /** Public keys of the hosts that answer over WireGuard. */
+  readonly answering: Set<string>;
+  /** Public keys of pairs that were forgotten, in order. */
+  readonly forgotten: readonly string[];
   /** The next step of this verb and kind is refused with this errno's name. */
   failNext(verb: Step["verb"], kind: PlanKind, code: string): void;
   /** Somebody makes or changes an object past the engine; what is ours keeps its owner. */
@@ -45,6 +56,8 @@ export function createFakeKernel(): FakeKernel {
   const foreignChains: FakeKernel["foreignChains"] = [];
   const texts: FakeKernel["texts"] = [];
   const sent: FakeKernel["sent"] = [];
+  const answering: FakeKernel["answering"] = new Set();
+  const forgotten: string[] = [];
   const mustExist = (namespace: NamespaceName) => {
     if (!world.hasNamespace(namespace)) throw new KernelError("ENOENT", `no network namespace ${namespace}`);
   };
@@ -54,6 +67,8 @@ export function createFakeKernel(): FakeKernel {
     foreignChains,
     texts,
     sent,
+    answering,
+    forgotten,
     lacking: world.lacking,
     emit,
     failNext: (verb, kind, code) => void failures.push({ verb, kind, code }),
@@ -101,7 +116,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return openSocket(options);
     },
-    wireguardKey: (link) => createHash("sha256").update(link).digest("base64"),
+    ...fakeWireguard(world, answering, forgotten),
     frames: (link) => openFrames(world, sent, link),
     foreignDrops: () => [...foreignChains],
     events(onEvent) {
@@ -111,6 +126,31 @@ export function createFakeKernel(): FakeKernel {
     close: () => listeners.clear(),
   };
 }
+
+/** Keys that nobody can use, on the links that were made with them. */
+function fakeWireguard(world: World, answering: ReadonlySet<string>, forgotten: string[]): WireguardWords {
+  let pairs = 0;
+  return {
+    hasWireguard: () => !world.lacking.has("wireguard"),
+    wireguardKey(link) {
+      const found = world.linkAt(encryptedUnderlay, link);
+      return found?.type === "wireguard" ? found.publicKey : undefined;
+    },
+    newWireguardKey() {
+      pairs += 1;
+      return createHash("sha256").update(`pair ${pairs}`).digest("base64");
+    },
+    forgetWireguardKey: (publicKey) => void forgotten.push(publicKey),
+    wireguardAnswers(link) {
+      const peers = world.objects().flatMap((o) => (o.kind === "wireguard" && o.link === link ? o.publicKey : []));
+      return new Set(peers.filter((key) => answering.has(key)));
+    },
+  };
+}
+type WireguardWords = Pick<
+  Kernel,
+  "hasWireguard" | "wireguardKey" | "newWireguardKey" | "forgetWireguardKey" | "wireguardAnswers"
+>;
 
 /** A socket on a link that is there: it hears nothing. */
 function openFrames(world: World, sent: FakeKernel["sent"], link: string): FrameSocket {
