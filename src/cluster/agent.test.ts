@@ -58,8 +58,7 @@ class Stream {
 /** A node's agent, and the manager's ends of its streams. */
 function begin() {
   const store = createMemoryStore();
-  const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
-  const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
+  const replica = new Replica({ store, tunnelMtu: () => 1450, onCluster() {} });
   replica.begin({ nodeId: "me", dataPath: "192.0.2.1", clusterId: "c" });
   const streams: Stream[] = [];
   const transport = createRouterTransport((router) =>
@@ -77,9 +76,10 @@ function begin() {
   } as unknown as ControlClient;
   const kernel = { turn: Promise.withResolvers<void>(), waiting: 0 };
   const nothing = () => {};
+  const itself = { ...description };
   const agent = new Agent(
     client,
-    { describe: () => description, endpoints: () => [], tasks: (signal) => replica.tasks(signal) },
+    { describe: () => ({ ...itself }), endpoints: () => [], tasks: (signal) => replica.tasks(signal) },
     {
       ...{
         managers: nothing,
@@ -103,7 +103,7 @@ function begin() {
     await until(() => streams[number] !== undefined);
     return streams[number] as Stream;
   };
-  return { agent, store, put, stream, kernel };
+  return { agent, store, put, stream, kernel, itself };
 }
 const at = (task: Task, state: Task["status"]["state"]): Task => ({ ...task, status: { ...task.status, state } });
 
@@ -171,5 +171,27 @@ it("beats as often as it is told, whatever else it says", async () => {
     assert.ok(said < 500, "it does not beat");
   }
   await until(() => manager.reports.length > 5);
+  await agent.stop();
+});
+
+it("says with a beat what has changed of itself, once, and at once when it is told to look", async () => {
+  const { agent, stream, itself } = begin();
+  const manager = await stream(0);
+  manager.say({ body: { case: "registered", value: { period: 20 } } });
+  const beats = () => manager.heard.filter((body) => body.case === "beat").length;
+  const hostnames = () => manager.heard.flatMap((body) => (body.case === "description" ? body.value.hostname : []));
+  await until(() => beats() >= 2);
+  assert.deepEqual(hostnames(), []);
+  Object.assign(itself, { hostname: "another" });
+  await until(() => hostnames().length > 0);
+  const before = beats();
+  await until(() => beats() >= before + 2);
+  assert.deepEqual(hostnames(), ["another"]);
+  manager.say({ body: { case: "registered", value: { period: 60_000 } } });
+  await until(() => beats() >= before + 3);
+  Object.assign(itself, { hostname: "a third" });
+  agent.describe();
+  await until(() => hostnames().length > 1);
+  assert.deepEqual(hostnames(), ["another", "a third"]);
   await agent.stop();
 });

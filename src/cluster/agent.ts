@@ -69,7 +69,7 @@ export class Agent {
     this.#running = this.#run(this.#stopped.signal);
   }
 
-  /** What the node says of itself may be another thing than before: if so it is said. */
+  /** What the node says of itself may be another thing than before: if so it is said, or else with the next beat. */
   describe(): void {
     this.#describe();
   }
@@ -104,7 +104,7 @@ export class Agent {
     const { describe, endpoints } = this.#facts;
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
-    const up = new NodeMessages();
+    const up = new NodeMessages(() => this.#describe());
     let said = descriptionToWire(describe());
     const value = { description: said, endpointIds: [...endpoints()] };
     const messages = up.from({ body: { case: "register", value } }, either);

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
-import { EngineError, forbidden, invalid, notFound, unavailable } from "../lib/errors.ts";
+import { EngineError, forbidden, invalid, notFound, notImplemented, unavailable } from "../lib/errors.ts";
 import { ingressMac, ingressMacPrefix, localMac } from "../lib/mac.ts";
 import { parseAddress } from "../lib/net.ts";
 import type { AddressClaim, AddressPool } from "../model/address-pool.ts";
@@ -10,7 +10,7 @@ import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/id
 import type { Network } from "../model/network.ts";
 import { hasEnded, type TaskId } from "../model/service.ts";
 import type { Peer } from "../model/peer.ts";
-import { wireguardEnd } from "./encryption.ts";
+import { encryptionLack, wireguardPlace } from "./encryption.ts";
 import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 
@@ -45,7 +45,8 @@ const mostNames = 100;
  * Claims addresses on a network for a container of a node. Asked again for the same endpoint, it answers what was claimed, and
  * takes the container's names as they are now; for another endpoint of the same container, that one is in its place.
  * @throws {EngineError} not-found; system with Docker's text for a network that is not attachable; forbidden for a task that
- * is not the node's, or not to be there, and for a second ingress sandbox; as `claimAddress`
+ * is not the node's, or not to be there, and for a second ingress sandbox; not-implemented for an encrypted network where the
+ * node has nothing that encrypts; as `claimAddress`
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
   const node = tx.get("nodes", nodeId);
@@ -63,6 +64,8 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     return { network, pools, peer };
   }
   checkMayBeOn(tx, network, nodeId, wish);
+  const lack = network.isEncrypted && encryptionLack(node);
+  if (lack) throw notImplemented(`encrypted networks are not possible on node ${node.hostname}: ${lack}`);
   // A container is on a network once: what it had there its node has not given back yet.
   const former = tx.where("peers", "member", `${nodeId}|${network.id}`);
   detach(
@@ -77,7 +80,7 @@ export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attac
     containerId: wish.containerId,
     containerName: wish.containerName,
     nodeId,
-    ...placeOf(tx, node),
+    ...placeOf(tx, node, network),
     mac,
     addresses: claimAddresses(tx, pools, { ...wish, owner: wish.endpointId }),
     names: wish.names,
@@ -119,21 +122,20 @@ export function keepOnly(tx: Transaction, nodeId: NodeId, ids: ReadonlySet<Endpo
   );
 }
 
-type PlaceOfPeer = Pick<Peer, "hostname" | "dataPath" | "wireguard">;
+type PlaceOfPeer = Pick<Peer, "hostname" | "dataPath" | "wireguardAddress">;
 
-/** What the others must know of a node to reach its endpoints. */
-function placeOf(rows: Snapshot, node: ClusterNode): PlaceOfPeer {
-  const wireguard = wireguardEnd(rows, node);
+/** What the others must know of a node to reach its endpoints on a network. */
+function placeOf(rows: Snapshot, node: ClusterNode, network: Network | undefined): PlaceOfPeer {
+  const wireguardAddress = network?.isEncrypted ? wireguardPlace(rows, node) : undefined;
   const { hostname, addresses } = node;
-  return { hostname, dataPath: addresses.dataPath, ...(wireguard !== undefined && { wireguard }) };
+  return { hostname, dataPath: addresses.dataPath, ...(wireguardAddress !== undefined && { wireguardAddress }) };
 }
 
 /** A node's endpoints are where the node is. */
 export function movePeers(tx: Transaction, node: ClusterNode): void {
-  const place = placeOf(tx, node);
   for (const peer of tx.where("peers", "node", node.id)) {
-    const { wireguard: _, ...others } = peer;
-    const moved = { ...others, ...place };
+    const { wireguardAddress: _, ...others } = peer;
+    const moved = { ...others, ...placeOf(tx, node, tx.get("networks", peer.networkId)) };
     if (!isDeepStrictEqual(moved, peer)) tx.put("peers", moved);
   }
 }

@@ -20,6 +20,7 @@ import type { NodeFiles } from "./identity/node-files.ts";
 import { createRoot } from "./identity/root.ts";
 import { formatUnlockKey, newUnlockKey, parseUnlockKey, sealed, unsealed } from "./identity/seal.ts";
 import { newSecret } from "./identity/token.ts";
+import { firstKeys } from "./key-rotation.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { newRow } from "./join.ts";
 import { openIngress } from "./networks.ts";
@@ -213,6 +214,7 @@ export function newCluster(
     tokens: { worker: newSecret(), manager: newSecret() },
     authority: { root },
     etcdAuthority: createRoot(now),
+    keyRotation: firstKeys(now),
     ...(spec.autolock && { unlockKey: formatUnlockKey(newUnlockKey()) }),
   };
 }

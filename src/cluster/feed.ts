@@ -8,7 +8,7 @@ import { Members, type Need, needing, needsOf } from "./members.ts";
 import type { Wanted } from "./log-broker.ts";
 import { isDraining } from "./orchestration/draining.ts";
 import { Outbox } from "./outbox.ts";
-import { goneOf, type Shown, shownChange, shownFor, shownTo } from "./views.ts";
+import { goneOf, type Shown, shownChange, shownEnd, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
 /** Passes the store's commits on to the nodes that need them. A commit costs what it changed, times who needs that. */
@@ -67,7 +67,7 @@ export class Feed {
     const before = this.#rows;
     if (snapshot === before) return;
     this.#rows = snapshot;
-    const { came, left } = this.#countMembers(before, commit);
+    const { joined, came, left } = this.#countMembers(before, commit);
     // What a task needs goes out before the task.
     for (const need of came) this.#outboxes.get(need.node)?.rows(shownFor(need, snapshot), snapshot.revision);
     for (const key of changed) {
@@ -77,6 +77,9 @@ export class Feed {
         for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision, isDrained(change, snapshot));
       if (key.table === "nodes") this.#tellNode(key.key, before);
     }
+    for (const need of joined)
+      for (const { to, change } of shownEnd(need, snapshot, this.#members))
+        for (const outbox of this.#of(to)) outbox.rows([change], snapshot.revision);
     for (const { node, table, key } of left) this.#outboxes.get(node)?.rows([{ table, key }], snapshot.revision);
     const period = periodIn(snapshot);
     if (period !== periodIn(before))
@@ -86,14 +89,14 @@ export class Feed {
       for (const outbox of this.#outboxes.values()) outbox.notice({ case: "managers", value: { managers } });
   }
 
-  /** @returns what nodes need from now on, and what they need no more */
-  #countMembers(before: Snapshot, { snapshot, changed }: Commit): { readonly came: Need[]; readonly left: Need[] } {
+  /** @returns what nodes have come to have a part in, what of it they get, and what they need no more: some is for all nodes */
+  #countMembers(before: Snapshot, { snapshot, changed }: Commit): Readonly<Record<"joined" | "came" | "left", Need[]>> {
     const changes = changed.filter(({ table, key }) => before.get(table, key) !== snapshot.get(table, key));
     const needsIn = (rows: Snapshot) => changes.flatMap(({ table, key }) => needsOf(table, rows.get(table, key)));
-    const came = needsIn(snapshot).filter((need) => this.#members.add(need));
+    const joined = needsIn(snapshot).filter((need) => this.#members.add(need));
     const left = needsIn(before).filter((need) => this.#members.remove(need));
     const isOfAll = ({ table, key }: Need) => table === "networks" && snapshot.get(table, key)?.spec.ingress === true;
-    return { came: came.filter((need) => !isOfAll(need)), left: left.filter((need) => !isOfAll(need)) };
+    return { joined, came: joined.filter((need) => !isOfAll(need)), left: left.filter((need) => !isOfAll(need)) };
   }
 
   #tellNode(node: NodeId, before: Snapshot): void {

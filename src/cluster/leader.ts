@@ -1,14 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ClusterNode, type NodeId, observed } from "../model/cluster.ts";
+import { isDeepStrictEqual } from "node:util";
+import { type Cluster, type ClusterNode, type NodeId, observed } from "../model/cluster.ts";
+import { settling } from "../model/wireguard.ts";
 import type { EtcdClient } from "../store/etcd/client.ts";
 import { campaign } from "../store/etcd/election.ts";
 import type { EtcdStore } from "../store/etcd/etcd-store.ts";
 import { openLease } from "../store/etcd/lease.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Log } from "./etcd-process.ts";
+import { clusterIn } from "./certificates.ts";
 import { finishRotation } from "./identity/authority.ts";
 import { digestOf } from "./identity/token.ts";
 import { newSwarmId } from "./identity/names.ts";
+import { becomesKnown, isDue, withKnownKeys, withNextKeys } from "./key-rotation.ts";
 import { type Members, removeVote } from "./member-service.ts";
 import { Conductor } from "./orchestration/conductor.ts";
 import type { Sessions } from "./sessions.ts";
@@ -29,6 +33,7 @@ export interface LeaderParts {
 
 const leaseSeconds = 5; // a leader that is gone is followed by another in so long at most
 const retry = 1000; // milliseconds
+const look = 1000; // milliseconds between looks at the age of keys
 
 /** Stands for leader, and leads when it is its turn, until the signal. */
 export async function runLeader(parts: LeaderParts, signal: AbortSignal): Promise<void> {
@@ -78,7 +83,7 @@ export class Leader {
     const end = new AbortController();
     const either = AbortSignal.any([signal, end.signal]);
     const conductor = new Conductor({ store: this.#store, now, after, newId: newSwarmId });
-    const duties = [this.#lookAfterNodes(either), conductor.run(either)];
+    const duties = [this.#lookAfterNodes(either), this.#rotateByAge(either), conductor.run(either)];
     try {
       await Promise.race(duties);
     } finally {
@@ -106,6 +111,7 @@ export class Leader {
       const nodes = changed.flatMap(({ table, key }) => (table === "nodes" ? (snapshot.get("nodes", key) ?? []) : []));
       if (nodes.some((node) => unlike(node, self))) await this.#store.update((tx) => settle(tx, nodes, self));
       if (isRotated(snapshot)) await this.#finishRotation();
+      await this.#noteKeys(snapshot);
       const down = new Set(nodes.flatMap(({ id, status }) => (status.state === "down" ? id : [])));
       if (down.size > 0) sessions.inherit((holder) => down.has(holder));
       const silent = snapshot.list("acknowledgements").filter(({ managerId }) => !isManager(snapshot, managerId));
@@ -122,6 +128,36 @@ export class Leader {
       const [cluster] = tx.list("clusters");
       if (cluster === undefined || !isRotated(tx)) return;
       tx.put("clusters", observed(cluster, { authority: finishRotation(cluster.authority) }, Date.now()));
+    });
+  }
+
+  /** The keys of WireGuard that every node at work has said are known: the nodes may do without those before. */
+  async #noteKeys(rows: Snapshot): Promise<void> {
+    const [cluster] = rows.list("clusters");
+    if (cluster === undefined || !becomesKnown(rows, cluster)) return;
+    await this.#changeKeys(cluster, withKnownKeys);
+  }
+
+  async #rotateByAge(signal: AbortSignal): Promise<void> {
+    let dueFor = 0; // milliseconds
+    for (; !signal.aborted; await sleep(look, undefined, { signal, ref: false }).catch(() => {})) {
+      const rows = this.#store.snapshot();
+      const [cluster] = rows.list("clusters");
+      dueFor = cluster !== undefined && isDue(rows, cluster, Date.now()) ? dueFor + look : 0;
+      if (cluster === undefined || dueFor <= settling) continue;
+      dueFor = 0;
+      this.#parts.log.info({ generation: cluster.keyRotation.generation + 1 }, "the hosts get new keys of WireGuard");
+      await this.#changeKeys(cluster, withNextKeys).catch((err: unknown) => {
+        if (!signal.aborted) this.#parts.log.warn({ err }, "the keys of WireGuard could not be rotated yet");
+      });
+    }
+  }
+
+  /** The nodes' rows are not of the transaction: it would be at odds with every other write of a node. */
+  async #changeKeys({ keyRotation }: Cluster, change: (cluster: Cluster, now: number) => Cluster): Promise<void> {
+    await this.#store.update((tx) => {
+      const now = clusterIn(tx);
+      if (isDeepStrictEqual(now.keyRotation, keyRotation)) tx.put("clusters", change(now, Date.now()));
     });
   }
 

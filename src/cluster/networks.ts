@@ -16,6 +16,7 @@ export interface NetworkWish {
   readonly severalSubnets: boolean;
   /** VXLAN network identifier; absent: the lowest free one. */
   readonly vni?: number;
+  readonly isEncrypted?: boolean;
   /** Blocks that are not to be used, and what has them, besides networks and nodes' addresses. */
   readonly others: readonly { readonly to: Cidr; readonly name: string }[];
   readonly lenientCidr: boolean;
@@ -56,6 +57,7 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
     pools: opened.pools.map((pool) => pool.id),
     predefined: false,
     vni,
+    ...(wish.isEncrypted === true && { isEncrypted: true }),
     createdAt,
   };
   tx.insert("networks", network);

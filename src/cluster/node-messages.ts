@@ -15,6 +15,12 @@ export class NodeMessages {
   #period = 5000; // milliseconds between two beats
   #beatAt = 0;
   #wake = () => {};
+  readonly #beforeBeat: () => void;
+
+  /** @param beforeBeat called before each beat: what it adds goes first */
+  constructor(beforeBeat: () => void) {
+    this.#beforeBeat = beforeBeat;
+  }
 
   /** Of what was not said yet, the latest is. */
   task(task: Task): void {
@@ -56,6 +62,8 @@ export class NodeMessages {
   }
 
   *#take(): Iterable<Up> {
+    const isDue = Date.now() >= this.#beatAt;
+    if (isDue) this.#beforeBeat();
     const tasks = [...this.#tasks.values()];
     const [revision, description] = [this.#applied, this.#description];
     this.#tasks.clear();
@@ -65,7 +73,7 @@ export class NodeMessages {
     for (const { id, status, attachments } of tasks)
       yield { body: { case: "report", value: { table: "tasks", key: id, row: toJsonBytes({ status, attachments }) } } };
     if (revision !== undefined) yield { body: { case: "applied", value: { revision } } };
-    if (Date.now() < this.#beatAt) return;
+    if (!isDue) return;
     this.#beatAt = Date.now() + this.#period;
     yield { body: { case: "beat", value: {} } };
   }

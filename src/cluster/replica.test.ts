@@ -8,7 +8,7 @@ import type { Batch } from "./agent.ts";
 import { Replica } from "./replica.ts";
 import { fileReference, newBackend, newFile, newTask, newVirtualService } from "./task-testing.ts";
 import { newCluster } from "./testing.ts";
-import { publicPart } from "../model/cluster.ts";
+import { type PublicCluster, publicPart } from "../model/cluster.ts";
 
 const encode = (row: object) => new TextEncoder().encode(JSON.stringify(row));
 const row = (table: string, key: string, value?: object): Batch["changes"][number] => ({
@@ -56,8 +56,9 @@ function begin() {
   const store = createMemoryStore();
   let mtu = 1450;
   const missing: string[] = [];
-  const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
-  const replica = new Replica({ store, tunnelMtu: () => mtu, wireguard });
+  const clusters: (PublicCluster | undefined)[] = [];
+  const onCluster = (cluster: PublicCluster | undefined) => void clusters.push(cluster);
+  const replica = new Replica({ store, tunnelMtu: () => mtu, onCluster });
   replica.onMissing = (ids) => missing.push(...ids);
   replica.begin({ nodeId: "me", dataPath: "192.0.2.1", clusterId: "c" });
   const names = () =>
@@ -75,7 +76,7 @@ function begin() {
   const setMtu = (value: number) => {
     mtu = value;
   };
-  return { store, replica, names, peers, join, setMtu, missing };
+  return { store, replica, names, peers, join, setMtu, missing, clusters };
 }
 
 const keyOfRow = (of: object) => {
@@ -197,4 +198,39 @@ it("keeps nothing when the swarm was left", async () => {
     store.update((tx) => replica.keep(tx, { network: network("n1"), pools: [] })),
     { class: "unavailable" },
   );
+});
+
+it("keeps the other hosts' ends of WireGuard as long as they have endpoints here, and tells of the cluster after its rows", async () => {
+  const { store, replica, clusters } = begin();
+  const end = (id: string) =>
+    row("ends", id, { id, address: "fd00::1", keys: [{ generation: 1, publicKey: "k" }], sends: 1 });
+  const ends = () =>
+    store
+      .snapshot()
+      .list("ends")
+      .map(({ id }) => id);
+  const cluster = row("clusters", "c", publicPart(newCluster()));
+  const peers = [peer("p1", "n1", "a"), peer("p2", "n1", "b"), peer("p3", "n1", "me")];
+  await replica.receive(batch([cluster, ...whole("n1", ...peers), end("a"), end("b"), end("me")], false, true));
+  assert.deepEqual([ends(), clusters[0]?.keyRotation], [["a", "b"], { generation: 1, isKnown: false }]);
+  // One container after the other on the same host, in one message.
+  await replica.receive(batch([row("peers", "p1"), row("peers", "p4", peer("p4", "n1", "a"))]));
+  assert.deepEqual(ends(), ["a", "b"]);
+  await replica.receive(batch([row("peers", "p4")]));
+  assert.deepEqual(ends(), ["b"]);
+  await replica.receive(batch(whole("n1", peer("p2", "n1", "b")), false, true));
+  assert.deepEqual(ends(), []);
+  await replica.receive(batch([end("b")]));
+  await replica.receive(batch([row("networks", "n1")]));
+  assert.deepEqual(ends(), []);
+  await replica.clear();
+  assert.equal(clusters.at(-1), undefined);
+});
+
+it("has an encrypted network go through WireGuard", async () => {
+  const { store, replica } = begin();
+  await replica.receive(batch([row("networks", "n1", { ...network("n1"), isEncrypted: true })]));
+  const { address, mtu } = store.snapshot().get("networks", "n1")?.tunnel?.encryption ?? {};
+  assert.match(address ?? "", /^fd/);
+  assert.equal(mtu, 1440);
 });

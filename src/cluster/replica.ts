@@ -8,6 +8,7 @@ import type { ClusterId, NodeId, PublicCluster } from "../model/cluster.ts";
 import type { EndpointId, IpAddress, NetworkId } from "../model/ids.ts";
 import { type Encryption, leastIpv6, type Network, type Tunnel } from "../model/network.ts";
 import { ingressSandbox } from "../model/sandbox.ts";
+import type { Peer } from "../model/peer.ts";
 import { compareStates, type FileContent, type Task, type TaskId } from "../model/service.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
 import { keys, type Tables } from "../store/tables.ts";
@@ -15,7 +16,7 @@ import type { Batch } from "./agent.ts";
 import type { Attached } from "./attachments.ts";
 import { forgetIngressSandbox } from "./ingress-sandbox.ts";
 import { texts } from "./texts.ts";
-import { wireguardAddress, wireguardPort, wireguardRange } from "./encryption.ts";
+import { wireguardAddress } from "./encryption.ts";
 
 /** The node that this host is. */
 interface Self {
@@ -29,18 +30,15 @@ export interface ReplicaParts {
   readonly store: Store;
   /** Bytes that a frame's payload may have in a tunnel that begins at an address of this host. */
   readonly tunnelMtu: (local: IpAddress) => number;
-  /** This host's WireGuard. */
-  readonly wireguard: {
-    readonly link: string;
-    /** The public key. */
-    readonly key: () => string;
-    readonly isFor: (network: Network) => boolean;
-  };
+  /** Told of the cluster's row when it is there or has changed, after the rows that came with it; undefined: of none any more. */
+  readonly onCluster: (cluster: PublicCluster | undefined) => void;
 }
 
 /** Tables of which this host keeps rows that go with their network. */
 const ofNetwork = ["peers", "virtualServices", "backends"] as const;
-const kept = ["networks", "pools", ...ofNetwork, "tasks"] as const;
+/** Those of which a snapshot has all rows, apart from networks. */
+const whole = [...ofNetwork, "ends", "tasks"] as const;
+const kept = ["networks", "pools", ...whole] as const;
 type Kept = (typeof kept)[number];
 const isKept = (table: string): table is Kept => (kept as readonly string[]).includes(table);
 /** Tables whose rows this host has in memory only. */
@@ -86,12 +84,14 @@ export class Replica {
     if (more) return;
     const [all, isWhole] = [this.#batch, this.#isWhole];
     [this.#batch, this.#isWhole] = [[], false];
-    for (const { table, row } of all)
-      if (table === "clusters" && row !== undefined) this.#udpPort = fromJsonBytes<PublicCluster>(row).dataPathPort;
+    const bytes = all.findLast(({ table, row }) => table === "clusters" && row !== undefined)?.row;
+    const cluster = bytes && fromJsonBytes<PublicCluster>(bytes);
+    if (cluster !== undefined) this.#udpPort = cluster.dataPathPort;
     this.#takeFiles(all, isWhole);
     failpoint("overlay.rows.before-store");
     await this.#parts.store.update((tx) => this.#apply(tx, all, isWhole));
     failpoint("overlay.rows.after-store");
+    if (cluster !== undefined) this.#parts.onCluster(cluster);
     if (!isWhole) return;
     const known = new Set(all.flatMap(({ table, key }) => (table === "peers" ? key : [])));
     const missing = endpointsIn(this.#parts.store.snapshot()).filter((id) => !known.has(id) && !this.#held.has(id));
@@ -124,7 +124,7 @@ export class Replica {
   #tunnelOf(network: Network): Tunnel {
     const local = this.#self?.dataPath ?? "";
     const tunnel = { udpPort: this.#udpPort, local, mtu: this.#parts.tunnelMtu(local) };
-    const encryption = this.#parts.wireguard.isFor(network) ? this.#encryption(tunnel.mtu) : undefined;
+    const encryption = network.isEncrypted ? this.#encryption(tunnel.mtu) : undefined;
     return { ...tunnel, ...(encryption !== undefined && { encryption }) };
   }
 
@@ -184,43 +184,67 @@ export class Replica {
     this.#registryAuths.clear();
     await this.#parts.store.update((tx) => {
       for (const { id } of tx.list("tasks")) tx.delete("tasks", id);
-      for (const { id } of networksIn(tx)) this.#drop(tx, id);
+      forgetEnds(
+        tx,
+        networksIn(tx).flatMap(({ id }) => this.#drop(tx, id)),
+      );
     });
+    this.#parts.onCluster(undefined);
   }
 
   #apply(tx: Transaction, changes: Batch["changes"], isWhole: boolean): void {
     const seen = new Set<string>();
+    const gone: Peer[] = [];
     for (const { table, key, row } of changes) {
       if (!isKept(table)) continue;
       seen.add(`${table}|${key}`);
-      if (row === undefined) this.#remove(tx, table, key);
+      if (row === undefined) gone.push(...this.#remove(tx, table, key));
       else this.#put(tx, table, row);
     }
-    if (!isWhole) return;
-    for (const table of [...ofNetwork, "tasks"] as const)
-      for (const row of tx.list(table))
-        if (!seen.has(`${table}|${keyOf(table, row)}`)) tx.delete(table, keyOf(table, row));
-    for (const { id } of networksIn(tx)) if (!seen.has(`networks|${id}`)) this.#drop(tx, id);
+    if (isWhole) gone.push(...this.#removeUnseen(tx, seen));
+    forgetEnds(tx, gone);
   }
 
-  #remove(tx: Transaction, table: Kept, key: string): void {
-    if (table === "networks") this.#drop(tx, key);
-    else if (table !== "pools") tx.delete(table, key); // pools go with their network
+  /** What a snapshot does not have is gone. @returns the peers that went */
+  #removeUnseen(tx: Transaction, seen: ReadonlySet<string>): readonly Peer[] {
+    const unseen = <T extends Kept>(table: T) =>
+      tx.list(table).flatMap((row) => (seen.has(`${table}|${keyOf(table, row)}`) ? [] : keyOf(table, row)));
+    const peers = whole.flatMap((table) => unseen(table).flatMap((key) => this.#remove(tx, table, key)));
+    const networks = networksIn(tx).filter(({ id }) => !seen.has(`networks|${id}`));
+    return [...peers, ...networks.flatMap(({ id }) => this.#drop(tx, id))];
+  }
+
+  /** @returns the peers that went */
+  #remove(tx: Transaction, table: Kept, key: string): readonly Peer[] {
+    if (table === "networks") return this.#drop(tx, key);
+    if (table === "pools") return []; // they go with their network
+    const peer = table === "peers" ? tx.get(table, key) : undefined;
+    tx.delete(table, key);
     if (table === "tasks") this.#registryAuths.delete(key);
+    return peer === undefined ? [] : [peer];
   }
 
-  /** A network that this host needs no more; while containers are on it, or come, it stays, whatever a manager says. */
-  #drop(tx: Transaction, id: NetworkId): void {
-    if (![...this.#held.values()].includes(id)) drop(tx, id);
+  /**
+   * A network that this host needs no more; while containers are on it, or come, it stays, whatever a manager says.
+   * @returns the peers that went with it
+   */
+  #drop(tx: Transaction, id: NetworkId): readonly Peer[] {
+    return [...this.#held.values()].includes(id) ? [] : drop(tx, id);
   }
 
   #put(tx: Transaction, table: Kept, row: Uint8Array): void {
     if (table === "networks") return this.#putNetwork(tx, fromJsonBytes(row));
     if (table === "tasks") return this.#putTask(tx, fromJsonBytes(row));
+    const nodeId = this.#self?.nodeId;
+    if (table === "ends") {
+      const end = fromJsonBytes<Tables["ends"]>(row);
+      if (end.id !== nodeId) put(tx, table, end);
+      return;
+    }
     if (table !== "peers") return put(tx, table, fromJsonBytes(row));
     const peer = fromJsonBytes<Tables["peers"]>(row);
     // The own ones are endpoints here.
-    if (peer.nodeId !== this.#self?.nodeId) put(tx, table, { ...peer, ...this.#placeOf(peer) });
+    if (peer.nodeId !== nodeId) put(tx, table, { ...peer, ...this.#placeOf(peer) });
   }
 
   /** Of a host and a network there are many: what they say of both is kept once. */
@@ -240,15 +264,8 @@ export class Replica {
   #encryption(tunnelMtu: number): Encryption | undefined {
     if (this.#self === undefined) return undefined;
     const { clusterId, nodeId } = this.#self;
-    const { link, key } = this.#parts.wireguard;
-    return {
-      link,
-      publicKey: key(),
-      udpPort: wireguardPort(this.#udpPort),
-      address: wireguardAddress(clusterId, nodeId),
-      range: wireguardRange(clusterId),
-      mtu: Math.max(tunnelMtu - lessForWireguard, leastIpv6),
-    };
+    const mtu = Math.max(tunnelMtu - lessForWireguard, leastIpv6);
+    return { address: wireguardAddress(clusterId, nodeId), mtu };
   }
 
   #putNetwork(tx: Transaction, network: Network): void {
@@ -271,17 +288,25 @@ const networksIn = (rows: Snapshot) => rows.list("networks").filter(({ scope }) 
 export const endpointsIn = (rows: Snapshot): EndpointId[] =>
   networksIn(rows).flatMap(({ id }) => rows.where("endpoints", "network", id).map((endpoint) => endpoint.id));
 
+/** With its last endpoint on networks of this host another one's end of WireGuard goes. */
+function forgetEnds(tx: Transaction, gone: readonly Peer[]): void {
+  for (const node of new Set(gone.map(({ nodeId }) => nodeId)))
+    if (tx.where("peers", "node", node).length === 0) tx.delete("ends", node);
+}
+
 const keyOf = <T extends Kept>(table: T, row: Tables[T]) => (keys[table] as (of: Tables[T]) => string)(row);
 function put<T extends Kept>(tx: Transaction, table: T, row: Tables[T]): void {
   if (!isDeepStrictEqual(tx.get(table, keyOf(table, row)), row)) tx.put(table, row);
 }
 const isOfIngress = ({ sandboxId }: Tables["endpoints"]) => sandboxId === ingressSandbox;
-function drop(tx: Transaction, id: NetworkId): void {
+function drop(tx: Transaction, id: NetworkId): readonly Peer[] {
   const network = tx.get("networks", id);
-  if (network === undefined) return;
+  if (network === undefined) return [];
   // Where published ports come in nobody is waited for.
   if (network.spec.ingress && tx.where("endpoints", "network", id).every(isOfIngress)) forgetIngressSandbox(tx);
-  if (tx.where("endpoints", "network", id).length > 0) return;
+  if (tx.where("endpoints", "network", id).length > 0) return [];
+  const peers = tx.where("peers", "network", id);
   for (const table of ofNetwork) for (const row of tx.where(table, "network", id)) tx.delete(table, keyOf(table, row));
   forgetNetwork(tx, id);
+  return peers;
 }

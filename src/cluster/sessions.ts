@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { forbidden, invalid } from "../lib/errors.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed, unsaid } from "../model/cluster.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
@@ -56,9 +57,15 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
 }
 
 /** With a key that another node at work has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
-function checkKey(rows: Snapshot, node: NodeId, key: string | undefined): void {
-  if (key === undefined) return;
-  const other = rows.where("nodes", "key", key).find(({ id, status }) => id !== node && status.state === "ready");
+function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription): void {
+  const keys = new Set(wireguard?.keys.map(({ publicKey }) => publicKey));
+  if (isDeepStrictEqual(wireguard?.keys, rows.get("nodes", node)?.wireguard?.keys)) return;
+  const other = rows
+    .list("nodes")
+    .find(
+      ({ id, status, wireguard: its }) =>
+        id !== node && status.state === "ready" && its?.keys.some(({ publicKey }) => keys.has(publicKey)),
+    );
   if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
 }
 
@@ -83,7 +90,7 @@ function describe(
   { others, now }: { readonly others: Snapshot; readonly now: number },
 ): void {
   checkDataPath(others, row.id, description.addresses.dataPath, row.status.address);
-  checkKey(others, row.id, description.wireguardKey);
+  checkKeys(others, row.id, description);
   const described = observed(unsaid(row), description, now);
   tx.put("nodes", described);
   movePeers(tx, described);

@@ -4,6 +4,7 @@ import { newSwarmId } from "./identity/names.ts";
 import { createRoot } from "./identity/root.ts";
 import { clusterId } from "./identity/testing.ts";
 import { newSecret } from "./identity/token.ts";
+import { firstKeys } from "./key-rotation.ts";
 
 /** A cluster's row as `swarm init` without flags makes it. */
 export const newCluster = (wish: Partial<Cluster> = {}): Cluster => ({
@@ -32,6 +33,7 @@ export const newCluster = (wish: Partial<Cluster> = {}): Cluster => ({
   tokens: { worker: newSecret(), manager: newSecret() },
   authority: { root: createRoot() },
   etcdAuthority: createRoot(),
+  keyRotation: firstKeys(0),
   ...wish,
 });
 

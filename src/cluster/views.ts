@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { toJsonBytes } from "../lib/json-bytes.ts";
 import { type NodeId, publicPart } from "../model/cluster.ts";
 import type { NetworkId } from "../model/ids.ts";
@@ -5,6 +6,7 @@ import type { Network } from "../model/network.ts";
 import type { FileContent } from "../model/service.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { keys, type TableName, type Tables } from "../store/tables.ts";
+import { wireguardEnd } from "./encryption.ts";
 import { type Members, type Need, needsOf } from "./members.ts";
 import { isPlaced } from "./orchestration/tasks.ts";
 
@@ -123,6 +125,7 @@ export const goneOf = (before: Snapshot, after: Snapshot): RowKey[] =>
 /** All that a node needs, keyed as in the store. */
 export function* shownTo(node: NodeId, rows: Snapshot): Iterable<Shown> {
   for (const table of viewed) for (const row of viewOf(table)?.rowsOf(node, rows) ?? []) yield shown(table, row);
+  for (const network of networksOf(node, rows)) yield* endsOn(network, rows);
 }
 
 /** What a node gets when it begins to need something: its first container comes onto a network, its first task names a secret. */
@@ -130,8 +133,45 @@ export function* shownFor({ table, key }: Need, rows: Snapshot): Iterable<Shown>
   const row = rows.get(table, key);
   if (row === undefined) return;
   yield shown(table, row);
-  if (table === "networks")
-    for (const other of networkTables) for (const one of rows.where(other, "network", key)) yield shown(other, one);
+  if (table !== "networks") return;
+  for (const other of networkTables) for (const one of rows.where(other, "network", key)) yield shown(other, one);
+  yield* endsOn(row as Network, rows);
+}
+
+/** The ends of WireGuard of the nodes on a network, if it is encrypted. They are parts of the nodes' rows. */
+function* endsOn({ id, isEncrypted }: Network, rows: Snapshot): Iterable<Shown> {
+  if (isEncrypted === undefined) return;
+  const nodes = new Set(rows.where("peers", "network", id).map(({ nodeId }) => nodeId));
+  for (const node of nodes) yield writtenEnd(node, rows);
+}
+
+function writtenEnd(node: NodeId, rows: Snapshot): Shown {
+  const row = rows.get("nodes", node);
+  const end = row && wireguardEnd(rows, row);
+  return { table: "ends", key: node, ...(end !== undefined && { row: toJsonBytes(end) }) };
+}
+
+/** What some nodes are told. */
+interface Told {
+  readonly to: Audience;
+  readonly change: Shown;
+}
+
+/** A node's end of WireGuard, for those on an encrypted network that its first container comes onto. */
+export function shownEnd({ table, key, node }: Need, rows: Snapshot, members: Members): readonly Told[] {
+  const network = table === "networks" ? rows.get(table, key) : undefined;
+  return network?.isEncrypted ? [{ to: audienceOf(network, members), change: writtenEnd(node, rows) }] : [];
+}
+
+/** For whom shares an encrypted network with the node, when its end of WireGuard is another. */
+function endChange(node: NodeId, before: Snapshot, after: Snapshot, members: Members): readonly Told[] {
+  const [old, row] = [before.get("nodes", node), after.get("nodes", node)];
+  if (isDeepStrictEqual(old?.wireguard, row?.wireguard)) return [];
+  const ids = new Set(after.where("peers", "node", node).map(({ networkId }) => networkId));
+  const encrypted = [...ids].flatMap((id) => after.get("networks", id) ?? []).filter(({ isEncrypted }) => isEncrypted);
+  const audiences = encrypted.map((network) => audienceOf(network, members));
+  const to = audiences.includes("all") ? "all" : [...new Set(audiences.flat())];
+  return to.length === 0 ? [] : [{ to, change: writtenEnd(node, after) }];
 }
 
 /** A changed row for those who need it, and its end for those who need it no more. */
@@ -140,7 +180,7 @@ export function shownChange(
   before: Snapshot,
   after: Snapshot,
   members: Members,
-): readonly { readonly to: Audience; readonly change: Shown }[] {
+): readonly Told[] {
   const view = viewOf(table);
   if (view === undefined) return [];
   const [old, row] = [before.get(table, key), after.get(table, key)];
@@ -149,5 +189,9 @@ export function shownChange(
   const now = row === undefined ? [] : view.audience(row, after, members);
   const gone: Audience = now === "all" ? [] : had === "all" ? "all" : had.filter((node) => !now.includes(node));
   const end = { to: gone, change: { table, key } };
-  return row === undefined ? [end] : [end, { to: now, change: { table, key, row: write(table, row) } }];
+  return [
+    end,
+    ...(row === undefined ? [] : [{ to: now, change: { table, key, row: write(table, row) } }]),
+    ...(table === "nodes" ? endChange(key, before, after, members) : []),
+  ];
 }

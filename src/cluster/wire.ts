@@ -1,9 +1,16 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { invalid } from "../lib/errors.ts";
 import { addressText, cidrText, parseAddress, parseCidr } from "../lib/net.ts";
-import type { ClusterNode, EngineDriver, NodeDescription, NodeRole } from "../model/cluster.ts";
+import type { ClusterNode, EngineDriver, NodeDescription, NodeRole, NodeWireguard } from "../model/cluster.ts";
 import type { HostRoute } from "../model/network.ts";
-import { Availability, type Description, type DescriptionSchema, Role } from "./gen/control_pb.ts";
+import {
+  Availability,
+  type Description,
+  type DescriptionSchema,
+  Encryptor,
+  Role,
+  type Wireguard,
+} from "./gen/control_pb.ts";
 import { mostRoutes } from "./routes.ts";
 
 /** The model's words on the wire, and back. */
@@ -16,6 +23,12 @@ export const availabilityToWire = {
 
 /** @throws {EngineError} invalid for a number that is none */
 export const roleFromWire = (role: Role): NodeRole => find(roleToWire, role, "role");
+const encryptorToWire = {
+  none: Encryptor.UNSPECIFIED,
+  kernel: Encryptor.KERNEL,
+  "wireguard-go": Encryptor.WIREGUARD_GO,
+} as const satisfies Record<NodeWireguard["by"], Encryptor>;
+
 /** What is not said is active, as Docker has it. */
 export const availabilityFromWire = (value: Availability): ClusterNode["availability"] =>
   value === Availability.UNSPECIFIED ? "active" : find(availabilityToWire, value, "availability");
@@ -37,8 +50,8 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   drivers: node.drivers.map(({ type, name }) => ({ type, name })),
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
-  wireguardKey: node.wireguardKey ?? "",
   routes: (node.routes ?? []).map(({ to, link }) => ({ to, link })),
+  ...(node.wireguard !== undefined && { wireguard: wireguardToWire(node.wireguard) }),
 });
 
 const mostDrivers = 100;
@@ -55,6 +68,24 @@ function driverType(text: string): EngineDriver["type"] {
 /** 32 bytes as base64 has them, written in the one way there is. */
 const isWireguardKey = (text: string) =>
   /^[A-Za-z0-9+/]{43}=$/.test(text) && Buffer.from(text, "base64").toString("base64") === text;
+
+const wireguardToWire = ({ by, keys, sends }: NodeWireguard) => ({
+  by: encryptorToWire[by],
+  keys: keys.map(({ generation, publicKey }) => ({ generation, publicKey })),
+  sends,
+});
+
+const mostKeys = 2;
+function wireguardFromWire({ by, keys, sends }: Wireguard): NodeWireguard {
+  const isInOrder = keys.every(({ generation }, at) => generation > (keys[at - 1]?.generation ?? 0));
+  if (keys.length > mostKeys || !isInOrder || !keys.every(({ publicKey }) => isWireguardKey(publicKey)))
+    throw invalid("a node's WireGuard keys are malformed");
+  return {
+    by: find(encryptorToWire, by, "encryptor"),
+    keys: keys.map(({ generation, publicKey }) => ({ generation, publicKey })),
+    sends,
+  };
+}
 
 /** True for an address of one host, in canonical text and without a zone. */
 function isUnicast(text: string): boolean {
@@ -84,7 +115,6 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     throw invalid(`a node's hostname must be a name without spaces: ${JSON.stringify(d.hostname)}`);
   for (const address of [d.advertiseAddress, d.dataPathAddress])
     if (!isUnicast(address)) throw invalid("a node must say its addresses");
-  if (d.wireguardKey !== "" && !isWireguardKey(d.wireguardKey)) throw invalid("a node's WireGuard key is malformed");
   if (d.routes.length > mostRoutes || !d.routes.every(isRoute)) throw invalid("a node's routes are malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
@@ -96,7 +126,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     engineLabels: d.labels,
     drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
-    ...(d.wireguardKey !== "" && { wireguardKey: d.wireguardKey }),
     ...(d.routes.length > 0 && { routes: d.routes.map(({ to, link }) => ({ to, link })) }),
+    ...(d.wireguard !== undefined && { wireguard: wireguardFromWire(d.wireguard) }),
   };
 }

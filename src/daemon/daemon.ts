@@ -7,7 +7,6 @@ import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
-import type { NetworkDriver } from "../drivers/driver.ts";
 import { drivers } from "../drivers/index.ts";
 import { publishCluster } from "../engine/cluster-events.ts";
 import { createEngine } from "../engine/create-engine.ts";
@@ -16,7 +15,7 @@ import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { EngineDriver } from "../model/cluster.ts";
+import type { EngineDriver, NodeWireguard } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
@@ -24,11 +23,12 @@ import { architecture } from "../lib/machine.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
-import { startWireguardGo } from "../wireguard/wireguard-go.ts";
+import type { Store } from "../store/store.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
 import { followHost } from "./follow-host.ts";
 import { createHost } from "./host.ts";
+import { createWireguard, type Wireguard } from "./wireguard.ts";
 
 export interface Daemon {
   /** Stops listening, then every part in reverse. Containers go on. */
@@ -63,20 +63,18 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   });
   const lan = parts.adopt(createLan(kernel), (l) => l.stop());
   const runtime = runtimeOf(config, settings.id, log);
-  const upstream = () => {
-    const found = host.dns();
-    return { ...found, servers: config.dns.length > 0 ? config.dns : found.servers };
-  };
+  const upstream = upstreamOf(config, host);
   const resolver = parts.adopt(createResolver({ store, kernel, log, upstream }), (r) => r.stop());
-  const wireguard = wireguardOf(settings.id, kernel, registry);
-  const replica = new Replica({ store, tunnelMtu: (local) => tunnelMtu(host, local), wireguard });
+  const changed = () => membership.describe();
+  const wireguard = createWireguard({ store, kernel, dataplane, log }, config, settings.id, changed);
+  const replica = createReplica(store, host, wireguard);
   const membership = createMembership(config, host, {
     version,
     bus,
     log,
     replica,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
-    wireguardKey: wireguard.key,
+    wireguard: wireguard.said,
     readTaskLog: taskLogReader({ store, runtime }),
   });
   parts.defer(followHost(kernel, { replica, membership, log }));
@@ -94,8 +92,10 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   await runtime.start();
   // Before the data plane, which would make the bridge of former settings once more.
   await engine.followSettings();
+  await wireguard.keys.open();
   await dataplane.start();
-  parts.adopt(startWireguardGo({ store, kernel, dataplane, directory: config.execRoot, log }), (w) => w.stop());
+  parts.defer(() => wireguard.stop());
+  wireguard.start();
   await engine.ensurePredefined();
   await engine.recover();
   parts.defer(() => membership.stop());
@@ -111,6 +111,13 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const started = parts.move();
   return { stop: () => started.disposeAsync() };
 }
+
+const upstreamOf =
+  ({ dns }: Config, host: Host) =>
+  () => {
+    const found = host.dns();
+    return { ...found, servers: dns.length > 0 ? dns : found.servers };
+  };
 
 /** Tells users what became of a link that networks stand on, and the LAN where containers are when it is back. */
 const parentTeller =
@@ -144,19 +151,12 @@ const runtimeOf = (config: Config, engine: string, log: Log) =>
     insecureRegistries: config.insecureRegistries,
   });
 
-/** Name of this engine's WireGuard link: the longest that Linux takes, and wireguard-go's in a directory that engines share. */
-function wireguardOf(engine: string, kernel: Kernel, registry: ReadonlyMap<string, NetworkDriver>) {
-  const link = `twg${engineMark(engine)}`;
-  const isFor = ({ spec }: Network) => {
-    const driver = registry.get(spec.driver);
-    try {
-      return driver?.overHosts?.isEncrypted(driver.readOptions(spec)) ?? false;
-    } catch {
-      return false; // an option of a newer manager: the network has no plan here
-    }
-  };
-  return { link, isFor, key: () => kernel.wireguardKey(link) };
-}
+const createReplica = (store: Store, host: Host, wireguard: Wireguard) =>
+  new Replica({
+    store,
+    tunnelMtu: (local) => tunnelMtu(host, local),
+    onCluster: (cluster) => wireguard.follow(cluster),
+  });
 
 const ethernet = 1500; // bytes, where the link is not known
 /** What VXLAN leaves of a link's frames: over IPv6 its header is 20 bytes longer (RFC 7348 section 5). */
@@ -175,7 +175,7 @@ const createMembership = (
     readonly log: Log;
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
-    readonly wireguardKey: () => string;
+    readonly wireguard: () => NodeWireguard;
     readonly readTaskLog: ReadTaskLog;
   },
 ) =>
@@ -192,7 +192,7 @@ const createMembership = (
       engineVersion: parts.version,
       engineLabels: Object.fromEntries(config.labels.map(pairOf)),
       drivers: engineDrivers,
-      wireguardKey: parts.wireguardKey(),
+      wireguard: parts.wireguard(),
     }),
     hostRoutes: () => host.routes(),
     readTaskLog: parts.readTaskLog,

@@ -6,7 +6,9 @@ import { type ParentUse, planParent } from "../drivers/parent.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import { planUnderlay, planUnderlayPeer } from "../drivers/underlay.ts";
 import type { Network } from "../model/network.ts";
+import type { Peer } from "../model/peer.ts";
 import { encryptedUnderlay, type Owner, type PlanObject } from "../model/plan.ts";
+import type { OwnEnd } from "../model/wireguard.ts";
 import type { RowKey, Snapshot } from "../store/store.ts";
 import { leafOf } from "../store/tables.ts";
 import { allServiceOwners, planAnswers, planForServices, planServiceOf, serviceOwners } from "./service-views.ts";
@@ -57,6 +59,10 @@ function networkOwners(before: Snapshot, rows: Snapshot, changed: readonly RowKe
         ];
       case "peers":
         return [before, rows].flatMap((some) => peerOwners(some, key));
+      case "ends":
+        return [before, rows].flatMap((some) => tunnelsOf(some, key));
+      case "ownEnds":
+        return ownEndOwners(before.get(table, key), rows.get(table, key), rows);
       case "sandboxes":
         // It says which endpoint has the default route.
         return [`sandbox:${key}`, ...rows.where("endpoints", "sandbox", key).map((e) => `endpoint:${e.id}` as const)];
@@ -127,6 +133,18 @@ function peerOwners(rows: Snapshot, id: string): Owner[] {
   return peer === undefined || rows.get("networks", peer.networkId)?.tunnel === undefined
     ? []
     : [`peer:${id}`, `tunnel:${peer.dataPath}`];
+}
+
+/** Another host, where peers say that it is. */
+const tunnelsOf = (rows: Snapshot, node: string): Owner[] => [
+  ...new Set(rows.where("peers", "node", node).map(({ dataPath }) => `tunnel:${dataPath}` as const)),
+];
+
+/** With a key that comes or goes all other hosts', with an answer the one that has answered. */
+function ownEndOwners(before: OwnEnd | undefined, after: OwnEnd | undefined, rows: Snapshot): Owner[] {
+  const isSame = isDeepStrictEqual(before?.keys, after?.keys);
+  const ends = rows.list("ends").filter(({ id }) => !isSame || before?.answered[id] !== after?.answered[id]);
+  return [...(isSame ? [] : [encryptedUnderlay]), ...ends.flatMap(({ id }) => tunnelsOf(rows, id))];
 }
 
 /** How a network stands on a link of the host; undefined for most, and for options that are refused by now. */
@@ -202,7 +220,8 @@ function planEncryption(rows: Snapshot): readonly PlanObject[] {
     .list("networks")
     .map(encryptionOf)
     .find((one) => one !== undefined);
-  return encryption === undefined ? [] : planUnderlay(encryption);
+  const [own] = rows.list("ownEnds");
+  return encryption === undefined ? [] : planUnderlay(encryption, own);
 }
 
 /** A network with the driver that plans it. */
@@ -276,18 +295,21 @@ function planEnd(rows: Snapshot, address: string, driverFor: DriverFor): readonl
     .flatMap((id) => drivenNetwork(rows, id, driverFor) ?? [])
     .filter(({ view: { network } }) => network.tunnel !== undefined && network.tunnel.local !== address);
   if (driven.length === 0) return [];
-  const wireguard = peers.find((peer) => peer.wireguard !== undefined)?.wireguard;
-  const end = { address, ...(wireguard !== undefined && { wireguard }) };
-  const encryption = driven.map(({ view }) => encryptionOf(view.network)).find((one) => one !== undefined);
+  const wireguardAddress = peers.find((peer) => peer.wireguardAddress !== undefined)?.wireguardAddress;
+  const end = { address, ...(wireguardAddress !== undefined && { wireguardAddress }) };
+  const isEncrypted = driven.some(({ view }) => encryptionOf(view.network) !== undefined);
   return [
     ...driven.flatMap((one) => letIn(one, end)),
-    ...(encryption === undefined || wireguard === undefined ? [] : [planUnderlayPeer(encryption, wireguard, address)]),
+    ...(isEncrypted ? planWireguardPeer(rows, peers, address) : []),
     ...driven.flatMap(({ view, driver, options: own }) => driver.planTunnelEnd?.({ ...view, ...end }, own) ?? []),
   ];
 }
 
 /** Its packets for one network: of an encrypted one none but those that went through WireGuard. */
-function letIn({ view, driver, options: own }: Driven, { address, wireguard }: Omit<TunnelEndView, keyof NetworkView>) {
+function letIn(
+  { view, driver, options: own }: Driven,
+  { address, wireguardAddress }: Omit<TunnelEndView, keyof NetworkView>,
+) {
   const { vni, tunnel } = view.network;
   if (vni === undefined || tunnel === undefined) return [];
   if (driver.overHosts?.isEncrypted(own) === false)
@@ -296,8 +318,16 @@ function letIn({ view, driver, options: own }: Driven, { address, wireguard }: O
       ? [planTunnelEnd({ there: address, here: tunnel.local, vni })]
       : [];
   const here = tunnel.encryption?.address;
-  if (wireguard === undefined || here === undefined) return [];
-  return [planTunnelEnd({ there: wireguard.address, here, vni, underlay: encryptedUnderlay })];
+  if (wireguardAddress === undefined || here === undefined) return [];
+  return [planTunnelEnd({ there: wireguardAddress, here, vni, underlay: encryptedUnderlay })];
+}
+
+/** A host that came as another node may be two for a moment: the one that has said its keys counts. */
+function planWireguardPeer(rows: Snapshot, peers: readonly Peer[], address: string): readonly PlanObject[] {
+  const [own] = rows.list("ownEnds");
+  const nodes = new Set(peers.map(({ nodeId }) => nodeId));
+  const end = [...nodes].map((node) => rows.get("ends", node)).find((one) => one !== undefined);
+  return own === undefined || end === undefined ? [] : planUnderlayPeer(own, end, address);
 }
 
 /** What the user says of a sysctl counts. */

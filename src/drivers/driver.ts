@@ -1,6 +1,6 @@
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Endpoint } from "../model/endpoint.ts";
-import type { Peer, WireguardEnd } from "../model/peer.ts";
+import type { Peer } from "../model/peer.ts";
 import type { Network, NetworkSpec, Scope } from "../model/network.ts";
 import type { PlanObject } from "../model/plan.ts";
 import type { IpAddress } from "../model/ids.ts";
@@ -32,8 +32,8 @@ export interface PeerView extends NetworkView {
 /** Another host, by the address where its tunnels end, that has endpoints of the network. */
 export interface TunnelEndView extends NetworkView {
   readonly address: IpAddress;
-  /** Its end of WireGuard, if it has one. */
-  readonly wireguard?: WireguardEnd;
+  /** Where it is in WireGuard, if it is there. */
+  readonly wireguardAddress?: IpAddress;
 }
 
 /** Settings of the daemon that stand behind options the user left out. */

@@ -8,6 +8,7 @@ import type { Network, NetworkSpec } from "../model/network.ts";
 import { compareStates } from "../model/service.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
+import { checkEncryption } from "./encryption.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 
@@ -42,12 +43,23 @@ export function rowsWith(parts: Parts, reference: string): { readonly rows: Snap
   return { rows, network: networkNamed(rows, reference) };
 }
 
-/** @throws {EngineError} forbidden where no networks of the cluster can be made, with Docker's texts; as `openNetwork` */
-export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driver: NetworkDriver): Promise<string> {
+/**
+ * @returns the new network's id, and what the user should know
+ * @throws {EngineError} forbidden where no networks of the cluster can be made, with Docker's texts; not-implemented for an
+ *   encrypted one where no node can encrypt; as `openNetwork`
+ */
+export async function createClusterNetwork(
+  parts: Parts,
+  spec: NetworkSpec,
+  driver: NetworkDriver,
+): Promise<{ readonly id: string; readonly warning: string }> {
   checkManager(parts);
   checkClusterSpec(parts, spec);
   const here = parts.store.snapshot();
-  const vni = driver.overHosts?.vni(driver.readOptions(spec));
+  const options = driver.readOptions(spec);
+  const vni = driver.overHosts?.vni(options);
+  const isEncrypted = driver.overHosts?.isEncrypted(options) === true;
+  const warning = isEncrypted ? checkEncryption(parts.membership.current()) : "";
   const local = here.list("pools").flatMap(({ networkId, subnet }) => {
     const network = here.get("networks", networkId);
     return network?.scope === "local"
@@ -64,13 +76,14 @@ export async function createClusterNetwork(parts: Parts, spec: NetworkSpec, driv
     lenientCidr: parts.settings.lenientCidr,
     createdAt: new Date().toISOString(),
     ...(vni !== undefined && { vni }),
+    isEncrypted,
   };
   failpoint("overlay.create.before-etcd");
   const id = await parts.membership.update(
     (tx) => openNetwork(tx, { ...wish, others: [...local, ...routesOfNodes(tx), ...routes] }).id,
   );
   failpoint("overlay.create.after-etcd");
-  return id;
+  return { id, warning };
 }
 
 const patience = 30_000; // milliseconds: longer than tasks have to end in, as a rule

@@ -325,6 +325,13 @@ export interface SwarmUpdate {
   readonly rotate: { readonly worker: boolean; readonly manager: boolean; readonly unlockKey: boolean };
 }
 
+/** Names of hosts with new keys of WireGuard, and of those that get theirs when they are back. */
+export interface KeyRotationResult {
+  readonly generation: number;
+  readonly nodes: readonly string[];
+  readonly away: readonly string[];
+}
+
 /** `docker swarm`. What managers alone can do throws EngineError unavailable elsewhere, with Docker's text. */
 export interface Swarm {
   standing(): SwarmStanding;
@@ -340,6 +347,10 @@ export interface Swarm {
   unlockKey(): string;
   /** @throws {EngineError} conflict when it is not locked, unauthorized for another key */
   unlock(key: string): Promise<void>;
+  /** @throws {EngineError} conflict while keys are being rotated; system, naming nodes, when it takes too long */
+  rotateKeys(): Promise<KeyRotationResult>;
+  /** @param every milliseconds; 0: never by themselves @throws {EngineError} invalid for less than a second */
+  rotateKeysEvery(every: number): Promise<void>;
   /** Everything that the cluster has, for `restore`: its keys, too. */
   backup(): object;
   /** Begins the cluster of a backup again, on this node alone. @returns the node's id @throws {EngineError} invalid for what is none */

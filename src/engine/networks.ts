@@ -10,7 +10,7 @@ import type { HostRoute, Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot } from "../store/store.ts";
 import { wayOutNetwork } from "./attachments.ts";
-import { encryptionTroubles } from "./encryption.ts";
+import { encryptionTroubles, lackOfEncryption } from "./encryption.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
 import {
@@ -105,6 +105,7 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
       ...endpoints.flatMap(({ id }) => leaseTrouble(rows, id) ?? []),
       ...encryptionTroubles(parts, rows, network),
+      ...(network.isEncrypted ? lackOfEncryption(clusterRows(parts)) : []),
       ...routeTrouble(routes, rows.where("pools", "network", network.id)),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
@@ -174,7 +175,7 @@ export async function createNetwork(
   if (!asked.ipv4 && !asked.ipv6 && driver.hasPools) throw invalid("IPv4 or IPv6 must be enabled");
   checkOptions(parts, driver, asked);
   if (driver.scope === "cluster" && !asked.configOnly) {
-    return { id: await createClusterNetwork(parts, asked, driver), warning: "" };
+    return createClusterNetwork(parts, asked, driver);
   }
   const place = lanPlace(driver, asked);
   if (asked.ipam.driver === "dhcp") checkLeases(driver, asked, place);

@@ -201,8 +201,7 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   const registry = new Map(Object.entries(drivers));
   const driverFor = (name: string) => registry.get(name);
   const dataplane = createDataplane({ store, kernel, balancer: defaultBalancer, driverFor, log: quiet });
-  const wireguard = { link: "wg0", isFor: () => false, key: () => "" };
-  const replica = new Replica({ store, tunnelMtu: () => 1450, wireguard });
+  const replica = new Replica({ store, tunnelMtu: () => 1450, onCluster() {} });
   let files = filesOf(worker, address);
   let routes: NodeDescription["routes"] = [];
   const folder = { update: async (change: (old: NodeFiles) => NodeFiles) => (files = change(files)) };

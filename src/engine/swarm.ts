@@ -11,6 +11,7 @@ import { type Cluster, revised } from "../model/cluster.ts";
 import type { Snapshot } from "../store/store.ts";
 import { clusterRows } from "./cluster-networks.ts";
 import type { ClusterDetail, Swarm, SwarmUpdate, TlsDetail } from "./engine.ts";
+import { rotateKeys, rotateKeysEvery } from "./key-rotation.ts";
 import type { Parts } from "./parts.ts";
 import { ensureWayOut } from "./way-out.ts";
 
@@ -62,6 +63,8 @@ export function createSwarm(parts: Parts): Swarm {
     },
     unlockKey: () => clusterIn(membership.current()).unlockKey ?? "",
     unlock: (key) => membership.unlock(key),
+    rotateKeys: () => rotateKeys(parts),
+    rotateKeysEvery: (every) => rotateKeysEvery(parts, every),
     backup: () => backupOf(membership.current(), Date.now()),
     restore: async (backup, addressing) => withWayOut(membership.restore(readBackup(backup), addressing)),
   };

@@ -118,12 +118,18 @@ export interface Kernel {
     namespace: NamespaceName,
     options: { readonly protocol: "udp" | "tcp"; readonly address: IpAddress; readonly listen?: boolean },
   ): number;
+  /** True where the kernel has WireGuard itself: its module is loaded, if that can be done. */
+  hasWireguard(): boolean;
   /**
-   * The pair of keys that this host's end of WireGuard has, or is to have: the one of the link of that name that an earlier
-   * process made, or a new one. The private key stays in this process's memory, and in the device.
-   * @returns the public key, base64
+   * The pair of keys of a WireGuard link of ours that an earlier process made: the private one is read back.
+   * @returns the public key, base64; undefined where no such link is, or it does not answer
    */
-  wireguardKey(link: string): string;
+  wireguardKey(link: string): string | undefined;
+  /** Makes a pair of keys. The private one is in this process's memory until it is forgotten. @returns the public one, base64 */
+  newWireguardKey(): string;
+  forgetWireguardKey(publicKey: string): void;
+  /** Public keys of the other hosts that have answered over a WireGuard link; empty when it does not answer itself. */
+  wireguardAnswers(link: string): ReadonlySet<string>;
   /** Hears and sends frames on a link, of the host if not told. @throws {KernelError} ENODEV, EPERM … */
   frames(link: string, filter: FrameFilter, onFrame: (frame: Buffer) => void, namespace?: NamespaceName): FrameSocket;
   /** Chains of others that drop what they are not told to forward. */

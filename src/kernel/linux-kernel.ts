@@ -19,7 +19,8 @@ import { createRules, isRuleStep, type Rules } from "./nft/rules.ts";
 import { openFrames } from "./packets.ts";
 import { Picture } from "./picture.ts";
 import { openSocket } from "./sockets.ts";
-import { deviceOf } from "./wireguard/device.ts";
+import { deviceOf, type WireguardState } from "./wireguard/device.ts";
+import { wireguardFamily } from "./wireguard/kernel-device.ts";
 import { Keyring } from "./wireguard/keys.ts";
 import { createRealms, type Realm, type Realms } from "./realms.ts";
 
@@ -46,7 +47,6 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const listeners = createListeners(realms);
   const keys = new Keyring();
   const handlers = createHandlers(realms, engine, { listeners, keys });
-  const chosen = new Map<string, string>();
   return {
     apply: (steps) => applyAll(steps, handlers, rules),
     list(namespace, ...kinds) {
@@ -80,7 +80,14 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
     socket: (namespace, options) => namespaces.inside(namespace, () => openSocket(options)),
-    wireguardKey: (link) => chosen.getOrInsertComputed(link, () => keyOf(realms, engine, keys, link)),
+    hasWireguard: () => hasWireguard(host()),
+    wireguardKey(link) {
+      const key = readDevice(realms, engine, link)?.privateKey;
+      return key && keys.keep(key);
+    },
+    newWireguardKey: () => keys.make(),
+    forgetWireguardKey: (publicKey) => keys.forget(publicKey),
+    wireguardAnswers: (link) => new Set(readDevice(realms, engine, link)?.answered),
     frames: (link, filter, onFrame, namespace = "host") =>
       namespaces.inside(namespace, () => openFrames(realms.get(namespace).indexOf(link), filter, onFrame)),
     foreignDrops: () => foreignDrops(host().nft()),
@@ -113,16 +120,24 @@ function createHandlers(
   };
 }
 
-/** That of a device of ours which an earlier process left, if there is one; a device that does not answer gets a new one. */
-function keyOf(realms: Realms, engine: string, keys: Keyring, name: string): string {
+function hasWireguard(realm: Realm): boolean {
+  try {
+    return wireguardFamily(realm) > 0;
+  } catch (error) {
+    if (error instanceof KernelError && error.code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/** A WireGuard device of ours; undefined when there is none of that name, or it does not answer. */
+function readDevice(realms: Realms, engine: string, name: string): WireguardState | undefined {
   const realm = realms.find(encryptedUnderlay);
   const link = realm?.link({ name });
-  if (realm === undefined || link === undefined || readMark(link.alias)?.engine !== engine) return keys.make();
+  if (realm === undefined || link === undefined || readMark(link.alias)?.engine !== engine) return undefined;
   try {
-    const { privateKey } = deviceOf(realm, link).read();
-    return privateKey === undefined ? keys.make() : keys.keep(privateKey);
+    return deviceOf(realm, link).read();
   } catch (error) {
-    if (error instanceof KernelError) return keys.make();
+    if (error instanceof KernelError) return undefined;
     throw error;
   }
 }

@@ -62,6 +62,12 @@ export async function endProgram(program: LastingProgram, patience: number): Pro
   rmSync(program.pidfile, { force: true });
 }
 
+/** Ends it at once, without a word and without waiting. */
+export function killProgram(program: LastingProgram): void {
+  const found = findProgram(program);
+  if (found !== undefined) sendSignal(found.pid, "SIGKILL");
+}
+
 function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

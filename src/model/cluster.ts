@@ -1,5 +1,6 @@
 import type { IpAddress } from "./ids.ts";
 import type { HostRoute } from "./network.ts";
+import type { Encryptor, WireguardKeys } from "./wireguard.ts";
 
 /** A node's or a cluster's id: 25 base-36 digits, as Docker's swarm objects have. */
 export type NodeId = string;
@@ -68,6 +69,18 @@ export interface ClusterSpec {
   readonly autolock: boolean;
 }
 
+/** How far the hosts are with their keys of WireGuard. */
+export interface KeyRotation {
+  /** Of the keys that every host is to have; grows by one. */
+  readonly generation: number;
+  /** True when every node at work has said its key of that generation. */
+  readonly isKnown: boolean;
+  /** When it was begun, milliseconds since 1970. */
+  readonly since: number;
+  /** How long keys are used, milliseconds; 0: until somebody asks for others. */
+  readonly every: number;
+}
+
 /** What a cluster has once. The row holds secrets: managers alone have it, workers get `publicPart`. */
 export interface Cluster extends Versioned {
   readonly id: ClusterId;
@@ -83,6 +96,7 @@ export interface Cluster extends Versioned {
   readonly authority: AuthorityPems;
   /** The CA of etcd's ports: only managers have certificates of it. */
   readonly etcdAuthority: AuthorityRoot;
+  readonly keyRotation: KeyRotation;
   /** `SWMKEY-1-…`; present when the spec says autolock. */
   readonly unlockKey?: string;
 }
@@ -97,6 +111,7 @@ export interface PublicCluster {
   readonly heartbeatPeriod: number;
   readonly autolock: boolean;
   readonly logDriver?: ClusterSpec["logDriver"];
+  readonly keyRotation: Pick<KeyRotation, "generation" | "isKnown">;
   /** PEM of the roots to trust, the present one first. */
   readonly roots: string;
 }
@@ -104,10 +119,23 @@ export interface PublicCluster {
 /** The part of a cluster without secrets: named field by field, so that a new field stays with the managers. */
 export function publicPart({ spec, authority: { root, next }, ...cluster }: Cluster): PublicCluster {
   const { id, version, addressPools, subnetSize, dataPathPort } = cluster;
+  const { generation, isKnown } = cluster.keyRotation;
   const { heartbeatPeriod, autolock, logDriver } = spec;
   const roots = root.certificate + (next?.certificate ?? "");
   const others = logDriver === undefined ? {} : { logDriver };
-  return { id, version, addressPools, subnetSize, dataPathPort, heartbeatPeriod, autolock, roots, ...others };
+  const keyRotation = { generation, isKnown };
+  return {
+    id,
+    version,
+    addressPools,
+    subnetSize,
+    dataPathPort,
+    keyRotation,
+    heartbeatPeriod,
+    autolock,
+    roots,
+    ...others,
+  };
 }
 
 /** unknown: not heard of yet; disconnected: its stream broke and its last beat is young. */
@@ -119,7 +147,11 @@ export interface EngineDriver {
   readonly name: string;
 }
 
-/** What a node says of itself when it registers. */
+export interface NodeWireguard extends WireguardKeys {
+  readonly by: Encryptor;
+}
+
+/** What a node says of itself when it registers, and when that has changed. */
 export interface NodeDescription {
   readonly hostname: string;
   readonly platform: { readonly os: string; readonly architecture: string };
@@ -130,10 +162,10 @@ export interface NodeDescription {
   /** What its engine has drivers for. */
   readonly drivers: readonly EngineDriver[];
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
-  /** Public key of its WireGuard, base64 of 32 bytes; absent: encrypted networks do not reach it. */
-  readonly wireguardKey?: string;
   /** What it routes elsewhere than to its networks, as far as others must know; absent: nothing. */
   readonly routes?: readonly HostRoute[];
+  /** Its WireGuard; absent, as with an older version: encrypted networks do not reach it. */
+  readonly wireguard?: NodeWireguard;
 }
 
 /** A host of the cluster. Who has no row is no node: removing the row refuses the certificate. */
@@ -180,8 +212,8 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
 });
 
 /** What is known of a node, without what holds only while it says so. */
-export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguardKey" | "routes"> {
-  const { wireguardKey: _, routes: _routes, ...others } = node;
+export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguard" | "routes"> {
+  const { wireguard: _, routes: _routes, ...others } = node;
   return others;
 }
 

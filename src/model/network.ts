@@ -73,17 +73,10 @@ export interface Tunnel {
   readonly encryption?: Encryption;
 }
 
-/** A host's end of the WireGuard that encrypted networks go through, one for all of them. */
+/** How a host takes part in the WireGuard that encrypted networks go through, one for all of them; its keys are in `OwnEnd`. */
 export interface Encryption {
-  /** Name of the link. */
-  readonly link: string;
-  /** Base64; its private key is in the kernel layer's memory. */
-  readonly publicKey: string;
-  /** UDP port of every host's WireGuard. */
-  readonly udpPort: number;
-  /** The host's own address in there, an IPv6 one, and the range that all hosts have theirs from. */
+  /** The host's own address in there, an IPv6 one. */
   readonly address: IpAddress;
-  readonly range: Cidr;
   /** Bytes of what WireGuard takes: 60 less than the MTU of the link that has `local`, or 80 less over IPv6. */
   readonly mtu: number;
 }
@@ -99,6 +92,8 @@ export interface Network {
   readonly predefined: boolean;
   /** VXLAN network identifier of an overlay network, 4096 to 2^24 - 1. */
   readonly vni?: number;
+  /** True when what goes from host to host is encrypted. */
+  readonly isEncrypted?: true;
   /** How this host takes part in an overlay network; absent in the cluster's own row. */
   readonly tunnel?: Tunnel;
   /** RFC 3339 with nanoseconds. */

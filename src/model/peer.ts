@@ -1,14 +1,6 @@
 import type { EndpointAddress } from "./endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress, NetworkId } from "./ids.ts";
 
-/** Another host's end of WireGuard. */
-export interface WireguardEnd {
-  /** Base64 of 32 bytes. */
-  readonly publicKey: string;
-  /** Its address in there. */
-  readonly address: IpAddress;
-}
-
 /** An endpoint of an overlay network as the cluster has it: what the other hosts must know to reach it. */
 export interface Peer {
   readonly id: EndpointId;
@@ -19,8 +11,8 @@ export interface Peer {
   readonly nodeId: string;
   readonly hostname: string;
   readonly dataPath: IpAddress;
-  /** Its node's end of WireGuard; absent when the node has none: on encrypted networks it is not reached. */
-  readonly wireguard?: WireguardEnd;
+  /** On encrypted networks, its node's address in WireGuard; absent when the node has none: then it is not reached. */
+  readonly wireguardAddress?: IpAddress;
   readonly mac: MacAddress;
   /** At most one address a family, IPv4 first. */
   readonly addresses: readonly EndpointAddress[];

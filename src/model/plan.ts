@@ -142,7 +142,7 @@ export interface VxlanLink extends LinkBase {
 /**
  * A host's end of WireGuard: the kernel's, or wireguard-go's where the kernel has none. Made in the host's namespace, where
  * the socket of what is encrypted stays, then moved to `namespace`. The private key is in no plan: the kernel layer keeps
- * it in memory (`Kernel.wireguardKey`).
+ * it in memory (`Kernel.newWireguardKey`).
  */
 export interface WireguardLink extends LinkBase {
   readonly type: "wireguard";

@@ -3,7 +3,14 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { system } from "../lib/errors.ts";
-import { beginProgram, endProgram, findProgram, keepLooking, type LastingProgram } from "../lib/lasting-program.ts";
+import {
+  beginProgram,
+  endProgram,
+  findProgram,
+  keepLooking,
+  killProgram,
+  type LastingProgram,
+} from "../lib/lasting-program.ts";
 
 interface Log {
   info(fields: object, message: string): void;
@@ -18,6 +25,8 @@ export interface Program extends Omit<LastingProgram, "marks"> {
 export interface Supervised {
   /** Resolves when the program answers at its socket. */
   start(): Promise<void>;
+  /** Kills the program, which is then started again. */
+  restart(): void;
   /** Looks no longer. The program goes on, but for one that was begun here when `end`. */
   stop(options: { readonly end: boolean }): Promise<void>;
 }
@@ -57,6 +66,7 @@ export function supervise(program: Program, log: Log, onBack: () => void): Super
       starting = find();
       return starting;
     },
+    restart: () => killProgram(lasting(program)),
     async stop({ end }) {
       stopped.abort();
       if (!end) return;
@@ -80,6 +90,9 @@ async function launch(program: Program): Promise<void> {
     await sleep(10);
   }
 }
+
+/** Ends a program that an earlier daemon started, if it is there. */
+export const endLeftOver = (program: Program): Promise<void> => endProgram(lasting(program), endPatience);
 
 function answers(socket: string): Promise<boolean> {
   return new Promise((resolve) => {

@@ -7,6 +7,7 @@ import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 import type { Acknowledgement, Backend, FileContent, Service, Task, VirtualService } from "../model/service.ts";
+import type { OwnEnd, WireguardEnd } from "../model/wireguard.ts";
 
 /** A host port taken by an endpoint. Its key is the claim. */
 export interface PortClaim {
@@ -31,6 +32,9 @@ export interface Tables {
   claims: AddressClaim;
   endpoints: Endpoint;
   peers: Peer;
+  /** Of the hosts that have peers here, and this host's own. */
+  ends: WireguardEnd;
+  ownEnds: OwnEnd;
   sandboxes: Sandbox;
   containers: Container;
   volumes: Volume;
@@ -56,6 +60,8 @@ export const keys: { readonly [T in TableName]: (row: Tables[T]) => string } = {
   claims: (r) => `${r.pool}|${r.address}`,
   endpoints: (r) => r.id,
   peers: (r) => r.id,
+  ends: (r) => r.id,
+  ownEnds: (r) => r.id,
   sandboxes: (r) => r.id,
   containers: (r) => r.id,
   volumes: (r) => r.name,
@@ -112,7 +118,6 @@ export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row
     role: (r) => r.role,
     hasVote: (r) => String(r.manager !== undefined),
     dataPath: (r) => r.addresses.dataPath,
-    key: (r) => r.wireguardKey ?? "",
   },
   tasks: { service: (r) => r.serviceId, node: (r) => r.nodeId ?? "", slot: (r) => `${r.serviceId}|${r.slot}` },
   virtualServices: { service: (r) => r.serviceId, network: (r) => r.networkId },

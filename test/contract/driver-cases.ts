@@ -2,8 +2,10 @@ import type { EndpointView, NetworkDriver, NetworkView, PeerView } from "../../s
 import { planParent } from "../../src/drivers/parent.ts";
 import { planUnderlay, planUnderlayPeer } from "../../src/drivers/underlay.ts";
 import { encryptedUnderlay, type LinkObject, type Owner, type PlanObject } from "../../src/model/plan.ts";
+import type { OwnEnd } from "../../src/model/wireguard.ts";
 import {
   endpointRow,
+  endRow,
   type EndpointWish,
   networkRows,
   type NetworkWish,
@@ -23,6 +25,8 @@ export interface DriverCase {
   readonly endpoints: readonly EndpointWish[];
   /** Endpoints of other hosts. */
   readonly peers?: readonly PeerWish[];
+  /** This host's keys of WireGuard. */
+  readonly own?: OwnEnd;
   /** Links of the host that somebody else made: those that the options name. */
   readonly there?: readonly LinkObject[];
   /** A kind of link that not every kernel has, as `vlan`: Linux gets the case where `TOMBOLO_KERNEL_HAS` names it. */
@@ -67,26 +71,23 @@ export function plansOf(driver: NetworkDriver, one: DriverCase, number = 1): Map
   const { network, endpoints, peers } = viewsOf(driver, one, number);
   const options = driver.readOptions(network.network.spec);
   const parent = driver.lan?.parentOf(options);
-  const ends = new Map(peers.map(({ peer }) => [peer.dataPath, peer.wireguard]));
+  const ends = new Map((one.peers ?? []).map((wish) => [wish.dataPath, endRow(wish)]));
   const encryption = network.network.tunnel?.encryption;
   const leaves = new Set(endpoints.flatMap(({ endpoint }) => endpoint.leaf ?? []));
   return new Map<Owner, readonly PlanObject[]>([
     ...(parent === undefined ? [] : [[`parent:${parent.link}`, planParent(parent.link, [parent])] as const]),
-    ...(encryption === undefined ? [] : [[encryptedUnderlay, planUnderlay(encryption)] as const]),
+    ...(encryption === undefined ? [] : [[encryptedUnderlay, planUnderlay(encryption, one.own)] as const]),
     [`network:${network.network.id}`, driver.planNetwork(network, options)],
     ...[...leaves].map(
       (leaf) => [`leaf:${network.network.id}|${leaf}`, driver.planLeaf?.({ ...network, leaf }, options) ?? []] as const,
     ),
     ...endpoints.map((view) => [`endpoint:${view.endpoint.id}`, driver.planEndpoint(view, options)] as const),
     ...peers.map((view) => [`peer:${view.peer.id}`, driver.planPeer?.(view, options) ?? []] as const),
-    ...[...ends].map(([address, wireguard]) => {
-      const end = { address, ...(wireguard !== undefined && { wireguard }) };
-      const peer =
-        encryption === undefined || wireguard === undefined ? [] : [planUnderlayPeer(encryption, wireguard, address)];
-      return [
-        `tunnel:${address}`,
-        [...peer, ...(driver.planTunnelEnd?.({ ...network, ...end }, options) ?? [])],
-      ] as const;
+    ...[...ends].map(([address, end]) => {
+      const view = { ...network, address, ...(end !== undefined && { wireguardAddress: end.address }) };
+      const isReached = encryption !== undefined && one.own !== undefined && end !== undefined;
+      const peer = isReached ? planUnderlayPeer(one.own, end, address) : [];
+      return [`tunnel:${address}`, [...peer, ...(driver.planTunnelEnd?.(view, options) ?? [])]] as const;
     }),
   ]);
 }

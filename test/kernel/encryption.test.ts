@@ -6,19 +6,22 @@ import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encryptedUnderlay } from "../../src/model/plan.ts";
 import type { Tunnel } from "../../src/model/network.ts";
-import { startWireguardGo } from "../../src/wireguard/wireguard-go.ts";
+import { WireguardGo } from "../../src/wireguard/wireguard-go.ts";
+import type { WireguardEnd } from "../../src/model/wireguard.ts";
+import type { Transaction } from "../../src/store/store.ts";
 import { addresses, RealHost } from "../support/real-host.ts";
 import {
   deleteContainer,
   deleteNetwork,
   endpointRow,
+  endRow,
   type NetworkRows,
   networkRows,
   peerRow,
   putContainer,
   putNetwork,
 } from "../support/rows.ts";
-import { canary, encryptionOf, FarWireguard, type Tap, tapHere } from "../support/wireguard.ts";
+import { canary, encryptionHere, FarWireguard, ownEndOf, type Tap, tapHere } from "../support/wireguard.ts";
 
 const udpPort = 4789;
 const vni = 4097;
@@ -36,16 +39,19 @@ class Pair implements AsyncDisposable {
   readonly link: string;
   readonly at: string;
   readonly #directory = mkdtempSync(join(tmpdir(), "tombolo-wireguard-"));
-  #program: ReturnType<typeof startWireguardGo> | undefined;
+  /** This host's public keys, by the links that they are used with. */
+  readonly keys: Record<string, string> = {};
+  #program: WireguardGo | undefined;
 
   private constructor(host: RealHost, far: FarWireguard, tap: Tap, link: string, isIpv6: boolean) {
     [this.host, this.far, this.tap, this.link] = [host, far, tap, link];
     const local = isIpv6 ? addresses.host6 : addresses.host;
     this.at = isIpv6 ? addresses.outside6 : addresses.outside;
-    const encryption = encryptionOf(link, host.kernel.wireguardKey(link), isIpv6 ? 1420 : 1440);
+    const encryption = encryptionHere(isIpv6 ? 1420 : 1440);
     const tunnel: Tunnel = { udpPort, local, mtu: isIpv6 ? 1430 : 1450, encryption };
     this.rows = networkRows({ number: 1, driver: "overlay", ipv6: true, vni, tunnel, options: { encrypted: "" } });
-    far.know(encryption.publicKey, local);
+    this.keys[link] = host.kernel.newWireguardKey();
+    far.know(this.keys[link], local);
   }
 
   static async open(isIpv6 = false): Promise<Pair> {
@@ -63,21 +69,36 @@ class Pair implements AsyncDisposable {
   start(): void {
     const { store, kernel, dataplane } = this.host;
     const log = { info() {}, warn() {} };
-    this.#program = startWireguardGo({ store, kernel, dataplane, directory: this.#directory, log });
+    const links = [this.link];
+    this.#program = new WireguardGo({ store, kernel, dataplane, directory: this.#directory, links, log });
+    this.#program.start();
   }
   async stop(): Promise<void> {
     await this.#program?.stop();
     this.#program = undefined;
   }
 
+  /** The other machine's end of the generation after its first. */
+  nextFar(): Promise<FarWireguard> {
+    const { host } = this;
+    const run = (...words: string[]) => host.run("outside", words[0] ?? "", ...words.slice(1));
+    return FarWireguard.open(`twe${process.pid.toString(36)}`, host.enter("outside"), run, 2);
+  }
+
   async attach(): Promise<void> {
     await this.host.commit((tx) => {
       putNetwork(tx, this.rows);
       putContainer(tx, this.rows, { member: here });
-      tx.put("peers", this.peer());
+      tx.put("ownEnds", ownEndOf(this.keys, 1));
+      this.putPeer(tx);
     });
   }
-  peer = () => peerRow(this.rows, { member: there, dataPath: this.at, wireguard: this.far.end });
+  readonly #wish = () => ({ member: there, dataPath: this.at, end: this.far.end });
+  peer = () => peerRow(this.rows, this.#wish());
+  putPeer(tx: Transaction): void {
+    tx.put("peers", this.peer());
+    tx.put("ends", endRow(this.#wish()) as WireguardEnd);
+  }
 
   /** The other machine's tunnel: the link is its container, too. @param ends the hosts' addresses, by which it goes */
   tunnel(ends: { readonly local: string; readonly remote: string }, name = "far"): void {
@@ -109,12 +130,12 @@ class Pair implements AsyncDisposable {
 
   trouble = () => this.host.dataplane.errorOf(encryptedUnderlay)?.message;
 
-  /** Pids of the program that encrypts here. */
-  programs(): number[] {
+  /** Pids of the programs that encrypt here. */
+  programs(links = Object.keys(this.keys)): number[] {
     return readdirSync("/proc").flatMap((name) => {
       try {
         const line = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-        return line[0] === "wireguard-go" && line.includes(this.link) ? Number(name) : [];
+        return line[0] === "wireguard-go" && links.some((link) => line.includes(link)) ? Number(name) : [];
       } catch {
         return [];
       }
@@ -279,14 +300,52 @@ it("follows another host to a new key, and does not speak to one without", async
   pair.start();
   await pair.reaches();
   far.changeKey();
-  await host.commit((tx) => tx.put("peers", pair.peer()));
+  await host.commit((tx) => pair.putPeer(tx));
   await pair.reaches();
   await host.assertClean();
-  const { wireguard: _, ...without } = pair.peer();
-  await host.commit((tx) => tx.put("peers", without));
+  const { wireguardAddress: _, ...without } = pair.peer();
+  await host.commit((tx) => {
+    tx.put("peers", without);
+    tx.delete("ends", without.nodeId);
+  });
   await pair.isCutOff();
   await host.assertClean();
-  await host.commit((tx) => tx.put("peers", pair.peer()));
+  await host.commit((tx) => pair.putPeer(tx));
   await pair.reaches();
+  pair.assertSecret();
+});
+
+it("goes over to other keys with nothing lost and nothing in clear, and leaves nothing of those before", async () => {
+  await using pair = await Pair.open();
+  const { host, far, link } = pair;
+  pair.encryptedTunnel();
+  await pair.attach();
+  pair.start();
+  await pair.reaches();
+  await using next = await pair.nextFar();
+  const other = `twh${link.slice(3)}`;
+  const flood = host.try(here, "busybox", "ping", "-c", "500", "-i", "0.01", "-W", "1", "-p", sign, four(there));
+  pair.keys[other] = host.kernel.newWireguardKey();
+  next.know(pair.keys[other], addresses.host);
+  const own = ownEndOf(pair.keys, 1);
+  await host.commit((tx) => tx.put("ownEnds", own));
+  const end = endRow({ member: there, dataPath: pair.at, end: far.end }) as WireguardEnd;
+  const keys = [...far.end.keys, ...next.end.keys];
+  await host.commit((tx) => tx.put("ends", { ...end, keys }));
+  const answered = () => host.kernel.wireguardAnswers(other).has(next.publicKey);
+  for (const late = Date.now() + 5000; !answered(); await sleep(20)) assert.ok(Date.now() < late, "no answer");
+  await host.commit((tx) => tx.put("ownEnds", { ...own, answered: { [end.id]: 2 } }));
+  const mine = pair.rows.network.tunnel?.encryption?.address ?? "";
+  host.run("outside", "ip", "-6", "route", "replace", `${mine}/128`, "dev", next.link);
+  await sleep(200);
+  await host.commit((tx) => {
+    tx.put("ownEnds", { ...own, keys: own.keys.slice(1), sends: 2 });
+    tx.put("ends", { ...end, ...next.end });
+  });
+  assert.equal(host.kernel.link(encryptedUnderlay, link), undefined);
+  assert.match((await flood) ?? "", /500 packets received, 0% packet loss/);
+  await host.assertClean();
+  for (const late = Date.now() + 5000; pair.programs([link]).length > 0; await sleep(50)) assert.ok(Date.now() < late);
+  assert.equal(pair.programs().length, 1);
   pair.assertSecret();
 });

@@ -1,8 +1,9 @@
 import type { AddressPool } from "../../src/model/address-pool.ts";
 import type { Endpoint, EndpointAddress, PortBinding } from "../../src/model/endpoint.ts";
 import type { Network, NetworkSpec, Tunnel } from "../../src/model/network.ts";
-import type { Peer, WireguardEnd } from "../../src/model/peer.ts";
+import type { Peer } from "../../src/model/peer.ts";
 import type { Sandbox } from "../../src/model/sandbox.ts";
+import type { WireguardEnd } from "../../src/model/wireguard.ts";
 import type { Transaction } from "../../src/store/store.ts";
 
 /** What a test says of a network; the rest follows from its number: `10.<number>.0.0/16`, `fd00:<number>::/64`. */
@@ -49,6 +50,7 @@ export function networkRows(wish: NetworkWish): NetworkRows {
     predefined: false,
     ...(wish.vni !== undefined && { vni: wish.vni }),
     ...(wish.tunnel !== undefined && { tunnel: wish.tunnel }),
+    ...(wish.tunnel?.encryption !== undefined && { isEncrypted: true }),
     createdAt: "2026-01-01T00:00:00Z",
   };
   return { network, pools };
@@ -121,22 +123,27 @@ export function endpointRow({ network, pools }: NetworkRows, wish: EndpointWish)
 /** An endpoint of another host. */
 export interface PeerWish extends EndpointWish {
   readonly dataPath: string;
-  readonly wireguard?: WireguardEnd;
+  /** Its host's end of WireGuard. */
+  readonly end?: Omit<WireguardEnd, "id">;
 }
+
+/** The node of an endpoint of another host. */
+const nodeOf = ({ dataPath }: PeerWish) => dataPath;
+export const endRow = (wish: PeerWish): WireguardEnd | undefined => wish.end && { id: nodeOf(wish), ...wish.end };
 
 /** As `endpointRow`, on the host whose tunnels end at `dataPath`. */
 export function peerRow(rows: NetworkRows, wish: PeerWish): Peer {
   const { id, networkId, containerId, containerName, mac, addresses, names } = endpointRow(rows, wish);
-  const { dataPath, wireguard } = wish;
+  const { dataPath, end } = wish;
   return {
     id,
     networkId,
     containerId,
     containerName,
-    nodeId: dataPath,
+    nodeId: nodeOf(wish),
     hostname: dataPath,
     dataPath,
-    ...(wireguard !== undefined && { wireguard }),
+    ...(end !== undefined && { wireguardAddress: end.address }),
     mac,
     addresses,
     names,

@@ -4,44 +4,45 @@ import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { promisify } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import { wireguardAddress, wireguardPort, wireguardRange } from "../../src/cluster/encryption.ts";
+import { wireguardAddress, wireguardPort } from "../../src/cluster/encryption.ts";
 import { calls } from "../../src/kernel/libc.ts";
 import { Keyring } from "../../src/kernel/wireguard/keys.ts";
 import { programDevice, programSocket } from "../../src/kernel/wireguard/program-device.ts";
 import { wrapSocket } from "../../src/kernel/wrap-socket.ts";
 import type { Encryption } from "../../src/model/network.ts";
-import type { WireguardEnd } from "../../src/model/peer.ts";
+import type { OwnEnd, WireguardEnd } from "../../src/model/wireguard.ts";
 
 const cluster = "test";
 /** Every byte of what containers say to one another in tests of encryption. */
 export const canary = 0xc5;
 
-/** What the manager would say of a node of the tests. */
-export const endOf = (node: string, publicKey: string): WireguardEnd => ({
-  publicKey,
-  address: wireguardAddress(cluster, node),
-});
+/** How the node `here` takes part. @param mtu of its uplink, bytes */
+export const encryptionHere = (mtu: number): Encryption => ({ address: wireguardAddress(cluster, "here"), mtu });
+export const portOf = (generation: number) => wireguardPort(4789, generation);
 
-/** A host's own end, on the node `here`. @param mtu of its uplink, bytes */
-export const encryptionOf = (link: string, publicKey: string, mtu = 1420): Encryption => ({
-  link,
-  publicKey,
-  udpPort: wireguardPort(4789),
-  address: wireguardAddress(cluster, "here"),
-  range: wireguardRange(cluster),
-  mtu,
+/** This host's keys, the older first. @param keys public ones by the link of each @param generation of the first */
+export const ownEndOf = (keys: Readonly<Record<string, string>>, generation: number): OwnEnd => ({
+  id: cluster,
+  keys: Object.entries(keys).map(([link, publicKey], at) => ({
+    generation: generation + at,
+    publicKey,
+    link,
+    udpPort: portOf(generation + at),
+  })),
+  sends: generation,
+  answered: {},
 });
 
 /** The other machine's end of WireGuard, made by hand with wireguard-go in the namespace where `run` runs commands. */
 export class FarWireguard implements AsyncDisposable {
-  readonly #link: string;
+  readonly link: string;
   readonly #process: ChildProcess;
   readonly #keys = new Keyring();
+  readonly #generation: number;
   publicKey = "";
 
-  private constructor(link: string, process: ChildProcess) {
-    this.#link = link;
-    this.#process = process;
+  private constructor(link: string, process: ChildProcess, generation: number) {
+    [this.link, this.#process, this.#generation] = [link, process, generation];
   }
 
   /** @param enter words before a command that runs it there @param run does so and waits */
@@ -49,9 +50,10 @@ export class FarWireguard implements AsyncDisposable {
     link: string,
     enter: readonly string[],
     run: (...words: string[]) => string,
+    generation = 1,
   ): Promise<FarWireguard> {
     const [file = "", ...args] = [...enter, "wireguard-go", "-f", link];
-    const far = new FarWireguard(link, spawn(file, args, { stdio: "ignore" }));
+    const far = new FarWireguard(link, spawn(file, args, { stdio: "ignore" }), generation);
     try {
       for (let tries = 0; !existsSync(programSocket(link)); await sleep(20)) assert.ok(tries++ < 100, "wireguard-go");
       far.changeKey();
@@ -67,18 +69,21 @@ export class FarWireguard implements AsyncDisposable {
   /** It has a new pair of keys from now on. */
   changeKey(): void {
     this.publicKey = this.#keys.make();
-    programDevice(this.#link).setUp(this.#keys.privateOf(this.publicKey), wireguardPort(4789));
+    programDevice(this.link).setUp(this.#keys.privateOf(this.publicKey), portOf(this.#generation));
   }
 
-  get end(): WireguardEnd {
-    return endOf("there", this.publicKey);
+  /** What the manager would say of it. */
+  get end(): Omit<WireguardEnd, "id"> {
+    const { publicKey } = this;
+    const generation = this.#generation;
+    return { address: wireguardAddress(cluster, "there"), keys: [{ generation, publicKey }], sends: generation };
   }
 
-  /** It knows one other host: that one, at that address. */
+  /** It knows one other host by that key, at that address. */
   know(publicKey: string, address: string): void {
-    const device = programDevice(this.#link);
+    const device = programDevice(this.link);
     for (const { publicKey: key } of device.read().peers) device.removePeer(key);
-    const endpoint = { address, udpPort: wireguardPort(4789) };
+    const endpoint = { address, udpPort: portOf(this.#generation) };
     device.putPeer({ publicKey, endpoint, address: wireguardAddress(cluster, "here") });
   }
 

@@ -2,6 +2,7 @@ import type { Route } from "../router.ts";
 import { backUpSwarm, restoreSwarm } from "./backup.ts";
 import { initSwarm } from "./init.ts";
 import { inspectSwarm } from "./inspect.ts";
+import { rotateKeys } from "./keys.ts";
 import { joinSwarm, leaveSwarm } from "./join.ts";
 import { showUnlockKey, unlockSwarm } from "./unlock.ts";
 import { updateSwarm } from "./update.ts";
@@ -14,6 +15,7 @@ export const swarmRoutes: readonly Route[] = [
   { method: "POST", path: "/swarm/update", handler: updateSwarm },
   { method: "GET", path: "/swarm/unlockkey", handler: showUnlockKey },
   { method: "POST", path: "/swarm/unlock", handler: unlockSwarm },
+  { method: "POST", path: "/tombolo/swarm/rotate-keys", handler: rotateKeys },
   { method: "GET", path: "/tombolo/swarm/backup", handler: backUpSwarm },
   { method: "POST", path: "/tombolo/swarm/restore", handler: restoreSwarm },
 ];

@@ -261,6 +261,17 @@ test("leave, unlock and the unlock key", async () => {
   assert.deepEqual((await asked("/swarm/unlockkey")).json, { UnlockKey: "SWMKEY-1-x" });
 });
 
+test("keys are rotated now, or from then on by age", async () => {
+  const path = "/tombolo/swarm/rotate-keys";
+  const now = await asked(path, {});
+  assert.deepEqual([now.status, now.json], [200, { Nodes: ["h1"], Away: ["h2"] }]);
+  const later = await asked(path, { Every: 3_600_000_000_000 });
+  assert.deepEqual([later.json, later.seen], [{}, [{ verb: "rotateKeysEvery", what: 3_600_000 }]]);
+  assert.deepEqual((await asked(path, { Every: 0 })).seen, [{ verb: "rotateKeysEvery", what: 0 }]);
+  assert.match(await refused(path, { Every: 1 }), /Every must be whole milliseconds/);
+  assert.match(await refused(path, { Often: 1 }), /Often/);
+});
+
 const things = ["services", "tasks", "secrets", "configs"];
 
 test("elsewhere they say first why this node cannot be asked", async () => {

@@ -63,6 +63,8 @@ export function playSwarm({ init, unlockKey }: { readonly init: string; readonly
     leave: note("leave", undefined),
     update: note("update", undefined),
     unlock: note("unlock", undefined),
+    rotateKeys: note("rotateKeys", { generation: 2, nodes: ["h1"], away: ["h2"] }),
+    rotateKeysEvery: note("rotateKeysEvery", undefined),
     unlockKey: () => unlockKey,
     inspect: () => detail(),
   };

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSKTAwoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISFQoNd2lyZWd1YXJkX2tleRgKIAEoCRI7CgZsYWJlbHMYCyADKAsyKy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24uTGFiZWxzRW50cnkSKQoGcm91dGVzGAwgAygLMhkudG9tYm9sby5jb250cm9sLnYxLlJvdXRlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiIQoFUm91dGUSCgoCdG8YASABKAkSDAoEbGluaxgCIAEoCSIkCgZEcml2ZXISDAoEdHlwZRgBIAEoCRIMCgRuYW1lGAIgASgJIooCCg5TZXNzaW9uUmVxdWVzdBIwCghyZWdpc3RlchgBIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlckgAEigKBGJlYXQYAiABKAsyGC50b21ib2xvLmNvbnRyb2wudjEuQmVhdEgAEiwKBnJlcG9ydBgDIAEoCzIaLnRvbWJvbG8uY29udHJvbC52MS5SZXBvcnRIABIuCgdhcHBsaWVkGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkFwcGxpZWRIABI2CgtkZXNjcmlwdGlvbhgFIAEoCzIfLnRvbWJvbG8uY29udHJvbC52MS5EZXNjcmlwdGlvbkgAQgYKBGJvZHkiVgoIUmVnaXN0ZXISNAoLZGVzY3JpcHRpb24YASABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb24SFAoMZW5kcG9pbnRfaWRzGAIgAygJIgYKBEJlYXQiGwoHQXBwbGllZBIQCghyZXZpc2lvbhgBIAEoAyIxCgZSZXBvcnQSDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEgsKA3JvdxgDIAEoDCKaAgoPU2Vzc2lvblJlc3BvbnNlEjQKCnJlZ2lzdGVyZWQYASABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJlZEgAEjAKCG1hbmFnZXJzGAIgASgLMhwudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJzSAASMAoIc3RhbmRpbmcYAyABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuU3RhbmRpbmdIABIuCgdjaGFuZ2VzGAQgASgLMhsudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZXNIABI1Cgtsb2dzX3dhbnRlZBgFIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5Mb2dzV2FudGVkSABCBgoEYm9keSIcCgpSZWdpc3RlcmVkEg4KBnBlcmlvZBgBIAEoDSJACghNYW5hZ2VycxI0CghtYW5hZ2VycxgBIAMoCzIiLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2VyQWRkcmVzcyIyCg5NYW5hZ2VyQWRkcmVzcxIPCgdub2RlX2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiagoIU3RhbmRpbmcSJgoEcm9sZRgBIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEjYKDGF2YWlsYWJpbGl0eRgCIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkifQoHQ2hhbmdlcxIQCghzbmFwc2hvdBgBIAEoCBIMCgRtb3JlGAIgASgIEisKB2NoYW5nZXMYAyADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlEhAKCHJldmlzaW9uGAQgASgDEhMKC2Fja25vd2xlZGdlGAUgASgIIj4KBkNoYW5nZRINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSEAoDcm93GAMgASgMSACIAQFCBgoEX3JvdyKjAQoKTG9nc1dhbnRlZBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSDwoHbWFuYWdlchgCIAEoCRIQCgh0YXNrX2lkcxgDIAMoCRIOCgZmb2xsb3cYBCABKAgSDgoGc3Rkb3V0GAUgASgIEg4KBnN0ZGVychgGIAEoCBINCgVzaW5jZRgHIAEoAxIRCgR0YWlsGAggASgDSACIAQFCBwoFX3RhaWwibAoSUHVibGlzaExvZ3NSZXF1ZXN0EhcKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCRIrCgVsaW5lcxgCIAMoCzIcLnRvbWJvbG8uY29udHJvbC52MS5UYXNrTGluZRIQCgh0cm91YmxlcxgDIAMoCSJHCghUYXNrTGluZRIPCgd0YXNrX2lkGAEgASgJEg4KBnN0ZGVychgCIAEoCBIMCgR0aW1lGAMgASgJEgwKBGRhdGEYBCABKAwiFQoTUHVibGlzaExvZ3NSZXNwb25zZSJUChFBc2tGb3JMb2dzUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEi4KBndhbnRlZBgCIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5Mb2dzV2FudGVkIhQKEkFza0ZvckxvZ3NSZXNwb25zZSIxChBBZGRNZW1iZXJSZXF1ZXN0EhAKCHBlZXJfdXJsGAEgASgJEgsKA2NzchgCIAEoCSKIAQoRQWRkTWVtYmVyUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgJEisKB21lbWJlcnMYAiADKAsyGi50b21ib2xvLmNvbnRyb2wudjEuTWVtYmVyEhMKC2NlcnRpZmljYXRlGAMgASgJEgwKBHJvb3QYBCABKAkSEAoIZGF0YV9rZXkYBSABKAwiNQoGTWVtYmVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJcGVlcl91cmxzGAMgAygJIikKFFByb21vdGVNZW1iZXJSZXF1ZXN0EhEKCW1lbWJlcl9pZBgBIAEoCSIXChVQcm9tb3RlTWVtYmVyUmVzcG9uc2UiKAoTUmVtb3ZlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFgoUUmVtb3ZlTWVtYmVyUmVzcG9uc2UqPwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9XT1JLRVIQARIQCgxST0xFX01BTkFHRVIQAip1CgxBdmFpbGFiaWxpdHkSHAoYQVZBSUxBQklMSVRZX1VOU1BFQ0lGSUVEEAASFwoTQVZBSUxBQklMSVRZX0FDVElWRRABEhYKEkFWQUlMQUJJTElUWV9QQVVTRRACEhYKEkFWQUlMQUJJTElUWV9EUkFJThADMtwCCgRKb2luEnMKEkdldFJvb3RDZXJ0aWZpY2F0ZRItLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXF1ZXN0Gi4udG9tYm9sby5jb250cm9sLnYxLkdldFJvb3RDZXJ0aWZpY2F0ZVJlc3BvbnNlEm0KEElzc3VlQ2VydGlmaWNhdGUSKy50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QaLC50b21ib2xvLmNvbnRyb2wudjEuSXNzdWVDZXJ0aWZpY2F0ZVJlc3BvbnNlEnAKEUNlcnRpZmljYXRlU3RhdHVzEiwudG9tYm9sby5jb250cm9sLnYxLkNlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBotLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1Jlc3BvbnNlMp8ECgROb2RlElYKB1Nlc3Npb24SIi50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlcXVlc3QaIy50b21ib2xvLmNvbnRyb2wudjEuU2Vzc2lvblJlc3BvbnNlKAEwARJtChBSZW5ld0NlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLlJlbmV3Q2VydGlmaWNhdGVSZXNwb25zZRJMCgVMZWF2ZRIgLnRvbWJvbG8uY29udHJvbC52MS5MZWF2ZVJlcXVlc3QaIS50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXNwb25zZRJPCgZBdHRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5BdHRhY2hSZXNwb25zZRJPCgZEZXRhY2gSIS50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVxdWVzdBoiLnRvbWJvbG8uY29udHJvbC52MS5EZXRhY2hSZXNwb25zZRJgCgtQdWJsaXNoTG9ncxImLnRvbWJvbG8uY29udHJvbC52MS5QdWJsaXNoTG9nc1JlcXVlc3QaJy50b21ib2xvLmNvbnRyb2wudjEuUHVibGlzaExvZ3NSZXNwb25zZSgBMokDCgdNYW5hZ2VyElgKCUFkZE1lbWJlchIkLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXF1ZXN0GiUudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlc3BvbnNlEmQKDVByb21vdGVNZW1iZXISKC50b21ib2xvLmNvbnRyb2wudjEuUHJvbW90ZU1lbWJlclJlcXVlc3QaKS50b21ib2xvLmNvbnRyb2wudjEuUHJvbW90ZU1lbWJlclJlc3BvbnNlEmEKDFJlbW92ZU1lbWJlchInLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXF1ZXN0GigudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlc3BvbnNlElsKCkFza0ZvckxvZ3MSJS50b21ib2xvLmNvbnRyb2wudjEuQXNrRm9yTG9nc1JlcXVlc3QaJi50b21ib2xvLmNvbnRyb2wudjEuQXNrRm9yTG9nc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSK0AwoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISOwoGbGFiZWxzGAsgAygLMisudG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uLkxhYmVsc0VudHJ5EikKBnJvdXRlcxgMIAMoCzIZLnRvbWJvbG8uY29udHJvbC52MS5Sb3V0ZRIwCgl3aXJlZ3VhcmQYDSABKAsyHS50b21ib2xvLmNvbnRyb2wudjEuV2lyZWd1YXJkGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFKBAgKEAsiIQoFUm91dGUSCgoCdG8YASABKAkSDAoEbGluaxgCIAEoCSJ1CglXaXJlZ3VhcmQSKQoCYnkYASABKA4yHS50b21ib2xvLmNvbnRyb2wudjEuRW5jcnlwdG9yEi4KBGtleXMYAiADKAsyIC50b21ib2xvLmNvbnRyb2wudjEuV2lyZWd1YXJkS2V5Eg0KBXNlbmRzGAMgASgNIjYKDFdpcmVndWFyZEtleRISCgpnZW5lcmF0aW9uGAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAkiJAoGRHJpdmVyEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCSKKAgoOU2Vzc2lvblJlcXVlc3QSMAoIcmVnaXN0ZXIYASABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJIABIoCgRiZWF0GAIgASgLMhgudG9tYm9sby5jb250cm9sLnYxLkJlYXRIABIsCgZyZXBvcnQYAyABKAsyGi50b21ib2xvLmNvbnRyb2wudjEuUmVwb3J0SAASLgoHYXBwbGllZBgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5BcHBsaWVkSAASNgoLZGVzY3JpcHRpb24YBSABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb25IAEIGCgRib2R5IlYKCFJlZ2lzdGVyEjQKC2Rlc2NyaXB0aW9uGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEhQKDGVuZHBvaW50X2lkcxgCIAMoCSIGCgRCZWF0IhsKB0FwcGxpZWQSEAoIcmV2aXNpb24YASABKAMiMQoGUmVwb3J0Eg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRILCgNyb3cYAyABKAwimgIKD1Nlc3Npb25SZXNwb25zZRI0CgpyZWdpc3RlcmVkGAEgASgLMh4udG9tYm9sby5jb250cm9sLnYxLlJlZ2lzdGVyZWRIABIwCghtYW5hZ2VycxgCIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2Vyc0gAEjAKCHN0YW5kaW5nGAMgASgLMhwudG9tYm9sby5jb250cm9sLnYxLlN0YW5kaW5nSAASLgoHY2hhbmdlcxgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2VzSAASNQoLbG9nc193YW50ZWQYBSABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuTG9nc1dhbnRlZEgAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5In0KB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAxITCgthY2tub3dsZWRnZRgFIAEoCCI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciowEKCkxvZ3NXYW50ZWQSFwoPc3Vic2NyaXB0aW9uX2lkGAEgASgJEg8KB21hbmFnZXIYAiABKAkSEAoIdGFza19pZHMYAyADKAkSDgoGZm9sbG93GAQgASgIEg4KBnN0ZG91dBgFIAEoCBIOCgZzdGRlcnIYBiABKAgSDQoFc2luY2UYByABKAMSEQoEdGFpbBgIIAEoA0gAiAEBQgcKBV90YWlsImwKElB1Ymxpc2hMb2dzUmVxdWVzdBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSKwoFbGluZXMYAiADKAsyHC50b21ib2xvLmNvbnRyb2wudjEuVGFza0xpbmUSEAoIdHJvdWJsZXMYAyADKAkiRwoIVGFza0xpbmUSDwoHdGFza19pZBgBIAEoCRIOCgZzdGRlcnIYAiABKAgSDAoEdGltZRgDIAEoCRIMCgRkYXRhGAQgASgMIhUKE1B1Ymxpc2hMb2dzUmVzcG9uc2UiVAoRQXNrRm9yTG9nc1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIuCgZ3YW50ZWQYAiABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuTG9nc1dhbnRlZCIUChJBc2tGb3JMb2dzUmVzcG9uc2UiMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAypYCglFbmNyeXB0b3ISGQoVRU5DUllQVE9SX1VOU1BFQ0lGSUVEEAASFAoQRU5DUllQVE9SX0tFUk5FTBABEhoKFkVOQ1JZUFRPUl9XSVJFR1VBUkRfR08QAjLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTKfBAoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2USTwoGQXR0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVzcG9uc2USTwoGRGV0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVzcG9uc2USYAoLUHVibGlzaExvZ3MSJi50b21ib2xvLmNvbnRyb2wudjEuUHVibGlzaExvZ3NSZXF1ZXN0GicudG9tYm9sby5jb250cm9sLnYxLlB1Ymxpc2hMb2dzUmVzcG9uc2UoATKJAwoHTWFuYWdlchJYCglBZGRNZW1iZXISJC50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVxdWVzdBolLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXNwb25zZRJkCg1Qcm9tb3RlTWVtYmVyEigudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXF1ZXN0GikudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXNwb25zZRJhCgxSZW1vdmVNZW1iZXISJy50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVxdWVzdBooLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXNwb25zZRJbCgpBc2tGb3JMb2dzEiUudG9tYm9sby5jb250cm9sLnYxLkFza0ZvckxvZ3NSZXF1ZXN0GiYudG9tYm9sby5jb250cm9sLnYxLkFza0ZvckxvZ3NSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -430,13 +430,6 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
   drivers: Driver[];
 
   /**
-   * public, base64; empty: it cannot encrypt
-   *
-   * @generated from field: string wireguard_key = 10;
-   */
-  wireguardKey: string;
-
-  /**
    * of its engine
    *
    * @generated from field: map<string, string> labels = 11;
@@ -449,6 +442,13 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
    * @generated from field: repeated tombolo.control.v1.Route routes = 12;
    */
   routes: Route[];
+
+  /**
+   * absent: an earlier version
+   *
+   * @generated from field: tombolo.control.v1.Wireguard wireguard = 13;
+   */
+  wireguard?: Wireguard | undefined;
 };
 
 /**
@@ -485,6 +485,61 @@ export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
   messageDesc(file_control, 15);
 
 /**
+ * @generated from message tombolo.control.v1.Wireguard
+ */
+export type Wireguard = Message<"tombolo.control.v1.Wireguard"> & {
+  /**
+   * @generated from field: tombolo.control.v1.Encryptor by = 1;
+   */
+  by: Encryptor;
+
+  /**
+   * one, or two while they are rotated, the older first
+   *
+   * @generated from field: repeated tombolo.control.v1.WireguardKey keys = 2;
+   */
+  keys: WireguardKey[];
+
+  /**
+   * generation by which it sends to all that have a key of it
+   *
+   * @generated from field: uint32 sends = 3;
+   */
+  sends: number;
+};
+
+/**
+ * Describes the message tombolo.control.v1.Wireguard.
+ * Use `create(WireguardSchema)` to create a new message.
+ */
+export const WireguardSchema: GenMessage<Wireguard> = /*@__PURE__*/
+  messageDesc(file_control, 16);
+
+/**
+ * @generated from message tombolo.control.v1.WireguardKey
+ */
+export type WireguardKey = Message<"tombolo.control.v1.WireguardKey"> & {
+  /**
+   * @generated from field: uint32 generation = 1;
+   */
+  generation: number;
+
+  /**
+   * base64
+   *
+   * @generated from field: string public_key = 2;
+   */
+  publicKey: string;
+};
+
+/**
+ * Describes the message tombolo.control.v1.WireguardKey.
+ * Use `create(WireguardKeySchema)` to create a new message.
+ */
+export const WireguardKeySchema: GenMessage<WireguardKey> = /*@__PURE__*/
+  messageDesc(file_control, 17);
+
+/**
  * A driver of the node's engine.
  *
  * @generated from message tombolo.control.v1.Driver
@@ -508,7 +563,7 @@ export type Driver = Message<"tombolo.control.v1.Driver"> & {
  * Use `create(DriverSchema)` to create a new message.
  */
 export const DriverSchema: GenMessage<Driver> = /*@__PURE__*/
-  messageDesc(file_control, 16);
+  messageDesc(file_control, 18);
 
 /**
  * @generated from message tombolo.control.v1.SessionRequest
@@ -559,7 +614,7 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_control, 17);
+  messageDesc(file_control, 19);
 
 /**
  * @generated from message tombolo.control.v1.Register
@@ -583,7 +638,7 @@ export type Register = Message<"tombolo.control.v1.Register"> & {
  * Use `create(RegisterSchema)` to create a new message.
  */
 export const RegisterSchema: GenMessage<Register> = /*@__PURE__*/
-  messageDesc(file_control, 18);
+  messageDesc(file_control, 20);
 
 /**
  * @generated from message tombolo.control.v1.Beat
@@ -596,7 +651,7 @@ export type Beat = Message<"tombolo.control.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_control, 19);
+  messageDesc(file_control, 21);
 
 /**
  * The rows up to this revision are in the node's kernel: the answer to changes that say acknowledge.
@@ -615,7 +670,7 @@ export type Applied = Message<"tombolo.control.v1.Applied"> & {
  * Use `create(AppliedSchema)` to create a new message.
  */
 export const AppliedSchema: GenMessage<Applied> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 22);
 
 /**
  * Something that the node has observed: a row of its own, JSON.
@@ -644,7 +699,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 23);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -693,7 +748,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -712,7 +767,7 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 25);
 
 /**
  * @generated from message tombolo.control.v1.Managers
@@ -729,7 +784,7 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.ManagerAddress
@@ -753,7 +808,7 @@ export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
  * Use `create(ManagerAddressSchema)` to create a new message.
  */
 export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
-  messageDesc(file_control, 25);
+  messageDesc(file_control, 27);
 
 /**
  * What the user wants the node to be.
@@ -777,7 +832,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 26);
+  messageDesc(file_control, 28);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -822,7 +877,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 27);
+  messageDesc(file_control, 29);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -851,7 +906,7 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 28);
+  messageDesc(file_control, 30);
 
 /**
  * A manager wants what tasks of the node have said: the node answers with one PublishLogs to that manager.
@@ -911,7 +966,7 @@ export type LogsWanted = Message<"tombolo.control.v1.LogsWanted"> & {
  * Use `create(LogsWantedSchema)` to create a new message.
  */
 export const LogsWantedSchema: GenMessage<LogsWanted> = /*@__PURE__*/
-  messageDesc(file_control, 29);
+  messageDesc(file_control, 31);
 
 /**
  * @generated from message tombolo.control.v1.PublishLogsRequest
@@ -942,7 +997,7 @@ export type PublishLogsRequest = Message<"tombolo.control.v1.PublishLogsRequest"
  * Use `create(PublishLogsRequestSchema)` to create a new message.
  */
 export const PublishLogsRequestSchema: GenMessage<PublishLogsRequest> = /*@__PURE__*/
-  messageDesc(file_control, 30);
+  messageDesc(file_control, 32);
 
 /**
  * @generated from message tombolo.control.v1.TaskLine
@@ -978,7 +1033,7 @@ export type TaskLine = Message<"tombolo.control.v1.TaskLine"> & {
  * Use `create(TaskLineSchema)` to create a new message.
  */
 export const TaskLineSchema: GenMessage<TaskLine> = /*@__PURE__*/
-  messageDesc(file_control, 31);
+  messageDesc(file_control, 33);
 
 /**
  * @generated from message tombolo.control.v1.PublishLogsResponse
@@ -991,7 +1046,7 @@ export type PublishLogsResponse = Message<"tombolo.control.v1.PublishLogsRespons
  * Use `create(PublishLogsResponseSchema)` to create a new message.
  */
 export const PublishLogsResponseSchema: GenMessage<PublishLogsResponse> = /*@__PURE__*/
-  messageDesc(file_control, 32);
+  messageDesc(file_control, 34);
 
 /**
  * @generated from message tombolo.control.v1.AskForLogsRequest
@@ -1013,7 +1068,7 @@ export type AskForLogsRequest = Message<"tombolo.control.v1.AskForLogsRequest"> 
  * Use `create(AskForLogsRequestSchema)` to create a new message.
  */
 export const AskForLogsRequestSchema: GenMessage<AskForLogsRequest> = /*@__PURE__*/
-  messageDesc(file_control, 33);
+  messageDesc(file_control, 35);
 
 /**
  * @generated from message tombolo.control.v1.AskForLogsResponse
@@ -1026,7 +1081,7 @@ export type AskForLogsResponse = Message<"tombolo.control.v1.AskForLogsResponse"
  * Use `create(AskForLogsResponseSchema)` to create a new message.
  */
 export const AskForLogsResponseSchema: GenMessage<AskForLogsResponse> = /*@__PURE__*/
-  messageDesc(file_control, 34);
+  messageDesc(file_control, 36);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -1052,7 +1107,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 35);
+  messageDesc(file_control, 37);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -1099,7 +1154,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 36);
+  messageDesc(file_control, 38);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -1130,7 +1185,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 37);
+  messageDesc(file_control, 39);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -1147,7 +1202,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 38);
+  messageDesc(file_control, 40);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -1160,7 +1215,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 39);
+  messageDesc(file_control, 41);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -1177,7 +1232,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 40);
+  messageDesc(file_control, 42);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -1190,7 +1245,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 41);
+  messageDesc(file_control, 43);
 
 /**
  * @generated from enum tombolo.control.v1.Role
@@ -1258,6 +1313,39 @@ export type Availability = (typeof Availability)[keyof typeof Availability] | Un
  */
 export const AvailabilitySchema: GenEnum<Availability> = /*@__PURE__*/
   enumDesc(file_control, 1);
+
+/**
+ * @generated from enum tombolo.control.v1.Encryptor
+ */
+export const Encryptor = {
+  /**
+   * nothing encrypts there
+   *
+   * @generated from enum value: ENCRYPTOR_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: ENCRYPTOR_KERNEL = 1;
+   */
+  KERNEL: 1,
+
+  /**
+   * @generated from enum value: ENCRYPTOR_WIREGUARD_GO = 2;
+   */
+  WIREGUARD_GO: 2,
+} as const;
+
+/**
+ * @generated from enum tombolo.control.v1.Encryptor
+ */
+export type Encryptor = (typeof Encryptor)[keyof typeof Encryptor] | UnknownEnum;
+
+/**
+ * Describes the enum tombolo.control.v1.Encryptor.
+ */
+export const EncryptorSchema: GenEnum<Encryptor> = /*@__PURE__*/
+  enumDesc(file_control, 2);
 
 /**
  * Without a client certificate: for hosts that join.

@@ -180,12 +180,12 @@ export function planTunnelEnd({ network, ...end }: TunnelEndView, options: Overl
 /** Where frames for another host go to in the tunnel; undefined when they go nowhere. */
 function destinationOf(
   { tunnel, vni }: Network,
-  { address, wireguard }: Pick<TunnelEndView, "address" | "wireguard">,
+  { address, wireguardAddress }: Pick<TunnelEndView, "address" | "wireguardAddress">,
   options: OverlayOptions,
 ): IpAddress | undefined {
   if (tunnel === undefined || vni === undefined || tunnel.local === address) return undefined;
   if (wayOf(tunnel, options) === undefined) return undefined;
-  return options.encrypted ? wireguard?.address : address;
+  return options.encrypted ? wireguardAddress : address;
 }
 
 interface Member {

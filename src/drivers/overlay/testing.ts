@@ -1,25 +1,38 @@
 import type { DriverCase, DriverFixture, DriverWish, PeerWish } from "../../../test/contract/driver.ts";
+import type { OwnEnd } from "../../model/wireguard.ts";
 import { optionKeys } from "./options.ts";
 
 const over4: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "192.0.2.1", mtu: 1450 } };
 const over6: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "2001:db8::1", mtu: 1430 } };
-const encryption = {
-  link: "twg0123456789ab",
-  publicKey: `${"A".repeat(42)}E=`,
-  udpPort: 4793,
-  address: "fdee:1:1:ad3e:ffde:cae4:8d9c:33d7",
-  range: "fdee:1:1::/48",
-  mtu: 1440,
+const encryption = { address: "fdee:1:1:ad3e:ffde:cae4:8d9c:33d7", mtu: 1440 };
+const key = (first: string, last: string) => first.repeat(42) + last + "=";
+const own: OwnEnd = {
+  id: "c",
+  keys: [{ generation: 6, publicKey: key("A", "E"), link: "twg0123456789ab", udpPort: 4793 }],
+  sends: 6,
+  answered: {},
+};
+/** While keys are rotated: one host has answered to the new one, the other has none yet. */
+const rotating: OwnEnd = {
+  ...own,
+  keys: [...own.keys, { generation: 7, publicKey: key("A", "I"), link: "twh0123456789ab", udpPort: 4794 }],
+  answered: { "192.0.2.8": 7 },
 };
 /** Not on Linux: nobody has the private key. There test/kernel/encryption.test.ts is for them. */
 const needs = "the fixture's key";
 /** The encrypted network's tunnel, and where the others are in there. */
 const sealed4: DriverWish = { vni: 4097, tunnel: { udpPort: 4789, local: "192.0.2.1", mtu: 1450, encryption } };
 const sealedPeers = (of: readonly PeerWish[]) =>
-  of.map((peer) => ({
-    ...peer,
-    wireguard: { publicKey: `${"B".repeat(42)}${peer.dataPath.at(-1)}=`, address: `fdee:1:1::${peer.dataPath.at(-1)}` },
-  }));
+  of.map((peer) => {
+    const last = peer.dataPath.at(-1) ?? "";
+    const keys = [{ generation: 6, publicKey: key("B", last) }];
+    return { ...peer, end: { address: `fdee:1:1::${last}`, keys, sends: 6 } };
+  });
+const rotatingPeers = (of: readonly PeerWish[]) =>
+  sealedPeers(of).map((peer) => {
+    const keys = [...peer.end.keys, { generation: 7, publicKey: key("C", peer.dataPath.at(-1) ?? "") }];
+    return peer.dataPath === "192.0.2.7" ? peer : { ...peer, end: { ...peer.end, keys } };
+  });
 const endpoints = [{ member: 2 }, { member: 3 }];
 const peers: readonly PeerWish[] = [
   { member: 4, dataPath: "192.0.2.7" },
@@ -57,6 +70,17 @@ export const fixture: DriverFixture = {
       {
         network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
         peers: sealedPeers(peers),
+        own,
+        needs,
+      },
+    ),
+    dual(
+      "--opt encrypted while keys are rotated: one host has none yet, the other has answered",
+      { [optionKeys.encrypted]: "" },
+      {
+        network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
+        peers: rotatingPeers(peers),
+        own: rotating,
         needs,
       },
     ),
@@ -70,6 +94,7 @@ export const fixture: DriverFixture = {
           options: { [optionKeys.encrypted]: "true", [optionKeys.multicast]: "true", [optionKeys.mtu]: "1440" },
         },
         peers: sealedPeers(peers),
+        own,
         needs,
       },
     ),
@@ -78,6 +103,7 @@ export const fixture: DriverFixture = {
       {},
       {
         network: { ...sealed4, ipv6: true, options: { [optionKeys.encrypted]: "" } },
+        own,
         needs,
       },
     ),

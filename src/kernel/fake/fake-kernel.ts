@@ -1,7 +1,14 @@
 import type { IpAddress } from "../../model/ids.ts";
 import type { HostRoute } from "../../model/network.ts";
 import { createHash } from "node:crypto";
-import { keyOf, type LinkObject, type NamespaceName, type PlanKind, type PlanObject } from "../../model/plan.ts";
+import {
+  encryptedUnderlay,
+  keyOf,
+  type LinkObject,
+  type NamespaceName,
+  type PlanKind,
+  type PlanObject,
+} from "../../model/plan.ts";
 import { type Found, type FrameSocket, type Kernel, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { fileOf } from "../namespaces.ts";
 import { openSocket } from "../sockets.ts";
@@ -24,6 +31,10 @@ export interface FakeKernel extends Kernel {
   readonly connections: { readonly namespace: NamespaceName; readonly answeredFrom: IpAddress }[];
   /** Types of links that it cannot make. */
   readonly lacking: Set<LinkObject["type"]>;
+  /** Public keys of the hosts that answer over WireGuard. */
+  readonly answeringKeys: Set<string>;
+  /** Public keys of pairs that were forgotten, in order. */
+  readonly forgotten: readonly string[];
   /** The next step of this verb and kind is refused with this errno's name. */
   failNext(verb: Step["verb"], kind: PlanKind, code: string): void;
   /** Somebody makes or changes an object past the engine; what is ours keeps its owner. */
@@ -105,7 +116,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return openSocket(options);
     },
-    wireguardKey: (link) => createHash("sha256").update(link).digest("base64"),
+    ...fakeWireguard(world),
     frames: (link) => openFrames(world, sent, link),
     foreignDrops: () => [...foreignChains],
     events(onEvent) {
@@ -127,6 +138,41 @@ function tracking(connections: FakeKernel["connections"]): Pick<Kernel, "answeri
     },
   };
 }
+
+/** Keys that nobody can use, on the links that were made with them. */
+function fakeWireguard(world: World): WireguardPart {
+  let pairs = 0;
+  const answeringKeys = new Set<string>();
+  const forgotten: string[] = [];
+  return {
+    answeringKeys,
+    forgotten,
+    hasWireguard: () => !world.lacking.has("wireguard"),
+    wireguardKey(link) {
+      const found = world.linkAt(encryptedUnderlay, link);
+      return found?.type === "wireguard" ? found.publicKey : undefined;
+    },
+    newWireguardKey() {
+      pairs += 1;
+      return createHash("sha256").update(`pair ${pairs}`).digest("base64");
+    },
+    forgetWireguardKey: (publicKey) => void forgotten.push(publicKey),
+    wireguardAnswers(link) {
+      const peers = world.objects().flatMap((o) => (o.kind === "wireguard" && o.link === link ? o.publicKey : []));
+      return new Set(peers.filter((key) => answeringKeys.has(key)));
+    },
+  };
+}
+type WireguardPart = Pick<
+  FakeKernel,
+  | "answeringKeys"
+  | "forgotten"
+  | "hasWireguard"
+  | "wireguardKey"
+  | "newWireguardKey"
+  | "forgetWireguardKey"
+  | "wireguardAnswers"
+>;
 
 /** A socket on a link that is there: it hears nothing. */
 function openFrames(world: World, sent: FakeKernel["sent"], link: string): FrameSocket {

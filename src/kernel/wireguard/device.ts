@@ -16,6 +16,8 @@ export interface WireguardState {
   readonly udpPort: number;
   /** Without their place or address where those are not as a plan has them. */
   readonly peers: readonly WireguardPeer[];
+  /** Public keys of those with whom it has agreed on keys of a session. */
+  readonly answered: readonly string[];
 }
 
 /**

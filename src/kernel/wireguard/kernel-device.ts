@@ -10,7 +10,7 @@ const control = { family: 16, getFamily: 3, id: 1, name: 2 } as const;
 /** include/uapi/linux/wireguard.h */
 const command = { get: 0, set: 1 } as const;
 const device = { index: 1, privateKey: 3, port: 6, peers: 8 } as const; // WGDEVICE_A_*
-const peer = { publicKey: 1, flags: 3, endpoint: 4, keepalive: 5, addresses: 9 } as const; // WGPEER_A_*
+const peer = { publicKey: 1, flags: 3, endpoint: 4, keepalive: 5, lastHandshake: 6, addresses: 9 } as const; // WGPEER_A_*
 const peerFlags = { remove: 1, replaceAddresses: 2 } as const; // WGPEER_F_*
 const allowed = { family: 1, address: 2, prefix: 3 } as const; // WGALLOWEDIP_A_*
 const headLength = 4; // struct genlmsghdr
@@ -24,8 +24,8 @@ const message = (type: number, number: number, attributes: readonly Attribute[])
   attributes,
 });
 
-/** @throws {KernelError} ENOENT when the kernel has no WireGuard */
-function familyOf(realm: Realm): number {
+/** The kernel looks for the module when the family is not there. @throws {KernelError} ENOENT when it has no WireGuard */
+export function wireguardFamily(realm: Realm): number {
   const ask = message(control.family, control.getFamily, [[control.name, text("wireguard")]]);
   const [reply] = realm.generic().exchange(ask);
   const id = reply && decodeAttributes(reply.body.subarray(headLength)).get(control.id);
@@ -35,7 +35,7 @@ function familyOf(realm: Realm): number {
 
 /** A device of the kernel's own, by its index in the realm. */
 export function kernelDevice(realm: Realm, index: number): WireguardDevice {
-  const family = familyOf(realm);
+  const family = wireguardFamily(realm);
   const self: Attribute = [device.index, u32(index)];
   const set = (...attributes: Attribute[]) =>
     void realm.generic().exchange(message(family, command.set, [self, ...attributes]));
@@ -99,23 +99,26 @@ function readEndpoint(bytes: Buffer): WireguardPeer["endpoint"] {
 /** A device with many peers comes in several messages; those after the first have peers only. */
 function readAll(bodies: readonly Buffer[]): WireguardState {
   const parts = bodies.map((body) => decodeAttributes(body.subarray(headLength)));
+  const peers = parts.flatMap((a) => decodeList(a.get(device.peers) ?? Buffer.alloc(0))).map(decodeAttributes);
   const privateKey = parts.map((a) => a.get(device.privateKey)).find((key) => key?.some((byte) => byte !== 0) === true);
   return {
     ...(privateKey !== undefined && { privateKey }),
     udpPort: parts.map((a) => a.get(device.port)?.readUInt16LE(0)).find((port) => port !== undefined) ?? 0,
-    peers: parts.flatMap((a) => decodeList(a.get(device.peers) ?? Buffer.alloc(0))).map(readPeer),
+    peers: peers.map(readPeer),
+    // struct __kernel_timespec, zero until there was a handshake
+    answered: peers.filter((a) => a.get(peer.lastHandshake)?.some((byte) => byte !== 0) === true).map(publicKeyIn),
   };
 }
 
-function readPeer(bytes: Buffer): WireguardPeer {
-  const a = decodeAttributes(bytes);
-  const publicKey = (a.get(peer.publicKey) ?? Buffer.alloc(0)).toString("base64");
+const publicKeyIn = (a: ReadonlyMap<number, Buffer>) => (a.get(peer.publicKey) ?? Buffer.alloc(0)).toString("base64");
+
+function readPeer(a: ReadonlyMap<number, Buffer>): WireguardPeer {
   const endpoint = a.get(peer.endpoint);
   const [first, ...more] = decodeList(a.get(peer.addresses) ?? Buffer.alloc(0)).map(decodeAttributes);
   const address = first?.get(allowed.address);
   const isOne = more.length === 0 && first?.get(allowed.prefix)?.readUInt8(0) === (address?.length ?? 0) * 8;
   return {
-    publicKey,
+    publicKey: publicKeyIn(a),
     endpoint: endpoint === undefined ? nowhere : readEndpoint(endpoint),
     address: isOne && address !== undefined ? addressText(Buffer.from(address)) : "",
   };

@@ -17,11 +17,13 @@ it("derives public keys as X25519 has them: the private one times the point 9 (R
   assert.equal(publicKeyOf(d), product.toString("base64"));
 });
 
-it("makes pairs that nobody else has, and forgets none", () => {
+it("makes pairs that nobody else has, and forgets those that it is told to forget", () => {
   const ring = new Keyring();
   const [one, two] = [ring.make(), ring.make()];
   assert.notEqual(one, two);
   for (const key of [one, two]) assert.equal(publicKeyOf(ring.privateOf(key)), key);
   assert.throws(() => new Keyring().privateOf(one), { name: "KernelError", code: "ENOKEY" });
   assert.equal(new Keyring().keep(ring.privateOf(one)), one);
+  ring.forget(two);
+  assert.throws(() => ring.privateOf(two), { code: "ENOKEY" });
 });

@@ -29,6 +29,11 @@ export class Keyring {
     return publicKey;
   }
 
+  forget(publicKey: string): void {
+    this.#private.get(publicKey)?.fill(0);
+    this.#private.delete(publicKey);
+  }
+
   /** @throws {KernelError} ENOKEY for a pair that an earlier process made, and that no device has any more */
   privateOf(publicKey: string): Buffer {
     const found = this.#private.get(publicKey);

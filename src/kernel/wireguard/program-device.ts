@@ -16,6 +16,9 @@ const silent = new Map<string, number>();
 const interrupted = 4; // EINTR
 const mostPath = 107; // bytes of sockaddr_un's path without its zero
 
+/** Asks at once again: the program was started anew. */
+export const forgetSilence = (device: string): void => void silent.delete(device);
+
 /** As `exchange`, of a device that has answered lately. @throws {KernelError} EAGAIN for another */
 function ask(device: string, request: string): string[] {
   const late = `wireguard-go does not answer for ${device}`;
@@ -111,18 +114,24 @@ function readAll(lines: readonly string[]): WireguardState {
     ...(key !== undefined && /[^0]/.test(key) && { privateKey: Buffer.from(key, "hex") }),
     udpPort: Number(own.find(([name]) => name === "listen_port")?.[1] ?? 0),
     peers: others.map(readPeer),
+    answered: others
+      .filter((lines) => /[^0]/.test(valuesOf(lines, "last_handshake_time_sec")[0] ?? ""))
+      .map(publicKeyIn),
   };
 }
 
-function readPeer(lines: readonly (readonly [string, string])[]): WireguardPeer {
-  const of = (name: string) => lines.flatMap(([key, value]) => (key === name ? value : []));
-  const publicKey = toBase64(of("public_key")[0] ?? "");
+type Lines = readonly (readonly [name: string, value: string])[];
+const valuesOf = (lines: Lines, name: string) => lines.flatMap(([key, value]) => (key === name ? value : []));
+const publicKeyIn = (lines: Lines) => toBase64(valuesOf(lines, "public_key")[0] ?? "");
+
+function readPeer(lines: Lines): WireguardPeer {
+  const of = (name: string) => valuesOf(lines, name);
   const [, bracketed, plain, port] = /^(?:\[(.*)\]|(.*)):(\d+)$/.exec(of("endpoint")[0] ?? "") ?? [];
   const [first, ...more] = of("allowed_ip");
   const place = bracketed ?? plain;
   const [, own = ""] = /^(.*)\/(?:32|128)$/.exec(first ?? "") ?? [];
   return {
-    publicKey,
+    publicKey: publicKeyIn(lines),
     endpoint: place === undefined ? nowhere : { address: place, udpPort: Number(port) },
     address: more.length > 0 ? "" : own,
   };
