@@ -19,7 +19,15 @@ interface Outcome {
 }
 type Tier =
   | { readonly command: readonly string[] } // one check, one test
-  | { readonly files: readonly string[]; readonly alone: boolean; readonly minutes: number };
+  | {
+      readonly files: readonly string[];
+      readonly alone: boolean;
+      readonly minutes: number;
+      /** It shares nothing with the others but the processors, of which it takes what they leave. */
+      readonly beside?: true;
+    };
+
+type FileTier = Extract<Tier, { readonly files: unknown }>;
 
 const tiers: Readonly<Record<string, Tier>> = {
   types: { command: ["tsc"] },
@@ -28,7 +36,7 @@ const tiers: Readonly<Record<string, Tier>> = {
   unit: { files: ["src/**/*.test.ts", "test/*.test.ts"], alone: false, minutes: 3 },
   kernel: { files: ["test/kernel/**/*.test.ts"], alone: true, minutes: 4 },
   docker: { files: ["test/docker/**/*.test.ts"], alone: true, minutes: 8 },
-  vm: { files: ["test/vm/**/*.test.ts"], alone: true, minutes: 15 },
+  vm: { files: ["test/vm/**/*.test.ts"], alone: true, minutes: 15, beside: true },
   hosts: { files: ["test/hosts/**/*.test.ts"], alone: true, minutes: 8 },
   long: { files: ["test/long/**/*.test.ts"], alone: true, minutes: 15 },
 };
@@ -83,13 +91,13 @@ function count(tap: string, status: Outcome["status"]): Counts {
   return { tests: Math.max(tests, 1), pass: broken ? Math.max(pass - 1, 0) : pass, fail: broken ? 1 : tests - pass };
 }
 
-async function runFiles(name: string, files: readonly string[], minutes: number): Promise<Counts> {
-  const tap = join(scratch, "result.tap");
-  rmSync(tap, { force: true });
+async function runFiles(name: string, files: readonly string[], { minutes, beside }: FileTier): Promise<Counts> {
+  const tap = join(mkdtempSync(join(scratch, "run-")), "result.tap");
   const reporters = ["spec", "stdout", "tap", tap].map(
     (value, i) => `--test-reporter${i % 2 === 0 ? "" : "-destination"}=${value}`,
   );
-  const { output, status } = await run(["node", "--test", "--test-isolation=none", ...reporters, ...files], minutes);
+  const command = ["node", "--test", "--test-isolation=none", ...reporters, ...files];
+  const { output, status } = await run(beside ? ["nice", "-n", "19", ...command] : command, minutes);
   let text = "";
   try {
     text = readFileSync(tap, "utf8");
@@ -110,11 +118,11 @@ async function runTier(name: string, tier: Tier): Promise<Counts> {
     console.log(`${name}: there is no test in ${tier.files.join(", ")}`);
     return { tests: 1, pass: 0, fail: 1 };
   }
-  if (!tier.alone) return runFiles(name, files, tier.minutes);
+  if (!tier.alone) return runFiles(name, files, tier);
   let sum: Counts = { tests: 0, pass: 0, fail: 0 };
   for (const file of files) {
     const started = performance.now();
-    const counts = await runFiles(file, [file], tier.minutes);
+    const counts = await runFiles(file, [file], tier);
     console.log(line(file, counts, performance.now() - started));
     sum = add(sum, counts);
   }
@@ -139,13 +147,19 @@ if (unknown !== undefined) {
 const started = performance.now();
 const lines: string[] = [];
 let sum: Counts = { tests: 0, pass: 0, fail: 0 };
-for (const name of names) {
-  console.log(`== ${name}`);
+async function runNamed(name: string): Promise<void> {
   const begun = performance.now();
   const counts = await runTier(name, tiers[name] as Tier);
   lines.push(line(name, counts, performance.now() - begun));
   sum = add(sum, counts);
 }
+const isBeside = (name: string) => Object.hasOwn(tiers[name] as Tier, "beside");
+const beside = names.filter(isBeside).map(runNamed);
+for (const name of names.filter((one) => !isBeside(one))) {
+  console.log(`== ${name}`);
+  await runNamed(name);
+}
+await Promise.all(beside);
 rmSync(scratch, { recursive: true, force: true });
 console.log(`\n== summary\n${lines.join("\n")}`);
 console.log(`# tests ${sum.tests}\n# pass ${sum.pass}\n# fail ${sum.fail}`);
