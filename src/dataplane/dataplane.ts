@@ -22,7 +22,10 @@ export interface Dataplane {
    * @throws {KernelError} what the kernel refused; the owner is tried again with growing pauses until its row goes.
    */
   settled(owner: Owner, revision: number, signal?: AbortSignal): Promise<void>;
-  /** Resolves once what balancers plan is in the kernel as of the store's `revision` or later; what is refused is waited for. @throws the signal's reason */
+  /**
+   * Resolves once what sends connections to tasks is in the kernel as of the store's `revision` or later. What the kernel refuses
+   * of it is waited for. @throws the signal's reason
+   */
   balanced(revision: number, signal: AbortSignal): Promise<void>;
   /** Brings a parent up on which networks stand, now: somebody is about to ask there. */
   bringUp(link: string): void;

@@ -67,7 +67,10 @@ function dataOf(parts: Pick<Parts, "replica" | "host">, task: Task, table: Table
 
 const bytesOf = (file: FileContent | undefined) => Buffer.from(file?.data ?? "", "base64");
 
-/** What the words of a secret or a config can call: other ones of the task by their targets, and its environment (moby/swarmkit template/context.go). */
+/**
+ * What the words of a secret or a config can call: other ones of the task by their targets, and its environment
+ * (moby/swarmkit template/context.go).
+ */
 function functionsOf({ replica }: Pick<Parts, "replica">, { template }: Task): Functions {
   const content = (table: Table) => (target: unknown) => {
     const reference = template[table].find((one) => one.target === target);

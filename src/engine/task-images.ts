@@ -22,7 +22,10 @@ export class TaskImages {
     this.#replica = replica;
   }
 
-  /** Resolves when the image is here. @throws {EngineError} what the registry said; unavailable while the login to it has not come; conflict when the task is called off */
+  /**
+   * Resolves when the image is here.
+   * @throws {EngineError} what the registry said; unavailable while the login to it has not come; conflict when the task is called off
+   */
   async need({ id, template }: Task): Promise<void> {
     const { image } = template.container;
     if (await this.#isHere(image)) return;

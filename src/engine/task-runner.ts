@@ -19,7 +19,7 @@ export interface TaskVerbs {
 }
 
 const pause = { least: 1000, most: 10_000 } as const; // milliseconds between two attempts, doubling
-/** What is said of a task whose health checks fail (moby daemon/cluster/executor/container/errors.go); what ends after it ends of it. */
+/** What is said of a task whose health checks fail (moby daemon/cluster/executor/container/errors.go), before it is ended. */
 const unhealthy = "dockerexec: unhealthy container";
 
 /** The work on one task: one thing after the other. */

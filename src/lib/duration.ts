@@ -9,7 +9,10 @@ const units: Readonly<Record<string, number>> = {
 };
 const one = /(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)/g;
 
-/** A span as Go writes it (`1h30m`, `1.5s`; Go's time.ParseDuration). @returns milliseconds, or undefined for what is none; never negative */
+/**
+ * A span as Go writes it: `1h30m`, `1.5s` (Go's time.ParseDuration).
+ * @returns milliseconds, 0 or more; undefined for what is none
+ */
 export function parseDuration(text: string): number | undefined {
   if (text === "0") return 0;
   const parts = [...text.matchAll(one)];
