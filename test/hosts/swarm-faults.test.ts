@@ -122,7 +122,9 @@ describe("a swarm whose hosts fail", () => {
         await docker(1, `node promote ${name}`);
         await until(async () => (await rowOf(name))?.manager === "Reachable", 30_000, `${name} is a manager again`);
       }
-      await docker(3, "node update --label-add c=d h1");
+      // Its row is there a moment before it answers.
+      const answers = async () => (await host(3).tryDocker("node", "update", "--label-add", "c=d", "h1")).status === 0;
+      await until(answers, 10_000, "the last of them answers");
       await until(
         async () =>
           (await host(2).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h1")) === '{"a":"b","c":"d"}',
