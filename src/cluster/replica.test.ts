@@ -116,6 +116,14 @@ it("a network stays while a container is on it, or comes", async () => {
   assert.deepEqual(names(), ["n1"]);
 });
 
+it("when the host leaves its swarm, nothing stays for what is still being asked for", async () => {
+  const { replica, names } = begin();
+  await replica.receive(batch(whole("n1")));
+  replica.hold("e1", "n1");
+  await replica.clear();
+  assert.deepEqual([names(), replica.endpoints()], [[], new Set()]);
+});
+
 it("a network of the host's own keeps its name", async () => {
   const { store, replica } = begin();
   await store.update((tx) => tx.insert("names", { kind: "network", name: "n1", id: "local" }));

@@ -182,6 +182,7 @@ export class Replica {
     this.#self = undefined;
     this.#files.clear();
     this.#registryAuths.clear();
+    this.#held.clear(); // what is still being asked for is another swarm's
     await this.#parts.store.update((tx) => {
       for (const { id } of tx.list("tasks")) tx.delete("tasks", id);
       forgetEnds(
