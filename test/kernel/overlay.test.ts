@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { it } from "node:test";
+import { udp } from "../../src/lan/frames.ts";
 import type { Network, Tunnel } from "../../src/model/network.ts";
 import { addresses, type Place, RealHost } from "../support/real-host.ts";
 import {
@@ -157,6 +158,43 @@ it("lets no program of the host, and no container of a bridge, send to the port 
       for (const to of [addresses.outside, addresses.outside6]) await host.send(from, to, port);
     assert.equal(packets(), seen, `to port ${port}`);
   }
+});
+
+it("takes nothing from a container that writes another host's address over its own", async () => {
+  await using host = await RealHost.open();
+  const rows = networkOver(over4);
+  await populate(host, rows, addresses.outside);
+  const bridged = networkRows({ number: 2 });
+  await host.commit((tx) => {
+    putNetwork(tx, bridged);
+    putContainer(tx, bridged, { member: 3 });
+  });
+  const arrived = counted(host, "host");
+  const taken = counted(host, here, `ip saddr ${four(there)}`);
+  // VXLAN (RFC 7348 section 5), and in it a packet from the other host's container to ours.
+  const inner = udp(
+    { to: endpointRow(rows, { member: here }).mac, from: peerRow(rows, { member: there, dataPath: "" }).mac },
+    { address: four(there), port: 9 },
+    { address: four(here), port: 9 },
+    Buffer.alloc(8),
+  );
+  const header = Buffer.from([8, 0, 0, 0, vni >> 16, (vni >> 8) & 0xff, vni & 0xff, 0]);
+  const socket = host.kernel.frames(
+    "eth0",
+    "dhcp",
+    () => {},
+    `sandbox:${endpointRow(bridged, { member: 3 }).sandboxId}`,
+  );
+  const to = /ether (\S+)/.exec(host.run("host", "ip", "link", "show", `br-${bridged.network.id.slice(0, 12)}`))?.[1];
+  const { mac: from } = endpointRow(bridged, { member: 3 });
+  const target = { address: addresses.host, port: udpPort };
+  for (let i = 0; i < 100; i += 1)
+    socket.send(
+      udp({ to: to ?? "", from }, { address: addresses.outside, port: 5000 }, target, Buffer.concat([header, inner])),
+    );
+  socket.close();
+  assert.equal(arrived(), 100, "it came to the host");
+  assert.equal(taken(), 0);
 });
 
 it("takes another host's packets, whoever of its containers spoke from the tunnel's port to that host", async () => {
