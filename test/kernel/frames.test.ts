@@ -23,7 +23,7 @@ const overlay = (options = {}) => networkRows({ number: 1, driver: "overlay", ip
 const bridgeMac = (host: RealHost, rows: NetworkRows) =>
   /ether (\S+)/.exec(host.run("host", "ip", "link", "show", bridgeOf(rows)))?.[1] ?? "";
 const bridgeOf = ({ network }: NetworkRows) => `br-${network.id.slice(0, 12)}`;
-const repeats = 300;
+const repeats = 90; // fewer than the broadcasts that a port may send at once
 const flood = 10_000;
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
