@@ -113,10 +113,15 @@ export class HostKeys {
   }
 
   async #renew(own: OwnEnd | undefined, wish: KeyWish, isEncrypting: boolean): Promise<void> {
-    const next = withKey(own, wish, this.#parts.kernel.newWireguardKey());
-    const write = () => this.#write(next);
-    if (isEncrypting) await this.#parts.ahead(wish.link, write);
-    else await write();
+    const { ahead, kernel } = this.#parts;
+    const publicKey = kernel.newWireguardKey();
+    const write = () => this.#write(withKey(own, wish, publicKey));
+    try {
+      await (isEncrypting ? ahead(wish.link, write) : write());
+    } catch (error) {
+      kernel.forgetWireguardKey(publicKey);
+      throw error;
+    }
   }
 
   async #goOver(own: OwnEnd, ends: readonly WireguardEnd[], wish: KeyWish | undefined): Promise<number | undefined> {
@@ -153,7 +158,9 @@ export class HostKeys {
       tx.put("ownEnds", next);
     });
     const generations = next.keys.map(({ generation }) => generation);
-    log.info({ generations, sends: next.sends }, "this host's keys of WireGuard");
+    const { sends } = next;
+    if (before[0]?.sends !== sends || before[0].keys.length !== next.keys.length)
+      log.info({ generations, sends }, "this host's keys of WireGuard");
     const kept = new Set(next.keys.map(({ publicKey }) => publicKey));
     for (const { publicKey } of before.flatMap(({ keys }) => keys))
       if (!kept.has(publicKey)) kernel.forgetWireguardKey(publicKey);
