@@ -22,6 +22,7 @@ describe("encrypted networks of the lab's hosts", () => {
     programs,
     privateKeys,
     assertNowhere,
+    holdersOf,
     canaries,
     begin,
     flood,
@@ -222,6 +223,49 @@ describe("encrypted networks of the lab's hosts", () => {
     }
     assert.deepEqual((await stop()).lost, []);
     await until(() => hosts.every((number) => programs(number).length === 1), 10_000, "one key each");
+    assertSecret();
+  });
+
+  it("keep each host's private key to itself, and what two hosts say from a third and from who says it again", async () => {
+    await begin(["--opt", "encrypted"]);
+    for (const number of hosts) await run(number, `c${number}`);
+    for (const from of hosts) for (const to of hosts) await reaches(from, `c${from}`, `c${to}`);
+    const keys = await Promise.all(hosts.map(async (number) => [number, await privateKeys(number)] as const));
+    for (const [owner, secrets] of keys)
+      for (const number of hosts) {
+        if (number !== owner) assertNowhere(number, secrets);
+        const holders = await holdersOf(number, secrets);
+        assert.equal(holders.includes("wireguard-go"), number === owner, `h${owner}'s key on h${number}: ${holders}`);
+        if (number !== owner) assert.deepEqual(holders, [], `h${owner}'s key on h${number}`);
+      }
+    // What h1 has said to h2: WireGuard's messages of type 4, from its first to the fourth after UDP's header at 34.
+    const frames = taps[1]?.keep(1000) ?? [];
+    const received = async (number: number) =>
+      Number(await host(number).docker("exec", `c${number}`, "cat", "/sys/class/net/eth0/statistics/rx_packets"));
+    const before = await Promise.all([received(2), received(3)]);
+    for (let count = 0; count < 5; count += 1) assert.ok(await pings(1, "c1", "c2"));
+    const [source, destination] = [1, 2].map((number) => Buffer.from(host(number).address.split(".").map(Number)));
+    const said = frames.filter(
+      (frame) =>
+        frame.subarray(26, 30).equals(source ?? frame) &&
+        frame.subarray(30, 34).equals(destination ?? frame) &&
+        [4793, 4794].includes(frame.readUInt16BE(36)) &&
+        frame[42] === 4 &&
+        frame.length > 150,
+    );
+    assert.ok(said.length >= 5, `${said.length} frames`);
+    const after = await Promise.all([received(2), received(3)]);
+    assert.ok(after[0] !== undefined && before[0] !== undefined && after[0] >= before[0] + 5);
+    const texts = said.map((frame) => frame.subarray(42).toString("hex"));
+    for (const to of [3, 2]) {
+      const port = said[0]?.readUInt16BE(36) ?? 0;
+      const say = `const s = require("dgram").createSocket("udp4");
+        for (const text of ${JSON.stringify(texts)}) for (let n = 0; n < 20; n++) s.send(Buffer.from(text, "hex"), ${port}, "${host(to).address}");
+        setTimeout(() => s.close(), 300);`;
+      await host(1).run(process.execPath, "-e", say);
+    }
+    await sleep(200);
+    assert.deepEqual(await Promise.all([received(2), received(3)]), after, "delivered");
     assertSecret();
   });
 

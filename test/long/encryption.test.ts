@@ -54,6 +54,16 @@ it("encrypted networks go through the kernel's WireGuard, and nothing of them in
     await one.sh(`${join(clone, "bin/tombolo")} audit`),
   );
 
+  // Other keys, with another device: nothing is lost.
+  const flood = one.try("exec a ping -c300 -i0.1 -W20 -p c5 b");
+  const rotate = () => one.sh(`${join(clone, "bin/tombolo")} swarm rotate-keys 2>&1 || true`);
+  for (let count = 0; count < 2; count += 1)
+    await until(async () => /^New keys are in use on /.test(await rotate()), "new keys are in use");
+  assert.match((await flood).stdout, / 0% packet loss/);
+  const linksOf = async (host: TomboloHost) =>
+    (await host.sh(`${underlay} ip -o link show type wireguard`)).match(/tw[gh][0-9a-f]{12}/g) ?? [];
+  for (const host of hosts) await until(async () => (await linksOf(host)).length === 1, "one device each");
+
   // The device goes on with its key while the daemon is away.
   await two.sh("pkill -KILL -f '[b]in/tombolod'");
   assert.equal(await one.sh("docker exec a ping -c5 -W2 -p c5 b >/dev/null && echo all"), "all");
@@ -61,7 +71,7 @@ it("encrypted networks go through the kernel's WireGuard, and nothing of them in
   assert.ok(await reaches(two, "b", "a"));
   await two.sh(`${join(clone, "bin/tombolo")} audit`);
 
-  await two.sh(`${underlay} ip link delete ${link}`);
+  for (const used of await linksOf(two)) await two.sh(`${underlay} ip link delete ${used}`);
   await until(() => reaches(two, "b", "a"), "the device is made again, with the same key");
   await two.sh("nft flush ruleset");
   assert.ok(await reaches(one, "a", "b"));
@@ -76,7 +86,7 @@ it("encrypted networks go through the kernel's WireGuard, and nothing of them in
   await one.docker("swarm leave --force");
   wire.kill("SIGINT");
   const { stdout } = await wire.ended;
-  assert.match(stdout, /\.4793: UDP/);
+  for (const port of [4793, 4794]) assert.match(stdout, new RegExp(`\\.${port}: UDP`));
   assert.doesNotMatch(stdout, canary);
   assert.doesNotMatch(stdout, /\.4789: VXLAN/);
 });

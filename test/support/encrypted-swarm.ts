@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { open, readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import { afterEach } from "node:test";
 import { attempt } from "../../src/lab/command.ts";
 import { processesIn } from "../../src/lab/processes.ts";
@@ -23,7 +24,7 @@ export interface Flooded {
 /** Three hosts whose wires are tapped, for tests of encrypted networks: containers say canaries alone. */
 export function useEncryptedSwarm() {
   const swarm = useSwarm();
-  const { host, docker, token, joinWith } = swarm;
+  const { host, docker, token, address } = swarm;
   const hosts = [1, 2, 3] as const;
   const taps: Tap[] = [];
   const floods = new Set<ChildProcess>();
@@ -60,24 +61,44 @@ export function useEncryptedSwarm() {
     }
   }
 
+  /** Names of the programs of a host in whose memory one of the private keys is, hex. */
+  async function holdersOf(number: number, secrets: Iterable<string>): Promise<string[]> {
+    const texts = [...secrets].flatMap((secret) => [Buffer.from(secret, "hex"), Buffer.from(secret)]);
+    const found = host(number)
+      .processes()
+      .map(async ({ pid, command }) =>
+        (await hasInMemory(pid, texts)) ? [basename(command.split(" ")[0] ?? "")] : [],
+      );
+    return [...new Set((await Promise.all(found)).flat())].toSorted();
+  }
+
   const frames = () => taps.reduce((sum, tap) => sum + tap.frames, 0);
   const canaries = () => taps.reduce((sum, tap) => sum + tap.canaries, 0);
 
-  /** Three hosts in a swarm, their wires tapped, and the network `net`. */
-  async function begin(flags: readonly string[], init = ""): Promise<void> {
+  /**
+   * Three hosts in a swarm, their wires tapped, and the network `net`.
+   * @param flags of the network @param init those of `swarm init` @param isOver6 true: the hosts' tunnels go by IPv6
+   */
+  async function begin(flags: readonly string[], init = "", isOver6 = false): Promise<void> {
     for (const number of hosts) taps.push(await tapOf(host(number).pin, "eth0"));
-    await docker(1, `swarm init ${init}`);
+    const path = (number: number) =>
+      isOver6 ? `--advertise-addr ${host(number).address} --data-path-addr ${host(number).address6}` : "";
+    await docker(1, `swarm init ${init} ${path(1)}`);
     const secret = await token("worker");
-    for (const number of [2, 3]) await joinWith(number, secret);
+    for (const number of [2, 3]) await docker(number, `swarm join --token ${secret} ${path(number)} ${address(1)}`);
     await host(1).docker("network", "create", "-d", "overlay", "--attachable", ...flags, "net");
+  }
+
+  /** Where a container's namespace is, seen from outside of its host. */
+  async function namespaceOf(number: number, name: string): Promise<string> {
+    const id = await host(number).docker("inspect", "-f", "{{.Id}}", name);
+    return `/proc/${host(number).enter()[2]}/root/run/tombolo/netns/${id}`;
   }
 
   /** Pings from a container, a hundred a second. @returns what ends it */
   async function flood(number: number, from: string, to: string) {
-    const id = await host(number).docker("inspect", "-f", "{{.Id}}", from);
-    const first = host(number).enter()[2];
     const command = ["busybox", "ping", "-i", "0.01", "-W", "2", "-p", sign, to];
-    const child = spawn("nsenter", [`--net=/proc/${first}/root/run/tombolo/netns/${id}`, ...command]);
+    const child = spawn("nsenter", [`--net=${await namespaceOf(number, from)}`, ...command]);
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
     const ended = once(child, "close").then(() => floods.delete(child));
@@ -128,12 +149,35 @@ export function useEncryptedSwarm() {
     programs,
     privateKeys,
     assertNowhere,
+    holdersOf,
     frames,
     canaries,
     begin,
+    namespaceOf,
     flood,
     addressOf,
     tombolo,
     rotate,
   };
 }
+
+/** Looks through what a process can write to. */
+async function hasInMemory(pid: number, texts: readonly Buffer[]): Promise<boolean> {
+  const maps = await readFile(`/proc/${pid}/maps`, "utf8");
+  const memory = await open(`/proc/${pid}/mem`);
+  try {
+    for (const [, from = "", to = ""] of maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) rw/gm)) {
+      const [start, end] = [Number.parseInt(from, 16), Number.parseInt(to, 16)];
+      if (start > Number.MAX_SAFE_INTEGER) continue;
+      for (let at = start; at < end; at += chunk) {
+        const bytes = Buffer.alloc(Math.min(chunk, end - at));
+        const { bytesRead } = await memory.read(bytes, 0, bytes.length, at).catch(() => ({ bytesRead: 0 }));
+        if (texts.some((text) => bytes.subarray(0, bytesRead).includes(text))) return true;
+      }
+    }
+    return false;
+  } finally {
+    await memory.close();
+  }
+}
+const chunk = 16 << 20; // bytes

@@ -95,6 +95,7 @@ export function useSwarm() {
     }
   });
   return {
+    lab,
     host,
     docker,
     refused,

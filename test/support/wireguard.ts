@@ -114,6 +114,8 @@ export async function tapOf(pin: string, link: string): Promise<Tap> {
 export interface Tap {
   readonly frames: number;
   readonly canaries: number;
+  /** The frames from now on, until there are so many. */
+  keep(most: number): readonly Buffer[];
   close(): void;
 }
 
@@ -128,10 +130,12 @@ export function tapHere(index: number): Tap {
   const socket = wrapSocket(fd);
   const sign = Buffer.alloc(24, canary);
   const seen = { frames: 0, canaries: 0 };
+  let [kept, room]: [Buffer[], number] = [[], 0];
   socket.on("error", () => {}); // the link is gone
   socket.on("data", (frame: Buffer) => {
     seen.frames += 1;
     if (frame.includes(sign)) seen.canaries += 1;
+    if (kept.length < room) kept.push(Buffer.from(frame));
   });
   return {
     get frames() {
@@ -139,6 +143,10 @@ export function tapHere(index: number): Tap {
     },
     get canaries() {
       return seen.canaries;
+    },
+    keep(most) {
+      [kept, room] = [[], most];
+      return kept;
     },
     close: () => void socket.destroy(),
   };
