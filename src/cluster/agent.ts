@@ -43,7 +43,7 @@ export interface AgentEvents {
   lost(error: unknown): void;
 }
 
-const pause = { least: 200, most: 5000 } as const; // milliseconds between two attempts, doubling
+const pause = { least: 200, most: 2000 } as const; // milliseconds between two attempts, doubling
 
 /** A node's side of its stream: it registers, beats, and hears what it needs. It looks for another manager as long as it runs. */
 export class Agent {

@@ -21,6 +21,8 @@ export interface OpenKernel {
   /** @param namespace absent: the host's */
   readonly deleteLink: (name: string, namespace?: NamespaceName) => void;
   readonly deleteTunnel: (tunnel: TunnelObject) => void;
+  /** Names of two WireGuard links that can be made from now on. */
+  readonly wireguard: () => readonly string[];
   readonly flushRules: () => void;
   /** Begins a connection to some address, translated to this one, which is made there. Once for each address and namespace. */
   readonly track: (namespace: NamespaceName, address: string) => void;
@@ -39,6 +41,7 @@ const kinds: readonly PlanKind[] = [
   "neighbour",
   "forwarding",
   "tunnel",
+  "wireguard",
   "sysctl",
   "timeout",
   "chain",

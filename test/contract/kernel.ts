@@ -18,6 +18,7 @@ import {
 import { describeLeaves } from "./kernel-leaves.ts";
 import { describeRouting } from "./kernel-routing.ts";
 import { describeTunnels } from "./kernel-tunnels.ts";
+import { describeWireguard } from "./kernel-wireguard.ts";
 import {
   assertHolds,
   bridge,
@@ -90,6 +91,7 @@ export function kernelContract(name: string, open: () => OpenKernel): void {
     describeLinks(() => opened);
     describeChildren(() => opened);
     describeTunnels(() => opened);
+    describeWireguard(() => opened);
     describeLeaves(() => opened);
     describeRouting(() => opened);
     describeDisturbance(() => opened);

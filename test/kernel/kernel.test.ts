@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, describe, it } from "node:test";
@@ -13,6 +13,7 @@ import { linkTypes } from "../../src/kernel/netlink/link-words.ts";
 import type { Message } from "../../src/kernel/netlink/message.ts";
 import { neighbourTypes } from "../../src/kernel/netlink/neighbour-words.ts";
 import { dumps } from "../../src/kernel/netlink/socket.ts";
+import { programSocket } from "../../src/kernel/wireguard/program-device.ts";
 import { type ChainObject, keyOf, type NamespaceName, type PlanObject } from "../../src/model/plan.ts";
 import { kernelContract } from "../contract/kernel.ts";
 import { creates, endpointPlan, idOf, networkPlan, ports, removes } from "../contract/kernel-plans.ts";
@@ -50,6 +51,7 @@ function begin(address: string): void {
 function open(): OpenKernel {
   assert.equal(calls.unshare(0x40000000), 0, "needs root");
   const kernel = connect();
+  const programs: ChildProcess[] = [];
   return {
     kernel,
     foreignBridge(name, address) {
@@ -71,6 +73,7 @@ function open(): OpenKernel {
     deleteTunnel: ({ namespace, link, mac, destination }) =>
       kernel.inside(namespace, () => run("bridge", "fdb", "del", mac, "dev", link, "dst", destination)),
     track: (namespace, address) => kernel.inside(namespace, () => begin(address)),
+    wireguard: () => startWireguard(kernel, programs),
     flushRules: () => void run("nft", "flush", "ruleset"),
     alterChain: ({ family, name }: ChainObject, how) =>
       void (how === "empty"
@@ -80,8 +83,22 @@ function open(): OpenKernel {
       for (const namespace of kernel.namespaces())
         kernel.apply([{ verb: "remove", object: { kind: "namespace", namespace } }]);
       kernel.close();
+      for (const program of programs) program.kill();
     },
   };
+}
+
+/** Where the kernel has no WireGuard its links are those that wireguard-go has made. @returns the names of two */
+function startWireguard(kernel: Kernel, programs: ChildProcess[]): string[] {
+  const names = ["twg", "twh"].map((name) => name + process.pid.toString(36));
+  for (const name of kernel.hasWireguard() ? [] : names) {
+    programs.push(spawn("wireguard-go", ["-f", name], { stdio: "ignore" }));
+    for (let tries = 0; !existsSync(programSocket(name)); tries += 1) {
+      assert.ok(tries < 200, "wireguard-go does not start");
+      run("sleep", "0.02");
+    }
+  }
+  return names;
 }
 
 after(() => {

@@ -17,6 +17,7 @@ kernelContract("fake kernel", () => {
     deleteLink: (name, namespace = "host") => kernel.lose(`link|${namespace}|${name}`),
     deleteTunnel: (tunnel) => kernel.lose(keyOf(tunnel)),
     track: (namespace, answeredFrom) => void kernel.connections.push({ namespace, answeredFrom }),
+    wireguard: () => ["twg0", "twh0"],
     flushRules: () => kernel.flushRules(),
     alterChain: (chain: ChainObject, how) =>
       kernel.disturb({ ...chain, rules: how === "empty" ? [] : [...chain.rules, "accept"] }),

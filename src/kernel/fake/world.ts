@@ -10,6 +10,7 @@ import {
   type RuleFamily,
   type TimeoutObject,
   type TunnelObject,
+  type WireguardPeerObject,
 } from "../../model/plan.ts";
 import { type Found, KernelError, type KernelEvent, type Step } from "../kernel.ts";
 import { hasManyDestinations } from "../netlink/tunnels.ts";
@@ -63,6 +64,7 @@ export class World {
     if (object.kind === "link" && before?.object.kind === "link") this.#relink(before.object, object);
     if (object.kind === "sysctl") this.sysctls.set(key, object.value);
     if (object.kind === "tunnel") this.#redirect(object);
+    if (object.kind === "wireguard") this.#takeAddress(object);
     this.state.set(key, { object, owner });
     if (!same) this.tell(object);
   }
@@ -139,6 +141,14 @@ export class World {
         o.family === timeout.family &&
         o.rules.some((rule) => rule.endsWith(`ct timeout set "${timeout.name}"`)),
     );
+  }
+
+  /** On one WireGuard link an address is behind one key: the last. */
+  #takeAddress({ namespace, link, publicKey, address }: WireguardPeerObject): void {
+    for (const [key, { object, ...found }] of this.state)
+      if (object.kind === "wireguard" && object.namespace === namespace && object.link === link)
+        if (object.publicKey !== publicKey && object.address === address)
+          this.state.set(key, { ...found, object: { ...object, address: "" } });
   }
 
   #isReferenced(namespace: NamespaceName, family: RuleFamily, chain: string): boolean {
