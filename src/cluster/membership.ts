@@ -26,6 +26,7 @@ import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
 import { stateOf } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
+import { portsToTell } from "./node-ports.ts";
 import { routesToTell } from "./routes.ts";
 import { texts } from "./texts.ts";
 
@@ -39,10 +40,12 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
-  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes">;
+  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes" | "published">;
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
+  /** The host's own. */
+  rows(): Snapshot;
   /** What tasks of this host have said. */
   readonly readTaskLog: ReadTaskLog;
   /** Resolves when the kernel has what the replica has. */
@@ -96,7 +99,11 @@ export class Membership {
       folder: this.#folder,
       directories: { dataDirectory: join(data, "etcd"), runDirectory: run },
       ...(parts.externalEtcd !== undefined && { externalEtcd: parts.externalEtcd }),
-      describe: (addresses) => ({ ...parts.describe(addresses), routes: routesToTell(parts.hostRoutes()) }),
+      describe: (addresses) => ({
+        ...parts.describe(addresses),
+        routes: routesToTell(parts.hostRoutes()),
+        published: portsToTell(parts.rows()),
+      }),
       replica: parts.replica,
       readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),
       settled: (signal) => parts.settled(signal),

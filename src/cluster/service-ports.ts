@@ -1,6 +1,7 @@
 import { rpcError } from "../lib/errors.ts";
 import type { Service, ServicePort } from "../model/service.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
+import { holderAnywhere } from "./node-ports.ts";
 
 /** Where numbers come from that nobody has chosen (moby/swarmkit manager/allocator/portallocator.go). */
 const dynamic = { first: 30_000, last: 32_767 } as const;
@@ -73,8 +74,12 @@ function checkFree(rows: Snapshot, id: string, port: ServicePort, others: Readon
     const name = rows.get("services", holder)?.spec.name ?? "";
     throw taken(port, name, holder, "an ingress port");
   }
-  const other = port.mode === "ingress" ? others.get(numberOf(port)) : undefined;
+  if (port.mode === "host") return;
+  const other = others.get(numberOf(port));
   if (other !== undefined) throw taken(port, other.spec.name, other.id, "a host-published port");
+  const container = claimed === undefined ? holderAnywhere(rows, port) : undefined;
+  if (container !== undefined)
+    throw rpcError("InvalidArgument", `port '${port.published}' is already in use by ${container}`);
 }
 
 const taken = ({ published }: ServicePort, name: string, id: string, as: string) =>
@@ -88,7 +93,8 @@ function freeNumber(
 ): number {
   for (let published: number = dynamic.first; published <= dynamic.last; published += 1) {
     const key = numberOf({ ...port, published });
-    if (!own.has(key) && !others.has(key) && rows.get("names", `published|${key}`) === undefined) return published;
+    const isClaimed = own.has(key) || others.has(key) || rows.get("names", `published|${key}`) !== undefined;
+    if (!isClaimed && holderAnywhere(rows, { ...port, published }) === undefined) return published;
   }
   throw rpcError(
     "InvalidArgument",

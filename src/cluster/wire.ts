@@ -1,7 +1,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { invalid } from "../lib/errors.ts";
 import { addressText, cidrText, parseAddress, parseCidr } from "../lib/net.ts";
-import type { ClusterNode, EngineDriver, NodeDescription, NodeRole, NodeWireguard } from "../model/cluster.ts";
+import type {
+  ClusterNode,
+  EngineDriver,
+  NodeDescription,
+  NodeRole,
+  NodeWireguard,
+  PublishedPort,
+} from "../model/cluster.ts";
 import type { HostRoute } from "../model/network.ts";
 import {
   Availability,
@@ -11,6 +18,7 @@ import {
   Role,
   type Wireguard,
 } from "./gen/control_pb.ts";
+import { mostPorts } from "./node-ports.ts";
 import { mostRoutes } from "./routes.ts";
 
 /** The model's words on the wire, and back. */
@@ -51,6 +59,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
   routes: (node.routes ?? []).map(({ to, link }) => ({ to, link })),
+  published: (node.published ?? []).map((one) => ({ ...one })),
   ...(node.wireguard !== undefined && { wireguard: wireguardToWire(node.wireguard) }),
 });
 
@@ -100,6 +109,11 @@ function isRoute({ to, link }: HostRoute): boolean {
   return block !== undefined && cidrText(block) === to && link.length <= longestLink && !/[\p{Cc}\s]/u.test(link);
 }
 
+function isPublished({ protocol, address, port, container }: PublishedPort): boolean {
+  const isKnown = ["tcp", "udp", "sctp"].includes(protocol) && port > 0 && port <= 65_535;
+  return isKnown && parseAddress(address) !== undefined && /^[\w.-]{1,255}$/.test(container);
+}
+
 /**
  * A description from another host: it goes into a row that every manager reads, so it is bounded.
  * @throws {EngineError} invalid
@@ -116,6 +130,8 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
   for (const address of [d.advertiseAddress, d.dataPathAddress])
     if (!isUnicast(address)) throw invalid("a node must say its addresses");
   if (d.routes.length > mostRoutes || !d.routes.every(isRoute)) throw invalid("a node's routes are malformed");
+  if (d.published.length > mostPorts || !d.published.every(isPublished))
+    throw invalid("a node's published ports are malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
   return {
@@ -127,6 +143,9 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
     ...(d.routes.length > 0 && { routes: d.routes.map(({ to, link }) => ({ to, link })) }),
+    ...(d.published.length > 0 && {
+      published: d.published.map(({ protocol, address, port, container }) => ({ protocol, address, port, container })),
+    }),
     ...(d.wireguard !== undefined && { wireguard: wireguardFromWire(d.wireguard) }),
   };
 }

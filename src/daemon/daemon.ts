@@ -23,10 +23,11 @@ import { architecture } from "../lib/machine.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
-import type { Store } from "../store/store.ts";
+import type { Snapshot, Store } from "../store/store.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
 import { followHost } from "./follow-host.ts";
+import { followPorts } from "./follow-ports.ts";
 import { createHost } from "./host.ts";
 import { createWireguard, type Wireguard } from "./wireguard.ts";
 
@@ -75,9 +76,11 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     replica,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguard: wireguard.said,
+    rows: () => store.snapshot(),
     readTaskLog: taskLogReader({ store, runtime }),
   });
   parts.defer(followHost(kernel, { replica, membership, log }));
+  parts.defer(followPorts(store, () => membership.describe()));
   const engine = createEngine({
     ...{ membership, replica, store, runtime, dataplane, resolver, host, lan, settings, bus, log },
     drivers: registry,
@@ -176,6 +179,7 @@ const createMembership = (
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguard: () => NodeWireguard;
+    readonly rows: () => Snapshot;
     readonly readTaskLog: ReadTaskLog;
   },
 ) =>
@@ -195,6 +199,7 @@ const createMembership = (
       wireguard: parts.wireguard(),
     }),
     hostRoutes: () => host.routes(),
+    rows: parts.rows,
     readTaskLog: parts.readTaskLog,
     changed: (before, commit) => publishCluster(parts.bus, before, commit),
     replica: parts.replica,

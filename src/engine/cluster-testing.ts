@@ -14,7 +14,9 @@ export interface PlayedCluster {
   readonly store: Store;
   readonly manager: ClusterNode;
   /** A manager's membership: what the verbs ask of it. */
-  readonly parts: Pick<Parts, "membership" | "store" | "balancer">;
+  readonly parts: Pick<Parts, "membership" | "store" | "balancer" | "host">;
+  /** Ports of this host that a process has: `tcp|22`. */
+  readonly taken: Set<string>;
   network(name: string, spec?: Partial<NetworkSpec>): Promise<Network>;
 }
 
@@ -44,10 +46,15 @@ export async function playCluster(): Promise<PlayedCluster> {
     lenientCidr: false,
     createdAt: "2026-01-02T03:04:05Z",
   };
+  const taken = new Set<string>();
+  const portTaken: Parts["host"]["portTaken"] = async (protocol, _, number) =>
+    taken.has(`${protocol}|${number}`) ? "address already in use" : undefined;
   return {
     store,
     manager,
+    taken,
     parts: {
+      host: { portTaken } as Parts["host"],
       membership: membership as unknown as Parts["membership"],
       store: createMemoryStore(),
       balancer: defaultBalancer,

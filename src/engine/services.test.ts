@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rollBackService } from "../cluster/services.ts";
+import { newNode } from "../cluster/testing.ts";
 import type { Service } from "../model/service.ts";
 import type { Tables } from "../store/tables.ts";
 import { newSpec, newTask, onNetwork, playCluster, type PlayedCluster, port } from "./cluster-testing.ts";
@@ -237,12 +238,40 @@ test("a port that a container of this host has published is refused", async () =
     await cluster.parts.store.update((tx) =>
       tx.insert("ports", { protocol: "tcp", hostIp: "0.0.0.0", hostPort, endpointId: "e1" }),
     );
-  const message = "port '8081' is already in use by container 'e1' on this node";
+  const message = rpc("InvalidArgument", "port '8081' is already in use by container 'e1' on this node");
   await assert.rejects(update("web", { endpoint: { mode: "vip", ports: [port(8081)] } }), {
     class: "invalid",
     message,
   });
   await update("web", { endpoint: { mode: "vip", ports: [port(8080), port(8081, { protocol: "udp" })] } });
+});
+
+test("a port that a process of this host, or a container of any, has is refused and not chosen", async () => {
+  const { cluster, services } = await play();
+  const create = (one: ReturnType<typeof port>) =>
+    services.create(newSpec({ name: "a", endpoint: { mode: "vip", ports: [one] } }));
+  const refused = (one: ReturnType<typeof port>, text: string) =>
+    assert.rejects(create(one), { class: "invalid", message: rpc("InvalidArgument", text) });
+  cluster.taken.add("tcp|22");
+  await refused(port(22), "port '22' is already in use by a process on this node");
+  const on = (address: string, number: number) => ({ protocol: "tcp", address, port: number, container: "shop" });
+  const published = [on("0.0.0.0", 8080), on("192.0.2.7", 8081), on("::", 30_000)];
+  await cluster.store.update((tx) => tx.insert("nodes", newNode({ id: "w", hostname: "h2", published })));
+  await refused(port(8080), "port '8080' is already in use by container 'shop' on node 'h2'");
+  await refused(port(8081), "port '8081' is already in use by container 'shop' on node 'h2'");
+  assert.deepEqual(cluster.store.snapshot().list("services"), []);
+  assert.deepEqual(cluster.store.snapshot().get("names", "service|a"), undefined);
+  await create(port(0));
+  assert.deepEqual(services.inspect("a").ports[0]?.published, 30_001);
+  await services.remove("a");
+  for (const free of [
+    port(8081, { address: "192.0.2.8" }),
+    port(8080, { protocol: "udp" }),
+    port(8080, { mode: "host" }),
+  ]) {
+    await create(free);
+    await services.remove("a");
+  }
 });
 
 test("constraints, networks, secrets, configs and images are checked", async () => {

@@ -7,6 +7,7 @@ import { compareStates, type Service, type ServicePort, type ServiceSpec } from 
 import { parseReference } from "../runtime/images/reference.ts";
 import { rowNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
+import type { PortClaim } from "../store/tables.ts";
 import { checkSwarmName } from "./cluster-networks.ts";
 import { newName } from "./create-container.ts";
 import type { Filters, Services, ServiceStatus, ServiceUpdate } from "./engine.ts";
@@ -15,7 +16,7 @@ import { networkNamed, swarmObjectNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 import { outOfSequence } from "./swarm.ts";
 
-type ServiceParts = Pick<Parts, "membership" | "store" | "balancer">;
+type ServiceParts = Pick<Parts, "membership" | "store" | "balancer" | "host">;
 const listFilters = ["id", "label", "mode", "name", "runtime"];
 
 /** The verbs of `docker service`. Tasks are made, and ended, by the leader. */
@@ -30,7 +31,7 @@ export function createServices(parts: ServiceParts): Services {
     },
     async create(spec) {
       checkSpec(parts, spec);
-      checkOwnPorts(parts.store.snapshot(), spec.endpoint.ports, []);
+      await checkOwnPorts(parts, spec.endpoint.ports, []);
       return (await membership.update((tx) => openService(tx, spec, Date.now()))).id;
     },
     list(filters, withStatus) {
@@ -45,7 +46,7 @@ export function createServices(parts: ServiceParts): Services {
     async update(reference, change) {
       const { id, ports } = swarmObjectNamed(rows(), "services", reference);
       checkSpec(parts, change.spec);
-      checkOwnPorts(parts.store.snapshot(), change.spec.endpoint.ports, ports);
+      await checkOwnPorts(parts, change.spec.endpoint.ports, ports);
       await membership.update((tx) => {
         const service = swarmObjectNamed(tx, "services", id);
         const spec = withAuth(service, change);
@@ -97,15 +98,34 @@ function checkSpec({ balancer }: ServiceParts, { name, task, balance }: ServiceS
   }
 }
 
-/** A port that a container of this host has published would not lead to the service here. @param before what it publishes already */
-function checkOwnPorts(rows: Snapshot, ports: readonly ServicePort[], before: readonly ServicePort[]): void {
-  for (const { mode, protocol, published } of ports) {
-    if (mode !== "ingress" || before.some((old) => old.protocol === protocol && old.published === published)) continue;
+/**
+ * A port that a container or a process of this host has would lead to the service, and to it no more. What containers of other
+ * hosts have is in their nodes' rows. @param before what the service publishes already
+ */
+async function checkOwnPorts(
+  { store, host }: ServiceParts,
+  ports: readonly ServicePort[],
+  before: readonly ServicePort[],
+): Promise<void> {
+  const rows = store.snapshot();
+  for (const { mode, protocol, published, address = "0.0.0.0" } of ports) {
+    const isOld = before.some((old) => old.protocol === protocol && old.published === published);
+    if (mode !== "ingress" || published === 0 || isOld) continue;
     const [holder] = rows.where("ports", "number", `${protocol}|${published}`);
-    if (holder === undefined) continue;
-    const name = rows.get("endpoints", holder.endpointId)?.containerName ?? holder.endpointId;
-    throw invalid(`port '${published}' is already in use by container '${name}' on this node`);
+    if (holder !== undefined) checkHolder(rows, holder);
+    else if ((await host.portTaken(protocol, address, published)) === "address already in use")
+      throw rpcError("InvalidArgument", `port '${published}' is already in use by a process on this node`);
   }
+}
+
+function checkHolder(rows: Snapshot, { protocol, hostPort, endpointId }: PortClaim): void {
+  const endpoint = rows.get("endpoints", endpointId);
+  const container = endpoint && rows.get("containers", endpoint.containerId);
+  const task = container?.taskId === undefined ? undefined : rows.get("tasks", container.taskId);
+  // What a service has asked for is told of the service, where its ports are claimed.
+  if (task?.hostPorts.some((port) => port.protocol === protocol && port.published === hostPort)) return;
+  const name = endpoint?.containerName ?? endpointId;
+  throw rpcError("InvalidArgument", `port '${hostPort}' is already in use by container '${name}' on this node`);
 }
 
 /** A login that is not said again stays (moby daemon/cluster/services.go). */

@@ -151,6 +151,16 @@ export interface NodeWireguard extends WireguardKeys {
   readonly by: Encryptor;
 }
 
+/** A port of a node's host that a container of it has. */
+export interface PublishedPort {
+  readonly protocol: string;
+  /** The host's; `0.0.0.0` and `::` stand for all. */
+  readonly address: IpAddress;
+  readonly port: number;
+  /** Its name. */
+  readonly container: string;
+}
+
 /** What a node says of itself when it registers, and when that has changed. */
 export interface NodeDescription {
   readonly hostname: string;
@@ -164,6 +174,8 @@ export interface NodeDescription {
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
   /** What it routes elsewhere than to its networks, as far as others must know; absent: nothing. */
   readonly routes?: readonly HostRoute[];
+  /** What its containers have published, but services' tasks; absent: nothing. */
+  readonly published?: readonly PublishedPort[];
   /** Its WireGuard; absent, as with an older version: encrypted networks do not reach it. */
   readonly wireguard?: NodeWireguard;
 }
@@ -212,8 +224,8 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
 });
 
 /** What is known of a node, without what holds only while it says so. */
-export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguard" | "routes"> {
-  const { wireguard: _, routes: _routes, ...others } = node;
+export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguard" | "routes" | "published"> {
+  const { wireguard: _, routes: _routes, published: _published, ...others } = node;
   return others;
 }
 

@@ -279,7 +279,7 @@ test("elsewhere they say first why this node cannot be asked", async () => {
     throw unavailable("This node is not a swarm manager.");
   };
   const membership = { control: inspect, current: inspect, update: inspect } as unknown as Parts["membership"];
-  const parts = { membership, store: createMemoryStore(), balancer: defaultBalancer };
+  const parts = { membership, store: createMemoryStore(), balancer: defaultBalancer, host: {} as Parts["host"] };
   await using server = await serve({
     swarm: { inspect },
     services: createServices(parts),

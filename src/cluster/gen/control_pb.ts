@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSK0AwoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISOwoGbGFiZWxzGAsgAygLMisudG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uLkxhYmVsc0VudHJ5EikKBnJvdXRlcxgMIAMoCzIZLnRvbWJvbG8uY29udHJvbC52MS5Sb3V0ZRIwCgl3aXJlZ3VhcmQYDSABKAsyHS50b21ib2xvLmNvbnRyb2wudjEuV2lyZWd1YXJkGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFKBAgKEAsiIQoFUm91dGUSCgoCdG8YASABKAkSDAoEbGluaxgCIAEoCSJ1CglXaXJlZ3VhcmQSKQoCYnkYASABKA4yHS50b21ib2xvLmNvbnRyb2wudjEuRW5jcnlwdG9yEi4KBGtleXMYAiADKAsyIC50b21ib2xvLmNvbnRyb2wudjEuV2lyZWd1YXJkS2V5Eg0KBXNlbmRzGAMgASgNIjYKDFdpcmVndWFyZEtleRISCgpnZW5lcmF0aW9uGAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAkiJAoGRHJpdmVyEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCSKKAgoOU2Vzc2lvblJlcXVlc3QSMAoIcmVnaXN0ZXIYASABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuUmVnaXN0ZXJIABIoCgRiZWF0GAIgASgLMhgudG9tYm9sby5jb250cm9sLnYxLkJlYXRIABIsCgZyZXBvcnQYAyABKAsyGi50b21ib2xvLmNvbnRyb2wudjEuUmVwb3J0SAASLgoHYXBwbGllZBgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5BcHBsaWVkSAASNgoLZGVzY3JpcHRpb24YBSABKAsyHy50b21ib2xvLmNvbnRyb2wudjEuRGVzY3JpcHRpb25IAEIGCgRib2R5IlYKCFJlZ2lzdGVyEjQKC2Rlc2NyaXB0aW9uGAEgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEhQKDGVuZHBvaW50X2lkcxgCIAMoCSIGCgRCZWF0IhsKB0FwcGxpZWQSEAoIcmV2aXNpb24YASABKAMiMQoGUmVwb3J0Eg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRILCgNyb3cYAyABKAwimgIKD1Nlc3Npb25SZXNwb25zZRI0CgpyZWdpc3RlcmVkGAEgASgLMh4udG9tYm9sby5jb250cm9sLnYxLlJlZ2lzdGVyZWRIABIwCghtYW5hZ2VycxgCIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5NYW5hZ2Vyc0gAEjAKCHN0YW5kaW5nGAMgASgLMhwudG9tYm9sby5jb250cm9sLnYxLlN0YW5kaW5nSAASLgoHY2hhbmdlcxgEIAEoCzIbLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2VzSAASNQoLbG9nc193YW50ZWQYBSABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuTG9nc1dhbnRlZEgAQgYKBGJvZHkiHAoKUmVnaXN0ZXJlZBIOCgZwZXJpb2QYASABKA0iQAoITWFuYWdlcnMSNAoIbWFuYWdlcnMYASADKAsyIi50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlckFkZHJlc3MiMgoOTWFuYWdlckFkZHJlc3MSDwoHbm9kZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImoKCFN0YW5kaW5nEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRI2CgxhdmFpbGFiaWxpdHkYAiABKA4yIC50b21ib2xvLmNvbnRyb2wudjEuQXZhaWxhYmlsaXR5In0KB0NoYW5nZXMSEAoIc25hcHNob3QYASABKAgSDAoEbW9yZRgCIAEoCBIrCgdjaGFuZ2VzGAMgAygLMhoudG9tYm9sby5jb250cm9sLnYxLkNoYW5nZRIQCghyZXZpc2lvbhgEIAEoAxITCgthY2tub3dsZWRnZRgFIAEoCCI+CgZDaGFuZ2USDQoFdGFibGUYASABKAkSCwoDa2V5GAIgASgJEhAKA3JvdxgDIAEoDEgAiAEBQgYKBF9yb3ciowEKCkxvZ3NXYW50ZWQSFwoPc3Vic2NyaXB0aW9uX2lkGAEgASgJEg8KB21hbmFnZXIYAiABKAkSEAoIdGFza19pZHMYAyADKAkSDgoGZm9sbG93GAQgASgIEg4KBnN0ZG91dBgFIAEoCBIOCgZzdGRlcnIYBiABKAgSDQoFc2luY2UYByABKAMSEQoEdGFpbBgIIAEoA0gAiAEBQgcKBV90YWlsImwKElB1Ymxpc2hMb2dzUmVxdWVzdBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSKwoFbGluZXMYAiADKAsyHC50b21ib2xvLmNvbnRyb2wudjEuVGFza0xpbmUSEAoIdHJvdWJsZXMYAyADKAkiRwoIVGFza0xpbmUSDwoHdGFza19pZBgBIAEoCRIOCgZzdGRlcnIYAiABKAgSDAoEdGltZRgDIAEoCRIMCgRkYXRhGAQgASgMIhUKE1B1Ymxpc2hMb2dzUmVzcG9uc2UiVAoRQXNrRm9yTG9nc1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIuCgZ3YW50ZWQYAiABKAsyHi50b21ib2xvLmNvbnRyb2wudjEuTG9nc1dhbnRlZCIUChJBc2tGb3JMb2dzUmVzcG9uc2UiMQoQQWRkTWVtYmVyUmVxdWVzdBIQCghwZWVyX3VybBgBIAEoCRILCgNjc3IYAiABKAkiiAEKEUFkZE1lbWJlclJlc3BvbnNlEhEKCW1lbWJlcl9pZBgBIAEoCRIrCgdtZW1iZXJzGAIgAygLMhoudG9tYm9sby5jb250cm9sLnYxLk1lbWJlchITCgtjZXJ0aWZpY2F0ZRgDIAEoCRIMCgRyb290GAQgASgJEhAKCGRhdGFfa2V5GAUgASgMIjUKBk1lbWJlchIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCXBlZXJfdXJscxgDIAMoCSIpChRQcm9tb3RlTWVtYmVyUmVxdWVzdBIRCgltZW1iZXJfaWQYASABKAkiFwoVUHJvbW90ZU1lbWJlclJlc3BvbnNlIigKE1JlbW92ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhYKFFJlbW92ZU1lbWJlclJlc3BvbnNlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfV09SS0VSEAESEAoMUk9MRV9NQU5BR0VSEAIqdQoMQXZhaWxhYmlsaXR5EhwKGEFWQUlMQUJJTElUWV9VTlNQRUNJRklFRBAAEhcKE0FWQUlMQUJJTElUWV9BQ1RJVkUQARIWChJBVkFJTEFCSUxJVFlfUEFVU0UQAhIWChJBVkFJTEFCSUxJVFlfRFJBSU4QAypYCglFbmNyeXB0b3ISGQoVRU5DUllQVE9SX1VOU1BFQ0lGSUVEEAASFAoQRU5DUllQVE9SX0tFUk5FTBABEhoKFkVOQ1JZUFRPUl9XSVJFR1VBUkRfR08QAjLcAgoESm9pbhJzChJHZXRSb290Q2VydGlmaWNhdGUSLS50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdBouLnRvbWJvbG8uY29udHJvbC52MS5HZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRJtChBJc3N1ZUNlcnRpZmljYXRlEisudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXF1ZXN0GiwudG9tYm9sby5jb250cm9sLnYxLklzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRJwChFDZXJ0aWZpY2F0ZVN0YXR1cxIsLnRvbWJvbG8uY29udHJvbC52MS5DZXJ0aWZpY2F0ZVN0YXR1c1JlcXVlc3QaLS50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZTKfBAoETm9kZRJWCgdTZXNzaW9uEiIudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXF1ZXN0GiMudG9tYm9sby5jb250cm9sLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbQoQUmVuZXdDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5SZW5ld0NlcnRpZmljYXRlUmVzcG9uc2USTAoFTGVhdmUSIC50b21ib2xvLmNvbnRyb2wudjEuTGVhdmVSZXF1ZXN0GiEudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVzcG9uc2USTwoGQXR0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuQXR0YWNoUmVzcG9uc2USTwoGRGV0YWNoEiEudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlcXVlc3QaIi50b21ib2xvLmNvbnRyb2wudjEuRGV0YWNoUmVzcG9uc2USYAoLUHVibGlzaExvZ3MSJi50b21ib2xvLmNvbnRyb2wudjEuUHVibGlzaExvZ3NSZXF1ZXN0GicudG9tYm9sby5jb250cm9sLnYxLlB1Ymxpc2hMb2dzUmVzcG9uc2UoATKJAwoHTWFuYWdlchJYCglBZGRNZW1iZXISJC50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVxdWVzdBolLnRvbWJvbG8uY29udHJvbC52MS5BZGRNZW1iZXJSZXNwb25zZRJkCg1Qcm9tb3RlTWVtYmVyEigudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXF1ZXN0GikudG9tYm9sby5jb250cm9sLnYxLlByb21vdGVNZW1iZXJSZXNwb25zZRJhCgxSZW1vdmVNZW1iZXISJy50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVxdWVzdBooLnRvbWJvbG8uY29udHJvbC52MS5SZW1vdmVNZW1iZXJSZXNwb25zZRJbCgpBc2tGb3JMb2dzEiUudG9tYm9sby5jb250cm9sLnYxLkFza0ZvckxvZ3NSZXF1ZXN0GiYudG9tYm9sby5jb250cm9sLnYxLkFza0ZvckxvZ3NSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Cg1jb250cm9sLnByb3RvEhJ0b21ib2xvLmNvbnRyb2wudjEiGwoZR2V0Um9vdENlcnRpZmljYXRlUmVxdWVzdCIxChpHZXRSb290Q2VydGlmaWNhdGVSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSKjAQoXSXNzdWVDZXJ0aWZpY2F0ZVJlcXVlc3QSDQoFdG9rZW4YASABKAkSCwoDY3NyGAIgASgJEjQKC2Rlc2NyaXB0aW9uGAMgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uEjYKDGF2YWlsYWJpbGl0eRgEIAEoDjIgLnRvbWJvbG8uY29udHJvbC52MS5BdmFpbGFiaWxpdHkinQEKGElzc3VlQ2VydGlmaWNhdGVSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSJgoEcm9sZRgDIAEoDjIYLnRvbWJvbG8uY29udHJvbC52MS5Sb2xlEhMKC2NlcnRpZmljYXRlGAQgASgJEg0KBXJvb3RzGAUgASgJEhAKCG1hbmFnZXJzGAYgAygJIicKGENlcnRpZmljYXRlU3RhdHVzUmVxdWVzdBILCgNjc3IYASABKAkiVAoZQ2VydGlmaWNhdGVTdGF0dXNSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEiYKBHJvbGUYAiABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZSImChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkiZgoYUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEiYKBHJvbGUYASABKA4yGC50b21ib2xvLmNvbnRyb2wudjEuUm9sZRITCgtjZXJ0aWZpY2F0ZRgCIAEoCRINCgVyb290cxgDIAEoCSIOCgxMZWF2ZVJlcXVlc3QiDwoNTGVhdmVSZXNwb25zZSLFAQoNQXR0YWNoUmVxdWVzdBIPCgduZXR3b3JrGAEgASgJEhMKC2VuZHBvaW50X2lkGAIgASgJEhQKDGNvbnRhaW5lcl9pZBgDIAEoCRIWCg5jb250YWluZXJfbmFtZRgEIAEoCRINCgVuYW1lcxgFIAMoCRIMCgRpcHY0GAYgASgJEgwKBGlwdjYYByABKAkSCwoDbWFjGAggASgJEg8KB3Rhc2tfaWQYCSABKAkSFwoPaW5ncmVzc19zYW5kYm94GAogASgIIj4KDkF0dGFjaFJlc3BvbnNlEg8KB25ldHdvcmsYASABKAwSDQoFcG9vbHMYAiADKAwSDAoEcGVlchgDIAEoDCIlCg1EZXRhY2hSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCSIQCg5EZXRhY2hSZXNwb25zZSLqAwoLRGVzY3JpcHRpb24SEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhEKCW5hbm9fY3B1cxgEIAEoAxIUCgxtZW1vcnlfYnl0ZXMYBSABKAMSFgoOZW5naW5lX3ZlcnNpb24YBiABKAkSGQoRYWR2ZXJ0aXNlX2FkZHJlc3MYByABKAkSGQoRZGF0YV9wYXRoX2FkZHJlc3MYCCABKAkSKwoHZHJpdmVycxgJIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5Ecml2ZXISOwoGbGFiZWxzGAsgAygLMisudG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uLkxhYmVsc0VudHJ5EikKBnJvdXRlcxgMIAMoCzIZLnRvbWJvbG8uY29udHJvbC52MS5Sb3V0ZRIwCgl3aXJlZ3VhcmQYDSABKAsyHS50b21ib2xvLmNvbnRyb2wudjEuV2lyZWd1YXJkEjQKCXB1Ymxpc2hlZBgOIAMoCzIhLnRvbWJvbG8uY29udHJvbC52MS5QdWJsaXNoZWRQb3J0Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFKBAgKEAsiIQoFUm91dGUSCgoCdG8YASABKAkSDAoEbGluaxgCIAEoCSJTCg1QdWJsaXNoZWRQb3J0EhAKCHByb3RvY29sGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDAoEcG9ydBgDIAEoDRIRCgljb250YWluZXIYBCABKAkidQoJV2lyZWd1YXJkEikKAmJ5GAEgASgOMh0udG9tYm9sby5jb250cm9sLnYxLkVuY3J5cHRvchIuCgRrZXlzGAIgAygLMiAudG9tYm9sby5jb250cm9sLnYxLldpcmVndWFyZEtleRINCgVzZW5kcxgDIAEoDSI2CgxXaXJlZ3VhcmRLZXkSEgoKZ2VuZXJhdGlvbhgBIAEoDRISCgpwdWJsaWNfa2V5GAIgASgJIiQKBkRyaXZlchIMCgR0eXBlGAEgASgJEgwKBG5hbWUYAiABKAkiigIKDlNlc3Npb25SZXF1ZXN0EjAKCHJlZ2lzdGVyGAEgASgLMhwudG9tYm9sby5jb250cm9sLnYxLlJlZ2lzdGVySAASKAoEYmVhdBgCIAEoCzIYLnRvbWJvbG8uY29udHJvbC52MS5CZWF0SAASLAoGcmVwb3J0GAMgASgLMhoudG9tYm9sby5jb250cm9sLnYxLlJlcG9ydEgAEi4KB2FwcGxpZWQYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQXBwbGllZEgAEjYKC2Rlc2NyaXB0aW9uGAUgASgLMh8udG9tYm9sby5jb250cm9sLnYxLkRlc2NyaXB0aW9uSABCBgoEYm9keSJWCghSZWdpc3RlchI0CgtkZXNjcmlwdGlvbhgBIAEoCzIfLnRvbWJvbG8uY29udHJvbC52MS5EZXNjcmlwdGlvbhIUCgxlbmRwb2ludF9pZHMYAiADKAkiBgoEQmVhdCIbCgdBcHBsaWVkEhAKCHJldmlzaW9uGAEgASgDIjEKBlJlcG9ydBINCgV0YWJsZRgBIAEoCRILCgNrZXkYAiABKAkSCwoDcm93GAMgASgMIpoCCg9TZXNzaW9uUmVzcG9uc2USNAoKcmVnaXN0ZXJlZBgBIAEoCzIeLnRvbWJvbG8uY29udHJvbC52MS5SZWdpc3RlcmVkSAASMAoIbWFuYWdlcnMYAiABKAsyHC50b21ib2xvLmNvbnRyb2wudjEuTWFuYWdlcnNIABIwCghzdGFuZGluZxgDIAEoCzIcLnRvbWJvbG8uY29udHJvbC52MS5TdGFuZGluZ0gAEi4KB2NoYW5nZXMYBCABKAsyGy50b21ib2xvLmNvbnRyb2wudjEuQ2hhbmdlc0gAEjUKC2xvZ3Nfd2FudGVkGAUgASgLMh4udG9tYm9sby5jb250cm9sLnYxLkxvZ3NXYW50ZWRIAEIGCgRib2R5IhwKClJlZ2lzdGVyZWQSDgoGcGVyaW9kGAEgASgNIkAKCE1hbmFnZXJzEjQKCG1hbmFnZXJzGAEgAygLMiIudG9tYm9sby5jb250cm9sLnYxLk1hbmFnZXJBZGRyZXNzIjIKDk1hbmFnZXJBZGRyZXNzEg8KB25vZGVfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJqCghTdGFuZGluZxImCgRyb2xlGAEgASgOMhgudG9tYm9sby5jb250cm9sLnYxLlJvbGUSNgoMYXZhaWxhYmlsaXR5GAIgASgOMiAudG9tYm9sby5jb250cm9sLnYxLkF2YWlsYWJpbGl0eSJ9CgdDaGFuZ2VzEhAKCHNuYXBzaG90GAEgASgIEgwKBG1vcmUYAiABKAgSKwoHY2hhbmdlcxgDIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5DaGFuZ2USEAoIcmV2aXNpb24YBCABKAMSEwoLYWNrbm93bGVkZ2UYBSABKAgiPgoGQ2hhbmdlEg0KBXRhYmxlGAEgASgJEgsKA2tleRgCIAEoCRIQCgNyb3cYAyABKAxIAIgBAUIGCgRfcm93IqMBCgpMb2dzV2FudGVkEhcKD3N1YnNjcmlwdGlvbl9pZBgBIAEoCRIPCgdtYW5hZ2VyGAIgASgJEhAKCHRhc2tfaWRzGAMgAygJEg4KBmZvbGxvdxgEIAEoCBIOCgZzdGRvdXQYBSABKAgSDgoGc3RkZXJyGAYgASgIEg0KBXNpbmNlGAcgASgDEhEKBHRhaWwYCCABKANIAIgBAUIHCgVfdGFpbCJsChJQdWJsaXNoTG9nc1JlcXVlc3QSFwoPc3Vic2NyaXB0aW9uX2lkGAEgASgJEisKBWxpbmVzGAIgAygLMhwudG9tYm9sby5jb250cm9sLnYxLlRhc2tMaW5lEhAKCHRyb3VibGVzGAMgAygJIkcKCFRhc2tMaW5lEg8KB3Rhc2tfaWQYASABKAkSDgoGc3RkZXJyGAIgASgIEgwKBHRpbWUYAyABKAkSDAoEZGF0YRgEIAEoDCIVChNQdWJsaXNoTG9nc1Jlc3BvbnNlIlQKEUFza0ZvckxvZ3NSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSLgoGd2FudGVkGAIgASgLMh4udG9tYm9sby5jb250cm9sLnYxLkxvZ3NXYW50ZWQiFAoSQXNrRm9yTG9nc1Jlc3BvbnNlIjEKEEFkZE1lbWJlclJlcXVlc3QSEAoIcGVlcl91cmwYASABKAkSCwoDY3NyGAIgASgJIogBChFBZGRNZW1iZXJSZXNwb25zZRIRCgltZW1iZXJfaWQYASABKAkSKwoHbWVtYmVycxgCIAMoCzIaLnRvbWJvbG8uY29udHJvbC52MS5NZW1iZXISEwoLY2VydGlmaWNhdGUYAyABKAkSDAoEcm9vdBgEIAEoCRIQCghkYXRhX2tleRgFIAEoDCI1CgZNZW1iZXISCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIRCglwZWVyX3VybHMYAyADKAkiKQoUUHJvbW90ZU1lbWJlclJlcXVlc3QSEQoJbWVtYmVyX2lkGAEgASgJIhcKFVByb21vdGVNZW1iZXJSZXNwb25zZSIoChNSZW1vdmVNZW1iZXJSZXF1ZXN0EhEKCW1lbWJlcl9pZBgBIAEoCSIWChRSZW1vdmVNZW1iZXJSZXNwb25zZSo/CgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1dPUktFUhABEhAKDFJPTEVfTUFOQUdFUhACKnUKDEF2YWlsYWJpbGl0eRIcChhBVkFJTEFCSUxJVFlfVU5TUEVDSUZJRUQQABIXChNBVkFJTEFCSUxJVFlfQUNUSVZFEAESFgoSQVZBSUxBQklMSVRZX1BBVVNFEAISFgoSQVZBSUxBQklMSVRZX0RSQUlOEAMqWAoJRW5jcnlwdG9yEhkKFUVOQ1JZUFRPUl9VTlNQRUNJRklFRBAAEhQKEEVOQ1JZUFRPUl9LRVJORUwQARIaChZFTkNSWVBUT1JfV0lSRUdVQVJEX0dPEAIy3AIKBEpvaW4ScwoSR2V0Um9vdENlcnRpZmljYXRlEi0udG9tYm9sby5jb250cm9sLnYxLkdldFJvb3RDZXJ0aWZpY2F0ZVJlcXVlc3QaLi50b21ib2xvLmNvbnRyb2wudjEuR2V0Um9vdENlcnRpZmljYXRlUmVzcG9uc2USbQoQSXNzdWVDZXJ0aWZpY2F0ZRIrLnRvbWJvbG8uY29udHJvbC52MS5Jc3N1ZUNlcnRpZmljYXRlUmVxdWVzdBosLnRvbWJvbG8uY29udHJvbC52MS5Jc3N1ZUNlcnRpZmljYXRlUmVzcG9uc2UScAoRQ2VydGlmaWNhdGVTdGF0dXMSLC50b21ib2xvLmNvbnRyb2wudjEuQ2VydGlmaWNhdGVTdGF0dXNSZXF1ZXN0Gi0udG9tYm9sby5jb250cm9sLnYxLkNlcnRpZmljYXRlU3RhdHVzUmVzcG9uc2UynwQKBE5vZGUSVgoHU2Vzc2lvbhIiLnRvbWJvbG8uY29udHJvbC52MS5TZXNzaW9uUmVxdWVzdBojLnRvbWJvbG8uY29udHJvbC52MS5TZXNzaW9uUmVzcG9uc2UoATABEm0KEFJlbmV3Q2VydGlmaWNhdGUSKy50b21ib2xvLmNvbnRyb2wudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaLC50b21ib2xvLmNvbnRyb2wudjEuUmVuZXdDZXJ0aWZpY2F0ZVJlc3BvbnNlEkwKBUxlYXZlEiAudG9tYm9sby5jb250cm9sLnYxLkxlYXZlUmVxdWVzdBohLnRvbWJvbG8uY29udHJvbC52MS5MZWF2ZVJlc3BvbnNlEk8KBkF0dGFjaBIhLnRvbWJvbG8uY29udHJvbC52MS5BdHRhY2hSZXF1ZXN0GiIudG9tYm9sby5jb250cm9sLnYxLkF0dGFjaFJlc3BvbnNlEk8KBkRldGFjaBIhLnRvbWJvbG8uY29udHJvbC52MS5EZXRhY2hSZXF1ZXN0GiIudG9tYm9sby5jb250cm9sLnYxLkRldGFjaFJlc3BvbnNlEmAKC1B1Ymxpc2hMb2dzEiYudG9tYm9sby5jb250cm9sLnYxLlB1Ymxpc2hMb2dzUmVxdWVzdBonLnRvbWJvbG8uY29udHJvbC52MS5QdWJsaXNoTG9nc1Jlc3BvbnNlKAEyiQMKB01hbmFnZXISWAoJQWRkTWVtYmVyEiQudG9tYm9sby5jb250cm9sLnYxLkFkZE1lbWJlclJlcXVlc3QaJS50b21ib2xvLmNvbnRyb2wudjEuQWRkTWVtYmVyUmVzcG9uc2USZAoNUHJvbW90ZU1lbWJlchIoLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVxdWVzdBopLnRvbWJvbG8uY29udHJvbC52MS5Qcm9tb3RlTWVtYmVyUmVzcG9uc2USYQoMUmVtb3ZlTWVtYmVyEicudG9tYm9sby5jb250cm9sLnYxLlJlbW92ZU1lbWJlclJlcXVlc3QaKC50b21ib2xvLmNvbnRyb2wudjEuUmVtb3ZlTWVtYmVyUmVzcG9uc2USWwoKQXNrRm9yTG9ncxIlLnRvbWJvbG8uY29udHJvbC52MS5Bc2tGb3JMb2dzUmVxdWVzdBomLnRvbWJvbG8uY29udHJvbC52MS5Bc2tGb3JMb2dzUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message tombolo.control.v1.GetRootCertificateRequest
@@ -449,6 +449,13 @@ export type Description = Message<"tombolo.control.v1.Description"> & {
    * @generated from field: tombolo.control.v1.Wireguard wireguard = 13;
    */
   wireguard?: Wireguard | undefined;
+
+  /**
+   * by its containers, but services' tasks
+   *
+   * @generated from field: repeated tombolo.control.v1.PublishedPort published = 14;
+   */
+  published: PublishedPort[];
 };
 
 /**
@@ -485,6 +492,42 @@ export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
   messageDesc(file_control, 15);
 
 /**
+ * @generated from message tombolo.control.v1.PublishedPort
+ */
+export type PublishedPort = Message<"tombolo.control.v1.PublishedPort"> & {
+  /**
+   * @generated from field: string protocol = 1;
+   */
+  protocol: string;
+
+  /**
+   * of the host
+   *
+   * @generated from field: string address = 2;
+   */
+  address: string;
+
+  /**
+   * @generated from field: uint32 port = 3;
+   */
+  port: number;
+
+  /**
+   * its name
+   *
+   * @generated from field: string container = 4;
+   */
+  container: string;
+};
+
+/**
+ * Describes the message tombolo.control.v1.PublishedPort.
+ * Use `create(PublishedPortSchema)` to create a new message.
+ */
+export const PublishedPortSchema: GenMessage<PublishedPort> = /*@__PURE__*/
+  messageDesc(file_control, 16);
+
+/**
  * @generated from message tombolo.control.v1.Wireguard
  */
 export type Wireguard = Message<"tombolo.control.v1.Wireguard"> & {
@@ -513,7 +556,7 @@ export type Wireguard = Message<"tombolo.control.v1.Wireguard"> & {
  * Use `create(WireguardSchema)` to create a new message.
  */
 export const WireguardSchema: GenMessage<Wireguard> = /*@__PURE__*/
-  messageDesc(file_control, 16);
+  messageDesc(file_control, 17);
 
 /**
  * @generated from message tombolo.control.v1.WireguardKey
@@ -537,7 +580,7 @@ export type WireguardKey = Message<"tombolo.control.v1.WireguardKey"> & {
  * Use `create(WireguardKeySchema)` to create a new message.
  */
 export const WireguardKeySchema: GenMessage<WireguardKey> = /*@__PURE__*/
-  messageDesc(file_control, 17);
+  messageDesc(file_control, 18);
 
 /**
  * A driver of the node's engine.
@@ -563,7 +606,7 @@ export type Driver = Message<"tombolo.control.v1.Driver"> & {
  * Use `create(DriverSchema)` to create a new message.
  */
 export const DriverSchema: GenMessage<Driver> = /*@__PURE__*/
-  messageDesc(file_control, 18);
+  messageDesc(file_control, 19);
 
 /**
  * @generated from message tombolo.control.v1.SessionRequest
@@ -614,7 +657,7 @@ export type SessionRequest = Message<"tombolo.control.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_control, 19);
+  messageDesc(file_control, 20);
 
 /**
  * @generated from message tombolo.control.v1.Register
@@ -638,7 +681,7 @@ export type Register = Message<"tombolo.control.v1.Register"> & {
  * Use `create(RegisterSchema)` to create a new message.
  */
 export const RegisterSchema: GenMessage<Register> = /*@__PURE__*/
-  messageDesc(file_control, 20);
+  messageDesc(file_control, 21);
 
 /**
  * @generated from message tombolo.control.v1.Beat
@@ -651,7 +694,7 @@ export type Beat = Message<"tombolo.control.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_control, 21);
+  messageDesc(file_control, 22);
 
 /**
  * The rows up to this revision are in the node's kernel: the answer to changes that say acknowledge.
@@ -670,7 +713,7 @@ export type Applied = Message<"tombolo.control.v1.Applied"> & {
  * Use `create(AppliedSchema)` to create a new message.
  */
 export const AppliedSchema: GenMessage<Applied> = /*@__PURE__*/
-  messageDesc(file_control, 22);
+  messageDesc(file_control, 23);
 
 /**
  * Something that the node has observed: a row of its own, JSON.
@@ -699,7 +742,7 @@ export type Report = Message<"tombolo.control.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_control, 23);
+  messageDesc(file_control, 24);
 
 /**
  * @generated from message tombolo.control.v1.SessionResponse
@@ -748,7 +791,7 @@ export type SessionResponse = Message<"tombolo.control.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_control, 24);
+  messageDesc(file_control, 25);
 
 /**
  * @generated from message tombolo.control.v1.Registered
@@ -767,7 +810,7 @@ export type Registered = Message<"tombolo.control.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_control, 25);
+  messageDesc(file_control, 26);
 
 /**
  * @generated from message tombolo.control.v1.Managers
@@ -784,7 +827,7 @@ export type Managers = Message<"tombolo.control.v1.Managers"> & {
  * Use `create(ManagersSchema)` to create a new message.
  */
 export const ManagersSchema: GenMessage<Managers> = /*@__PURE__*/
-  messageDesc(file_control, 26);
+  messageDesc(file_control, 27);
 
 /**
  * @generated from message tombolo.control.v1.ManagerAddress
@@ -808,7 +851,7 @@ export type ManagerAddress = Message<"tombolo.control.v1.ManagerAddress"> & {
  * Use `create(ManagerAddressSchema)` to create a new message.
  */
 export const ManagerAddressSchema: GenMessage<ManagerAddress> = /*@__PURE__*/
-  messageDesc(file_control, 27);
+  messageDesc(file_control, 28);
 
 /**
  * What the user wants the node to be.
@@ -832,7 +875,7 @@ export type Standing = Message<"tombolo.control.v1.Standing"> & {
  * Use `create(StandingSchema)` to create a new message.
  */
 export const StandingSchema: GenMessage<Standing> = /*@__PURE__*/
-  messageDesc(file_control, 28);
+  messageDesc(file_control, 29);
 
 /**
  * @generated from message tombolo.control.v1.Changes
@@ -877,7 +920,7 @@ export type Changes = Message<"tombolo.control.v1.Changes"> & {
  * Use `create(ChangesSchema)` to create a new message.
  */
 export const ChangesSchema: GenMessage<Changes> = /*@__PURE__*/
-  messageDesc(file_control, 29);
+  messageDesc(file_control, 30);
 
 /**
  * @generated from message tombolo.control.v1.Change
@@ -906,7 +949,7 @@ export type Change = Message<"tombolo.control.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_control, 30);
+  messageDesc(file_control, 31);
 
 /**
  * A manager wants what tasks of the node have said: the node answers with one PublishLogs to that manager.
@@ -966,7 +1009,7 @@ export type LogsWanted = Message<"tombolo.control.v1.LogsWanted"> & {
  * Use `create(LogsWantedSchema)` to create a new message.
  */
 export const LogsWantedSchema: GenMessage<LogsWanted> = /*@__PURE__*/
-  messageDesc(file_control, 31);
+  messageDesc(file_control, 32);
 
 /**
  * @generated from message tombolo.control.v1.PublishLogsRequest
@@ -997,7 +1040,7 @@ export type PublishLogsRequest = Message<"tombolo.control.v1.PublishLogsRequest"
  * Use `create(PublishLogsRequestSchema)` to create a new message.
  */
 export const PublishLogsRequestSchema: GenMessage<PublishLogsRequest> = /*@__PURE__*/
-  messageDesc(file_control, 32);
+  messageDesc(file_control, 33);
 
 /**
  * @generated from message tombolo.control.v1.TaskLine
@@ -1033,7 +1076,7 @@ export type TaskLine = Message<"tombolo.control.v1.TaskLine"> & {
  * Use `create(TaskLineSchema)` to create a new message.
  */
 export const TaskLineSchema: GenMessage<TaskLine> = /*@__PURE__*/
-  messageDesc(file_control, 33);
+  messageDesc(file_control, 34);
 
 /**
  * @generated from message tombolo.control.v1.PublishLogsResponse
@@ -1046,7 +1089,7 @@ export type PublishLogsResponse = Message<"tombolo.control.v1.PublishLogsRespons
  * Use `create(PublishLogsResponseSchema)` to create a new message.
  */
 export const PublishLogsResponseSchema: GenMessage<PublishLogsResponse> = /*@__PURE__*/
-  messageDesc(file_control, 34);
+  messageDesc(file_control, 35);
 
 /**
  * @generated from message tombolo.control.v1.AskForLogsRequest
@@ -1068,7 +1111,7 @@ export type AskForLogsRequest = Message<"tombolo.control.v1.AskForLogsRequest"> 
  * Use `create(AskForLogsRequestSchema)` to create a new message.
  */
 export const AskForLogsRequestSchema: GenMessage<AskForLogsRequest> = /*@__PURE__*/
-  messageDesc(file_control, 35);
+  messageDesc(file_control, 36);
 
 /**
  * @generated from message tombolo.control.v1.AskForLogsResponse
@@ -1081,7 +1124,7 @@ export type AskForLogsResponse = Message<"tombolo.control.v1.AskForLogsResponse"
  * Use `create(AskForLogsResponseSchema)` to create a new message.
  */
 export const AskForLogsResponseSchema: GenMessage<AskForLogsResponse> = /*@__PURE__*/
-  messageDesc(file_control, 36);
+  messageDesc(file_control, 37);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberRequest
@@ -1107,7 +1150,7 @@ export type AddMemberRequest = Message<"tombolo.control.v1.AddMemberRequest"> & 
  * Use `create(AddMemberRequestSchema)` to create a new message.
  */
 export const AddMemberRequestSchema: GenMessage<AddMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 37);
+  messageDesc(file_control, 38);
 
 /**
  * @generated from message tombolo.control.v1.AddMemberResponse
@@ -1154,7 +1197,7 @@ export type AddMemberResponse = Message<"tombolo.control.v1.AddMemberResponse"> 
  * Use `create(AddMemberResponseSchema)` to create a new message.
  */
 export const AddMemberResponseSchema: GenMessage<AddMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 38);
+  messageDesc(file_control, 39);
 
 /**
  * @generated from message tombolo.control.v1.Member
@@ -1185,7 +1228,7 @@ export type Member = Message<"tombolo.control.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_control, 39);
+  messageDesc(file_control, 40);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberRequest
@@ -1202,7 +1245,7 @@ export type PromoteMemberRequest = Message<"tombolo.control.v1.PromoteMemberRequ
  * Use `create(PromoteMemberRequestSchema)` to create a new message.
  */
 export const PromoteMemberRequestSchema: GenMessage<PromoteMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 40);
+  messageDesc(file_control, 41);
 
 /**
  * @generated from message tombolo.control.v1.PromoteMemberResponse
@@ -1215,7 +1258,7 @@ export type PromoteMemberResponse = Message<"tombolo.control.v1.PromoteMemberRes
  * Use `create(PromoteMemberResponseSchema)` to create a new message.
  */
 export const PromoteMemberResponseSchema: GenMessage<PromoteMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 41);
+  messageDesc(file_control, 42);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberRequest
@@ -1232,7 +1275,7 @@ export type RemoveMemberRequest = Message<"tombolo.control.v1.RemoveMemberReques
  * Use `create(RemoveMemberRequestSchema)` to create a new message.
  */
 export const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest> = /*@__PURE__*/
-  messageDesc(file_control, 42);
+  messageDesc(file_control, 43);
 
 /**
  * @generated from message tombolo.control.v1.RemoveMemberResponse
@@ -1245,7 +1288,7 @@ export type RemoveMemberResponse = Message<"tombolo.control.v1.RemoveMemberRespo
  * Use `create(RemoveMemberResponseSchema)` to create a new message.
  */
 export const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse> = /*@__PURE__*/
-  messageDesc(file_control, 43);
+  messageDesc(file_control, 44);
 
 /**
  * @generated from enum tombolo.control.v1.Role

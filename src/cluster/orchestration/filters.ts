@@ -1,5 +1,6 @@
 import type { ClusterNode } from "../../model/cluster.ts";
 import type { Task } from "../../model/service.ts";
+import { holderOf } from "../node-ports.ts";
 import { constraintsOf, satisfies } from "./constraints.ts";
 import { fixedPorts, hasPort, type Room } from "./rooms.ts";
 
@@ -37,7 +38,9 @@ export function filtersOf(task: Task): Filter[] {
       isAsked: placement.platforms.length > 0,
     },
     {
-      fits: ({ load }) => !ports.some((port) => hasPort(load, port)),
+      fits: ({ load, node }) =>
+        !ports.some((port) => hasPort(load, port)) &&
+        !task.hostPorts.some((port) => holderOf(node, port) !== undefined),
       explain: (nodes) => `host-mode port already in use on ${nodes}`,
       isAsked: ports.length > 0,
     },

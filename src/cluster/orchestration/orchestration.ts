@@ -78,8 +78,11 @@ export class Orchestration {
 
   #noteNode(id: NodeId, before: ClusterNode | undefined, node: ClusterNode | undefined): void {
     if (isUnlike(before, node, askedByDrains)) for (const service of this.#draining.values()) this.#dirty.add(service);
-    if (!isUnlike(before, node, askedByTasks)) return;
+    const isOther = isUnlike(before, node, askedByTasks);
+    if (!isOther && !isUnlike(before, node, askedByPlaces)) return;
     this.rooms.setNode(id, node);
+    this.#freed?.add(id);
+    if (!isOther) return;
     this.#freed = undefined;
     for (const service of this.#global) this.#dirty.add(service);
     for (const { serviceId } of this.#rows?.where("tasks", "node", id) ?? []) this.#dirty.add(serviceId);
@@ -164,6 +167,9 @@ function askedByTasks({
   const { state, address } = status;
   return { state, address, availability, role, labels, engineLabels, hostname, platform, resources };
 }
+
+/** What of it decides besides whether a task may begin there; tasks that run stay. */
+const askedByPlaces = ({ published }: ClusterNode) => published;
 
 /** What of a node's row it depends on who has to acknowledge. */
 const askedByDrains = ({ status: { state, holder }, manager }: ClusterNode) => ({

@@ -113,6 +113,17 @@ describe("where tasks can not go", () => {
     assert.deepEqual(shares(some(1, { hostPorts: on("10.0.0.2") }), one), { n1: 1 });
     for (const hostPorts of [on("10.0.0.1"), [port]]) assert.deepEqual(shares(some(1, { hostPorts }), one), {});
   });
+  it("ports that containers of a node have published", () => {
+    const published = [{ protocol: "tcp", address: "0.0.0.0", port: 8080, container: "c" }];
+    const port = { name: "", protocol: "tcp", target: 80, published: 8080, mode: "host" } as const;
+    const rooms = [room("n1", { published }), room("n2")];
+    assert.deepEqual(shares(some(2, { hostPorts: [port] }), rooms), { n2: 1 });
+    assert.equal(
+      reason(some(1, { hostPorts: [port] }), [room("n1", { published })]),
+      "no suitable node (host-mode port already in use on 1 node)",
+    );
+    assert.deepEqual(shares(some(2, { hostPorts: [{ ...port, protocol: "udp" }] }), rooms), { n1: 1, n2: 1 });
+  });
   it("not more than so many on a node", () => {
     const wish = some(5, placedBy({ maxPerNode: 2 }));
     assert.deepEqual(shares(wish, [room("n1"), room("n2", {}, [{}])]), { n1: 2, n2: 1 });
