@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import type { Cluster, ClusterNode } from "../model/cluster.ts";
+import { type Cluster, type ClusterNode, publicPart } from "../model/cluster.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Snapshot } from "../store/store.ts";
 import {
   becomesKnown,
+  beginKeys,
   firstKeys,
   isDue,
   isRotated,
@@ -59,4 +60,16 @@ it("is due by age, after the last one is done, and never when that is said", asy
   assert.equal(isDue(all, known, 5000 + 60_000), true);
   assert.equal(isDue(half, known, 5000 + 60_000), false);
   assert.equal(isDue(all, { ...known, keyRotation: { ...known.keyRotation, every: 0 } }, 1e12), false);
+});
+
+it("begins in a cluster whose row says nothing of keys, and in no other", async () => {
+  const store = createMemoryStore();
+  const { keyRotation: _, ...old } = newCluster();
+  await store.update((tx) => tx.insert("clusters", old as Cluster));
+  await store.update((tx) => beginKeys(tx, 7000));
+  const begun = store.snapshot().list("clusters")[0];
+  assert.deepEqual(begun?.keyRotation, firstKeys(7000));
+  assert.equal(begun && publicPart(begun).keyRotation?.generation, 1);
+  await store.update((tx) => beginKeys(tx, 8000));
+  assert.equal(store.snapshot().list("clusters")[0], begun);
 });

@@ -1,5 +1,5 @@
 import { type Cluster, type ClusterNode, type KeyRotation, observed } from "../model/cluster.ts";
-import type { Snapshot } from "../store/store.ts";
+import type { Snapshot, Transaction } from "../store/store.ts";
 
 const hour = 3_600_000; // milliseconds
 /** How long Docker uses a key of encrypted networks (moby/swarmkit manager/keymanager/keymanager.go, DefaultKeyRotationInterval). */
@@ -12,6 +12,14 @@ export const firstKeys = (now: number): KeyRotation => ({
   since: now,
   every: defaultAge,
 });
+
+/** Of a cluster whose row an earlier version has written, which knew of no generations. */
+export function beginKeys(tx: Transaction, now: number): void {
+  for (const cluster of tx.list("clusters")) {
+    const { keyRotation }: Partial<Cluster> = cluster;
+    if (keyRotation === undefined) tx.put("clusters", observed(cluster, { keyRotation: firstKeys(now) }, now));
+  }
+}
 
 /** Nodes at work whose keys are rotated: the others come to the present generation when they are back. */
 const atWork = (rows: Snapshot) =>

@@ -19,6 +19,7 @@ import { externalEtcd, externalMembers, type ManagerEtcd } from "./external-etcd
 import { managerName } from "./identity/names.ts";
 import { renewalDefaults } from "./identity/renewal.ts";
 import { joinService, renewCertificate } from "./join.ts";
+import { beginKeys } from "./key-rotation.ts";
 import { runLeader } from "./leader.ts";
 import { LogBroker, type Wanted } from "./log-broker.ts";
 import { memberIdOf, type Members, membersOf, memberService } from "./member-service.ts";
@@ -154,6 +155,7 @@ export class Manager {
   ): Promise<Manager> {
     const { store, client, members } = opened;
     const now = Date.now;
+    await store.update((tx) => beginKeys(tx, now()));
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
     const { after } = renewalDefaults;
     const reports = new Reports({ store, now, after, failed });

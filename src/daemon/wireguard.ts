@@ -23,7 +23,8 @@ export function createWireguard(
   const program = new WireguardGo({ ...parts, directory: execRoot, links });
   const keys = new HostKeys({ ...parts, ahead: (link, write) => program.ahead(link, write), changed });
   const encryptor = encryptorOf(parts.kernel, links);
-  const wishOf = ({ id, dataPathPort, keyRotation: { generation, isKnown } }: PublicCluster): KeyWish => {
+  const wishOf = ({ id, dataPathPort, keyRotation }: PublicCluster): KeyWish => {
+    const { generation, isKnown } = keyRotation ?? { generation: 1, isKnown: false };
     const udpPort = wireguardPort(dataPathPort, generation);
     return { cluster: id, generation, isKnown, link: links[slotOf(generation)], udpPort };
   };

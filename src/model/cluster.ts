@@ -111,7 +111,8 @@ export interface PublicCluster {
   readonly heartbeatPeriod: number;
   readonly autolock: boolean;
   readonly logDriver?: ClusterSpec["logDriver"];
-  readonly keyRotation: Pick<KeyRotation, "generation" | "isKnown">;
+  /** Absent: from a manager of an earlier version, which knows of no generations. */
+  readonly keyRotation?: Pick<KeyRotation, "generation" | "isKnown">;
   /** PEM of the roots to trust, the present one first. */
   readonly roots: string;
 }
