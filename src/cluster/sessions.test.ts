@@ -157,6 +157,34 @@ describe("a node's tunnel address", () => {
     assert.equal(m.row(id)?.status.state, "ready");
     await m.stop();
   });
+
+  it("has nothing of a node that is down by saying that it is at its address; a host that came as another node gives back what it had", async () => {
+    const m = await manager(3);
+    const [gone = "", thief = "", same = ""] = m.ids;
+    await m.change(gone, { status: { state: "down", message: "", address: "192.0.2.2" } });
+    await m.store.update((tx) => {
+      tx.insert("peers", {
+        id: "e1",
+        networkId: "n1",
+        containerId: "c1",
+        containerName: "c1",
+        nodeId: gone,
+        hostname: "h1",
+        dataPath: "192.0.2.2",
+        mac: "02:00:00:00:00:01",
+        addresses: [],
+        names: [],
+      });
+    });
+    const peers = () => m.store.snapshot().list("peers").length;
+    new Worker(clientOf(m.sessions, thief, "", "192.0.2.66")).ended.catch(() => {});
+    await settled();
+    assert.equal(peers(), 1);
+    await m.change(thief, { status: { state: "down", message: "", address: "192.0.2.66" } });
+    await m.open(same);
+    assert.equal(peers(), 0);
+    await m.stop();
+  });
 });
 
 describe("a node's state", () => {

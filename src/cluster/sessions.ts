@@ -71,11 +71,14 @@ function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription)
 
 const isLoopback = (address: IpAddress) => address === "::1" || address.startsWith("127.");
 
-/** What a node was before it came as another one, at the same address: nobody is at work there. */
-const formerSelves = (rows: Snapshot, node: NodeId, { addresses }: NodeDescription): NodeId[] =>
+/**
+ * What a node was before it came as another one, at the same address: nobody is at work there. That it says so is not enough: its
+ * stream comes from where that one's came.
+ */
+const formerSelves = (rows: Snapshot, node: NodeId, { addresses }: NodeDescription, from: IpAddress): NodeId[] =>
   rows
     .where("nodes", "dataPath", addresses.dataPath)
-    .flatMap(({ id, status }) => (id !== node && status.state !== "ready" ? id : []));
+    .flatMap(({ id, status }) => (id !== node && status.state !== "ready" && status.address === from ? id : []));
 
 /** What a node says when it registers, and where it calls from. */
 type Facts = readonly [description: NodeDescription, endpoints: readonly EndpointId[], address: IpAddress];
@@ -221,7 +224,7 @@ export class Sessions {
       if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
       // Not of the transaction: it would be at odds with every other write of a node.
       const others = store.snapshot();
-      for (const former of formerSelves(others, node, description)) keepOnly(tx, former, new Set());
+      for (const former of formerSelves(others, node, description, address)) keepOnly(tx, former, new Set());
       const status: Status = { state: "ready", message: "", address, holder: self, session: id };
       this.#acknowledgements.retract(tx);
       keepOnly(tx, node, new Set(endpoints));
