@@ -33,6 +33,9 @@ export interface LogBrokerParts {
 }
 
 const most = 1 << 20; // bytes that wait for one reader
+const lineSize = 64; // bytes that a line takes besides what is in it: empty ones fill the queue, too
+const mostTroubles = 100; // of one reader
+const longestTrouble = 1000; // characters
 const patience = 5000; // milliseconds until a node that was asked has begun to answer
 
 /** A node that was asked, and what calls off that it is given up. */
@@ -132,11 +135,13 @@ export class LogBroker {
   }
 
   async #take(one: Subscription, node: NodeId, { lines, troubles }: PublishLogsRequest): Promise<void> {
-    for (const trouble of troubles) one.troubles.add(trouble);
+    for (const trouble of troubles.slice(0, Math.max(mostTroubles - one.troubles.size, 0)))
+      one.troubles.add(trouble.slice(0, longestTrouble));
     for (const { taskId, stderr, time, data } of lines) {
       const task = one.asked.get(taskId);
       if (task?.nodeId !== node) continue;
-      await one.queue.push({ ...task, taskId, stream: stderr ? "stderr" : "stdout", time, data }, data.length);
+      const size = lineSize + time.length + data.length;
+      await one.queue.push({ ...task, taskId, stream: stderr ? "stderr" : "stdout", time, data }, size);
     }
   }
 
@@ -144,7 +149,8 @@ export class LogBroker {
   async #askAll(selection: LogSelection, one: Subscription): Promise<void> {
     const { store } = this.#parts;
     if (one.options.follow)
-      for await (const { snapshot } of store.watch(one.ended.signal)) {
+      for await (const { snapshot, changed } of store.watch(one.ended.signal)) {
+        if (!changed.some(({ table }) => table === "tasks" || table === "services")) continue;
         this.#askFor(tasksIn(snapshot, selection), one, snapshot);
         if (!mayComeMore(snapshot, selection)) break;
       }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { notFound } from "../lib/errors.ts";
 import type { NodeId } from "../model/cluster.ts";
@@ -246,4 +246,46 @@ test("who was not asked is not heard", async () => {
   for (const requests of [forged("x"), forged(""), none()])
     await assert.rejects(broker.publish(idOf("n1"), requests), { class: "not-found" });
   assert.deepEqual(await gather(), ["n1 web a one"]);
+});
+
+test("a node that floods a reader waits, also with empty lines, and its complaints are few", async () => {
+  const store = createMemoryStore();
+  const [self, node] = [idOf("m"), idOf("n1")];
+  let sent = 0;
+  async function* flood({ subscriptionId = "" }: Wanted) {
+    const troubles = Array.from({ length: 1000 }, (_, at) => `${at} ${"x".repeat(5000)}`);
+    yield create(PublishLogsRequestSchema, { subscriptionId, troubles });
+    const lines = Array.from({ length: 1000 }, () => ({ taskId: "a" }));
+    for (; sent < 200; sent += 1) {
+      await turn();
+      yield create(PublishLogsRequestSchema, { subscriptionId, lines });
+    }
+  }
+  const broker: LogBroker = new LogBroker({
+    store,
+    self,
+    address: "",
+    tell: (to, wanted) => {
+      void broker.publish(to, flood(wanted));
+      return true;
+    },
+    ask: () => Promise.reject(new Error("nobody is there")),
+    after: () => () => {},
+  });
+  const manager = { address: "", reachability: "reachable", leader: true, memberId: "" } as const;
+  await store.update((tx) => {
+    tx.insert("nodes", newNode({ id: self, role: "manager", manager }));
+    tx.insert("nodes", newNode({ id: node, status: { state: "ready", message: "", address: "", holder: self } }));
+    tx.insert("tasks", taskOn("n1", "a"));
+  });
+  let ahead = 0;
+  const read = async () => {
+    for await (const _ of broker.read({ task: "a" }, options, AbortSignal.timeout(30_000))) {
+      if (ahead > 0) continue;
+      for (let before = -1; before !== sent; await sleep(50)) before = sent;
+      ahead = sent;
+    }
+  };
+  await assert.rejects(read(), ({ message }: Error) => message.length < 150_000);
+  assert.ok(ahead < 100, `${ahead},000 empty lines were taken ahead`);
 });

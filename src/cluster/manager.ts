@@ -158,7 +158,7 @@ export class Manager {
     await store.update((tx) => beginKeys(tx, now()));
     const failed = (err: unknown, call = "") => log.warn({ err, call }, "a call of another host failed");
     const { after } = renewalDefaults;
-    const reports = new Reports({ store, now, after, failed });
+    const reports = new Reports({ store, now, after, failed: seldom(5, failed) });
     const report = reports.take.bind(reports);
     const sessions = new Sessions({ store, self: identity.nodeId, now, after, failed, report });
     const shown = { credentials };

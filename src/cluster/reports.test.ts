@@ -103,6 +103,13 @@ describe("reports", () => {
     assert.equal(task()?.state, "running");
   });
 
+  it("of tasks that there are not cost nothing", async () => {
+    const { reports, flaky, failures } = await taken();
+    for (let n = 2; n < 1000; n += 1) reports.take("n1", report({ status, attachments: [] }, `t${n}`));
+    await settled();
+    assert.deepEqual([flaky.writes, failures.length], [0, 0]);
+  });
+
   it("of another node's task, malformed ones, and of other tables are not; those that follow are", async () => {
     const { reports, task, failures, later } = await taken();
     reports.take("n2", report({ status, attachments: [] }));

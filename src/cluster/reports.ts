@@ -5,7 +5,7 @@ import type { NodeId } from "../model/cluster.ts";
 import { compareStates, type TaskId, taskStates } from "../model/service.ts";
 import { type Store, StoreError } from "../store/store.ts";
 import type { Report } from "./gen/control_pb.ts";
-import { observe, type TaskReport } from "./orchestration/observe.ts";
+import { observe, taskOf, type TaskReport } from "./orchestration/observe.ts";
 
 export interface ReportsParts {
   readonly store: Store;
@@ -69,30 +69,37 @@ function jsonOf(row: Uint8Array): unknown {
 /** True for what may go better next time. */
 const isPassing = (error: unknown) => error instanceof StoreError && ["UNAVAILABLE", "WRITE"].includes(error.code);
 
-/** Writes what nodes report, the latest of each task; what can not be written now is tried again. */
+/**
+ * Writes what nodes report, the latest of each task; what can not be written now is tried again. A node has as much waiting here
+ * as it has tasks, whatever it says.
+ */
 export class Reports {
   readonly #parts: ReportsParts;
-  readonly #waiting = new Map<string, { readonly node: NodeId; readonly task: TaskId; readonly row: Uint8Array }>();
+  readonly #waiting = new Map<TaskId, { readonly node: NodeId; readonly said: TaskReport }>();
 
   constructor(parts: ReportsParts) {
     this.#parts = parts;
   }
 
-  take(node: NodeId, { table, key: task, row }: Report): void {
+  take(node: NodeId, { table, key: id, row }: Report): void {
+    const { store, failed } = this.#parts;
     if (table !== "tasks") return; // a newer node's word
-    const id = `${node}|${task}`;
-    const isWriting = this.#waiting.has(id);
-    this.#waiting.set(id, { node, task, row });
-    if (!isWriting) void this.#write(id);
+    try {
+      if (taskOf(store.snapshot(), node, id) === undefined) return;
+      const isWriting = this.#waiting.has(id);
+      this.#waiting.set(id, { node, said: readReport(row) });
+      if (!isWriting) void this.#write(id);
+    } catch (error) {
+      failed(error);
+    }
   }
 
-  async #write(id: string): Promise<void> {
+  async #write(id: TaskId): Promise<void> {
     const { store, now, after, failed } = this.#parts;
     for (let report = this.#waiting.get(id); report !== undefined; report = this.#waiting.get(id)) {
-      const { node, task, row } = report;
+      const { node, said } = report;
       try {
-        const said = readReport(row);
-        await store.update((tx) => observe(tx, node, task, said, now()));
+        await store.update((tx) => observe(tx, node, id, said, now()));
       } catch (error) {
         failed(error);
         if (isPassing(error)) return void after(retryAfter, () => void this.#write(id));

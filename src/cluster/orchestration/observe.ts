@@ -22,16 +22,22 @@ export interface TaskReport {
   readonly attachments: Task["attachments"];
 }
 
+/** One of a node's tasks. @returns undefined when there is none (any more) @throws {EngineError} forbidden when it is another node's */
+export function taskOf(rows: Snapshot, node: NodeId, id: TaskId): Task | undefined {
+  const task = rows.get("tasks", id);
+  if (task !== undefined && task.nodeId !== node) throw forbidden(`task ${id} is not node ${node}'s`);
+  return task;
+}
+
 /**
  * Writes what a node has observed of a task, and whether the task takes connections. What comes late, of a state that is over,
  * changes nothing.
  * @param now milliseconds since 1970 by the manager's clock
- * @throws {EngineError} forbidden when the task is another node's
+ * @throws {EngineError} as `taskOf`
  */
 export function observe(tx: Transaction, node: NodeId, id: TaskId, report: TaskReport, now: number): void {
-  const task = tx.get("tasks", id);
+  const task = taskOf(tx, node, id);
   if (task === undefined) return;
-  if (task.nodeId !== node) throw forbidden(`task ${id} is not node ${node}'s`);
   const isLate = compareStates(report.status.state, task.status.state) < 0;
   if (!isPlaced(task) || isLate || hasEnded(task.status.state)) return;
   const isSame = report.status.state === task.status.state;
