@@ -256,7 +256,7 @@ test("a node that floods a reader waits, also with empty lines, and its complain
     const troubles = Array.from({ length: 1000 }, (_, at) => `${at} ${"x".repeat(5000)}`);
     yield create(PublishLogsRequestSchema, { subscriptionId, troubles });
     const lines = Array.from({ length: 1000 }, () => ({ taskId: "a" }));
-    for (; sent < 200; sent += 1) {
+    for (; sent < 40; sent += 1) {
       await turn();
       yield create(PublishLogsRequestSchema, { subscriptionId, lines });
     }
@@ -287,5 +287,5 @@ test("a node that floods a reader waits, also with empty lines, and its complain
     }
   };
   await assert.rejects(read(), ({ message }: Error) => message.length < 150_000);
-  assert.ok(ahead < 100, `${ahead},000 empty lines were taken ahead`);
+  assert.ok(ahead < 30, `${ahead},000 empty lines were taken ahead`);
 });

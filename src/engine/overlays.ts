@@ -158,6 +158,22 @@ export class Overlays {
     }
   }
 
+  /** One that cannot be had yet keeps no other waiting. @throws why the first of them cannot */
+  async #claimAllAgain(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const id of [...this.#again]) {
+      this.#again.delete(id); // what becomes of it from now on is told once more
+      try {
+        await this.#claimAgain(id);
+      } catch (err) {
+        this.#again.add(id);
+        failures.push(err);
+        if (err instanceof EngineError && err.class === "unavailable") break; // nobody answers the others either
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
   /** What the cluster has given to others meanwhile, or has no network for, is taken off. */
   async #claimAgain(id: EndpointId): Promise<void> {
     const { store, membership, log } = this.#parts;
@@ -243,10 +259,7 @@ export class Overlays {
     try {
       if (ids.length > 0) await this.#detach(ids);
       for (const id of ids) this.#gone.delete(id);
-      for (const id of [...this.#again]) {
-        await this.#claimAgain(id);
-        this.#again.delete(id);
-      }
+      await this.#claimAllAgain();
     } catch (err) {
       const waiting = this.#gone.size + this.#again.size;
       this.#parts.log.warn({ err, waiting }, "endpoints could not be told to the cluster yet");
