@@ -11,10 +11,11 @@ interface Pull {
   readonly users: Map<TaskId, PromiseWithResolvers<never>>;
 }
 
-/** The images that tasks need. Tasks of one image wait for one pull, which ends with the last that wants it. */
+/** The images that tasks need. Tasks of one image and one login wait for one pull, which ends with the last that wants it. */
 export class TaskImages {
   readonly #images: Pick<Engine["images"], "find" | "pull">;
   readonly #replica: Pick<Parts["replica"], "registryAuth">;
+  /** By image and login: nobody is refused for what another one has shown. */
   readonly #pulls = new Map<string, Pull>();
 
   constructor(images: Pick<Engine["images"], "find" | "pull">, replica: Pick<Parts["replica"], "registryAuth">) {
@@ -31,7 +32,8 @@ export class TaskImages {
     if (await this.#isHere(image)) return;
     const auth = template.registryAuth === undefined ? "" : this.#replica.registryAuth(id);
     if (auth === undefined) throw unavailable("the login to the registry has not come from a manager yet");
-    const pull = this.#pulls.get(image) ?? this.#begin(image, auth);
+    const key = JSON.stringify([image, auth]);
+    const pull = this.#pulls.get(key) ?? this.#begin(key, image, auth);
     const called = Promise.withResolvers<never>();
     pull.users.set(id, called);
     try {
@@ -43,12 +45,14 @@ export class TaskImages {
 
   /** The task is not to run any more. */
   cancel(id: TaskId): void {
-    for (const { users, end } of this.#pulls.values()) {
+    for (const [key, { users, end }] of this.#pulls) {
       const called = users.get(id);
       if (called === undefined) continue;
       users.delete(id);
       called.reject(conflict("the task is not to run any more"));
-      if (users.size === 0) end.abort();
+      if (users.size > 0) continue;
+      this.#pulls.delete(key); // who comes now begins another one
+      end.abort();
     }
   }
 
@@ -66,7 +70,7 @@ export class TaskImages {
     }
   }
 
-  #begin(image: string, text: string): Pull {
+  #begin(key: string, image: string, text: string): Pull {
     const end = new AbortController();
     const auth = readRegistryAuth(text);
     const done = this.#images
@@ -75,10 +79,12 @@ export class TaskImages {
         // Another node may have the image, or reach the registry: that is not waited for here.
         throw error instanceof EngineError ? system(error.message, error) : error;
       })
-      .finally(() => this.#pulls.delete(image));
+      .finally(() => {
+        if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
+      });
     done.catch(() => {}); // when nobody waits any more
     const pull = { done, end, users: new Map<TaskId, PromiseWithResolvers<never>>() };
-    this.#pulls.set(image, pull);
+    this.#pulls.set(key, pull);
     return pull;
   }
 }
