@@ -49,6 +49,12 @@ async function cluster() {
   return { store, h1, h2, on };
 }
 
+it("of two ingress networks that are asked for at once there is one", async () => {
+  const { store } = await cluster();
+  const second = store.update((tx) => openNetwork(tx, { ...open, spec: { ...spec, name: "mine", ingress: true } }));
+  await assert.rejects(second, /^EngineError: ingress network \([0-9a-z]{25}\) is already present$/);
+});
+
 it("addresses are claimed over all nodes; what was asked before is answered again, with the names of now", async () => {
   const { h1, h2, on } = await cluster();
   const first = await on(h1, 1);

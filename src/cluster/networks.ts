@@ -29,7 +29,7 @@ const vnis = { first: 4096, last: 2 ** 24 - 1 } as const;
 
 /**
  * Makes a network of the cluster: its name, its identifier on the wire, its subnets and their gateways are claimed.
- * @throws {EngineError} conflict for a name; forbidden for an overlap or an identifier that is taken, naming the other;
+ * @throws {EngineError} conflict for a name, and for a second ingress network; forbidden for an overlap or an identifier that is taken, naming the other;
  *   invalid for what the user typed
  */
 export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
@@ -37,6 +37,9 @@ export function openNetwork(tx: Transaction, wish: NetworkWish): Network {
   const cluster = clusterIn(tx);
   if (tx.get("names", `network|${spec.name}`) !== undefined)
     throw conflict(`network with name ${spec.name} already exists`);
+  const ingress = spec.ingress ? ingressIn(tx) : undefined;
+  // moby/swarmkit manager/controlapi/network.go
+  if (ingress !== undefined) throw conflict(`ingress network (${ingress.id}) is already present`);
   const id = newSwarmId();
   const opened = openPools(tx, {
     networkId: id,
@@ -95,7 +98,7 @@ export function closeNetwork(tx: Transaction, id: NetworkId): void {
  * that is 10.0.0.0/8, it has the first subnet nevertheless: it only hides that much of the LAN from tasks.
  */
 export function openIngress(tx: Transaction, now: number): void {
-  if (tx.list("networks").some(({ spec }) => spec.ingress)) return;
+  if (ingressIn(tx) !== undefined) return;
   const createdAt = new Date(now).toISOString();
   const wish = { spec: ingressSpec, severalSubnets: false, lenientCidr: false, createdAt };
   try {
@@ -104,6 +107,8 @@ export function openIngress(tx: Transaction, now: number): void {
     openNetwork(tx, { ...wish, others: [] });
   }
 }
+
+const ingressIn = (rows: Snapshot) => rows.list("networks").find(({ spec }) => spec.ingress);
 
 /** Its name and flags in Docker (moby daemon/cluster). */
 const ingressSpec: NetworkSpec = { ...plainSpec, name: "ingress", driver: "overlay", ingress: true };

@@ -19,7 +19,7 @@ import { placePorts, type PortChoice } from "./ports.ts";
 export const wayOutNetwork = "docker_gwbridge";
 
 /** A network whose containers find each other by name. */
-export const hasResolver = (network: Network) => !network.predefined;
+const hasResolver = (network: Network) => !network.predefined;
 
 /**
  * Checks what one attachment asks of its network.
@@ -279,12 +279,23 @@ export function namesOf(container: Container, attachment: Attachment): string[] 
 const interfaceKey = "com.docker.network.endpoint.ifname";
 const sysctlsKey = "com.docker.network.endpoint.sysctls";
 
+/** What an attachment asks for its interface, before there is one. @throws {EngineError} invalid, as when there is */
+export function checkEndpointOptions(options: Attachment["driverOptions"]): void {
+  const { [interfaceKey]: name = "eth0" } = options;
+  checkInterfaceName(name);
+  readEndpointSysctls(options, name);
+}
+
+function checkInterfaceName(name: string): void {
+  if (!/^[^\s/:]{1,15}$/.test(name) || name === "." || name === ".." || name === "lo")
+    throw invalid(`invalid interface name: ${name}`);
+}
+
 function nameInterface(network: Network, wish: Attachment, others: readonly Endpoint[]): string {
   const taken = new Set(others.map((e) => e.interfaceName));
   const wished = wish.driverOptions[interfaceKey];
   if (wished !== undefined) {
-    if (!/^[^\s/:]{1,15}$/.test(wished) || wished === "." || wished === ".." || wished === "lo")
-      throw invalid(`invalid interface name: ${wished}`);
+    checkInterfaceName(wished);
     if (taken.has(wished)) throw invalid(`interface name ${wished} is already in use in the container`);
     return wished;
   }
@@ -297,10 +308,7 @@ function nameInterface(network: Network, wish: Attachment, others: readonly Endp
  * in the long form of `--network` in lower case (docker/cli opts/network.go).
  * @throws {EngineError} invalid, with Docker's text
  */
-export function readEndpointSysctls(
-  options: Attachment["driverOptions"],
-  interfaceName: string,
-): Record<string, string> {
+function readEndpointSysctls(options: Attachment["driverOptions"], interfaceName: string): Record<string, string> {
   for (const key of Object.keys(options))
     if (key !== interfaceKey && key !== sysctlsKey)
       throw invalid(`unknown endpoint option "${key}": known are ${interfaceKey} and ${sysctlsKey}`);

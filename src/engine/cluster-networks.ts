@@ -54,7 +54,7 @@ export async function createClusterNetwork(
   driver: NetworkDriver,
 ): Promise<{ readonly id: string; readonly warning: string }> {
   checkManager(parts);
-  checkClusterSpec(parts, spec);
+  checkClusterSpec(spec);
   const here = parts.store.snapshot();
   const options = driver.readOptions(spec);
   const vni = driver.overHosts?.vni(options);
@@ -118,7 +118,7 @@ function isEnding(rows: Snapshot, name: string): boolean {
 }
 
 /** Docker's rules for networks of a swarm (moby/swarmkit manager/controlapi/network.go, common.go). @throws {EngineError} */
-function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
+function checkClusterSpec({ name, ipv4, ipam, ingress, attachable }: NetworkSpec): void {
   checkSwarmName(name);
   if (!ipv4) throw invalid("IPv4 cannot be disabled in a Swarm scoped network");
   if (ipam.driver !== "default")
@@ -126,10 +126,6 @@ function checkClusterSpec(parts: Parts, { name, ipv4, ipam, ingress, attachable 
   const [key] = Object.keys(ipam.options);
   if (key !== undefined) throw invalid(`unknown IPAM option "${key}": there is none for networks of a swarm`);
   if (ingress && attachable) throw invalid("ingress network cannot be attachable");
-  const present = clusterRows(parts)
-    ?.list("networks")
-    .find(({ spec }) => ingress && spec.ingress);
-  if (present !== undefined) throw new EngineError("conflict", `ingress network (${present.id}) is already present`);
 }
 
 /** A name of a network or a service, which DNS answers for (moby/swarmkit manager/controlapi/common.go). @throws {EngineError} invalid */

@@ -281,6 +281,13 @@ test("constraints, networks, secrets, configs and images are checked", async () 
   const explicit = 'Service cannot be explicitly attached to the ingress network "ingress"';
   await refused({ networks: [onNetwork(ingress.id)] }, "invalid", rpc("InvalidArgument", explicit));
   await refused({ networks: [onNetwork("gone")] }, "not-found", "network gone not found");
+  const driverOption = (key: string, value: string) => ({
+    networks: [{ ...onNetwork(shop.id), driverOptions: { [key]: value } }],
+  });
+  const options = "known are com.docker.network.endpoint.ifname and com.docker.network.endpoint.sysctls";
+  await refused(driverOption("speed", "high"), "invalid", `unknown endpoint option "speed": ${options}`);
+  const interfaceName = driverOption("com.docker.network.endpoint.ifname", "a/b");
+  await refused(interfaceName, "invalid", "invalid interface name: a/b");
   const placement = { constraints: ["node.role=manager"], spread: [], maxPerNode: 0, platforms: [] };
   await refused({ placement }, "invalid", rpc("InvalidArgument", "constraint expected one operator from ==, !="));
   const file = (name: string) => ({ id: name, name, target: name, uid: 0, gid: 0, mode: 0o444 });

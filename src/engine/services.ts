@@ -8,6 +8,7 @@ import { parseReference } from "../runtime/images/reference.ts";
 import { rowNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { PortClaim } from "../store/tables.ts";
+import { checkEndpointOptions } from "./attachments.ts";
 import { checkSwarmName } from "./cluster-networks.ts";
 import { newName } from "./create-container.ts";
 import type { Filters, Services, ServiceStatus, ServiceUpdate } from "./engine.ts";
@@ -90,6 +91,7 @@ function checkSpec({ balancer }: ServiceParts, { name, task, balance }: ServiceS
   const stray = task.placement.spread.find((key) => readerOf(key) === undefined);
   if (stray !== undefined)
     throw invalid(`placement preference spread=${stray} is not known: node.labels.KEY, for one, is`);
+  for (const { driverOptions } of task.networks) checkEndpointOptions(driverOptions);
   const { image } = task.container;
   try {
     parseReference(image);
