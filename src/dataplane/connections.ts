@@ -18,7 +18,7 @@ const addressesOf = ({ addresses }: Member) => addresses.map(({ address }) => ad
  */
 export class Connections {
   readonly #kernel: KernelPart;
-  /** Where tasks are that get no new connections any more. */
+  /** Where tasks are that get no new connections any more, as long as they are there. */
   readonly #former = new Set<string>();
 
   constructor(kernel: KernelPart) {
@@ -28,7 +28,7 @@ export class Connections {
   /** After the kernel has got what a commit means: what is forgotten before would go the old way again. @throws {KernelError} */
   follow(before: Snapshot, commit: Commit): void {
     for (const { old, row } of changesOf("backends", before, commit))
-      if (old !== undefined && row === undefined) this.#former.add(placeOn(old.networkId, old.addresses));
+      if (old !== undefined && row === undefined) this.#takeOut(placeOn(old.networkId, old.addresses), commit.snapshot);
       else if (row?.isLost === true) this.#forget(commit.snapshot, row.networkId, row.addresses);
     const changes = [...changesOf("endpoints", before, commit), ...changesOf("peers", before, commit)];
     const gone = changes.flatMap(({ old, row }): Member[] => {
@@ -38,6 +38,12 @@ export class Connections {
     });
     for (const [network, members] of Map.groupBy(gone, ({ networkId }) => networkId))
       this.#forget(commit.snapshot, network, members.flatMap(addressesOf));
+  }
+
+  /** One whose endpoint went before has no connections any more. */
+  #takeOut(place: string, rows: Snapshot): void {
+    const isThere = (["endpoints", "peers"] as const).some((table) => rows.where(table, "place", place).length > 0);
+    if (isThere) this.#former.add(place);
   }
 
   #forget(rows: Snapshot, network: NetworkId, addresses: readonly IpAddress[]): void {
