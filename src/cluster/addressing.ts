@@ -27,7 +27,7 @@ export interface Place {
 }
 
 /** The control port (swarmkit's). */
-export const defaultPort = 2377;
+const defaultPort = 2377;
 const texts = {
   listen: "listen address must be an IP address or network interface (with optional port number)",
   advertise: "advertise address must be a non-zero IP address or network interface (with optional port number)",

@@ -1,5 +1,4 @@
-import type { Cluster, ClusterNode, NodeDescription } from "../model/cluster.ts";
-import { defaultExpiry } from "./identity/authority.ts";
+import { type Cluster, type ClusterNode, defaultExpiry, type NodeDescription } from "../model/cluster.ts";
 import { newSwarmId } from "./identity/names.ts";
 import { createRoot } from "./identity/root.ts";
 import { clusterId } from "./identity/testing.ts";

@@ -36,12 +36,6 @@ export interface TunnelEndView extends NetworkView {
   readonly wireguardAddress?: IpAddress;
 }
 
-/** Settings of the daemon that stand behind options the user left out. */
-export interface DriverDefaults {
-  /** Default host address of published ports (`--ip`). */
-  readonly hostBinding: string;
-}
-
 /** What the others have to know of a driver whose containers are on a LAN that is not ours. */
 export interface OnLan<Options> {
   /** Undefined for a network with a segment of its own. */
@@ -68,7 +62,7 @@ export interface OverHosts<Options> {
   isEncrypted(options: Options): boolean;
 }
 
-/** Three functions without I/O, clock or randomness: the same view gives the same plan. */
+/** Functions without I/O, clock or randomness: the same view gives the same plan. */
 export interface NetworkDriver<Options = unknown> {
   readonly name: string;
   readonly scope: Scope;

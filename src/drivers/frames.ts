@@ -16,7 +16,7 @@ import { familyOf } from "./interface.ts";
 
 const linkLocal = { ip: "169.254.0.0/16", ip6: "fe80::/10" } as const;
 
-export const frameChain = (id: NetworkId) => `frames_${id.slice(0, 12)}`;
+const frameChain = (id: NetworkId) => `frames_${id.slice(0, 12)}`;
 
 /** What the rules have to know of a network. */
 export interface FrameWish {

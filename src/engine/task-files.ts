@@ -41,7 +41,7 @@ export function taskFileMounts(parts: FileParts, { id, taskId }: Container): Res
 }
 
 /** Which of a task's secrets and configs have not come yet, by name. */
-export const missingFiles = ({ replica }: Pick<Parts, "replica">, { template }: Task): string[] =>
+const missingFiles = ({ replica }: Pick<Parts, "replica">, { template }: Task): string[] =>
   tables.flatMap((table) =>
     template[table].flatMap(({ id, name }) =>
       replica.file(table, id) === undefined ? `${table.slice(0, -1)} ${name}` : [],

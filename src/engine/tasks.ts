@@ -68,7 +68,7 @@ function isUpToDate(rows: Snapshot, task: Task): boolean {
 }
 
 /** By id, name, or the beginning of an id (moby daemon/cluster/helpers.go, getTask). @throws {EngineError} not-found; invalid when ambiguous */
-export function taskNamed(rows: Snapshot, reference: string): Task {
+function taskNamed(rows: Snapshot, reference: string): Task {
   const exact = rows.get("tasks", reference);
   if (exact !== undefined) return exact;
   const all = rows.list("tasks");

@@ -27,6 +27,7 @@ test("what is not understood is refused", () => {
     ["{{}}", /missing value for command/],
     ["{{foo}}", /^template: expansion:1: function "foo" not defined$/],
     ["{{toString}}", /function "toString" not defined/],
+    ['{{join "hunter2" .Foo}}', /^template: \{\{\.Foo\}\} is not known: /],
     ["{{.Foo}}", /^template: \{\{\.Foo\}\} is not known: \.Service\.Name, .*\.Task\.Slot are$/],
     ["{{.Service.toString}}", /is not known/],
     ["{{.Service}}", /is no text/],

@@ -82,7 +82,7 @@ export function fillIn(template: Template, words: Words, functions: Functions = 
 }
 
 function evaluate({ source, call, operands }: Action, words: Words, functions: Functions): string {
-  const values = operands.map((operand) => ("text" in operand ? operand.text : valueAt(source, words, operand.path)));
+  const values = operands.map((operand) => ("text" in operand ? operand.text : valueAt(words, operand.path)));
   const called = call !== undefined && Object.hasOwn(functions, call) ? functions[call] : undefined;
   if (call !== undefined && called === undefined)
     throw invalid(`template: expansion:1: function ${JSON.stringify(call)} not defined`);
@@ -91,10 +91,12 @@ function evaluate({ source, call, operands }: Action, words: Words, functions: F
   return value;
 }
 
-function valueAt(source: string, words: Words, path: readonly string[]): Words {
+/** The refusal has the path alone: a text beside it may be a part of a secret. */
+function valueAt(words: Words, path: readonly string[]): Words {
   return path.reduce<Words>((value, name) => {
     const found = typeof value === "object" && Object.hasOwn(value, name) ? value[name] : undefined;
-    if (found === undefined) throw invalid(`template: ${source} is not known: ${pathsOf(words).join(", ")} are`);
+    if (found === undefined)
+      throw invalid(`template: {{.${path.join(".")}}} is not known: ${pathsOf(words).join(", ")} are`);
     return found;
   }, words);
 }

@@ -1,3 +1,4 @@
+import { invalid } from "../lib/errors.ts";
 import type { IpAddress } from "./ids.ts";
 import type { HostRoute } from "./network.ts";
 import type { Encryptor, WireguardKeys } from "./wireguard.ts";
@@ -42,6 +43,15 @@ export interface ExternalAuthority {
   readonly options: Readonly<Record<string, string>>;
   /** PEM of the root in whose name it signs. */
   readonly certificate: string;
+}
+
+const leastExpiry = 3_600_000; // milliseconds
+/** How long nodes' certificates hold: 90 days, in milliseconds (moby/swarmkit ca/certificates.go, DefaultNodeCertExpiration). */
+export const defaultExpiry = 2160 * 3_600_000;
+
+/** @param expiry milliseconds @throws {EngineError} invalid, with Docker's text (moby/swarmkit manager/controlapi/cluster.go): one hour is the least */
+export function checkExpiry(expiry: number): void {
+  if (!(expiry >= leastExpiry)) throw invalid("minimum certificate expiry time is: 1h0m0s");
 }
 
 /** What the user can set (moby api/types/swarm/swarm.go, Spec), in our names. Durations are milliseconds. */

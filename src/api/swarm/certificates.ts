@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { invalid } from "../../lib/errors.ts";
-import type { ClusterSpec, TrustedRoot } from "../../model/cluster.ts";
+import { checkExpiry, type ClusterSpec, defaultExpiry, type TrustedRoot } from "../../model/cluster.ts";
 import { count, only, text, textMap } from "../schemas.ts";
 import { duration, milliseconds } from "./duration.ts";
 
@@ -16,12 +16,10 @@ export const authorityConfig = only({
 });
 type AuthorityConfig = z.infer<typeof authorityConfig>;
 
-const hour = 3_600_000; // milliseconds
-
 /** @throws {EngineError} invalid, with Docker's texts: certificates hold for one hour at least, 90 days unless told */
 export function readCertificates(config: AuthorityConfig): ClusterSpec["certificates"] {
-  const nodeExpiry = milliseconds("CAConfig.NodeCertExpiry", config.NodeCertExpiry) || 2160 * hour;
-  if (nodeExpiry < hour) throw invalid("minimum certificate expiry time is: 1h0m0s");
+  const nodeExpiry = milliseconds("CAConfig.NodeCertExpiry", config.NodeCertExpiry) || defaultExpiry;
+  checkExpiry(nodeExpiry);
   const external = (config.ExternalCAs ?? []).filter((one) => one !== null && one !== undefined);
   return {
     nodeExpiry,

@@ -1,4 +1,5 @@
 import { invalid, system, unavailable } from "../../lib/errors.ts";
+import { checkExpiry } from "../../model/cluster.ts";
 import { backdate } from "./certificate.ts";
 import { readRequest } from "./csr.ts";
 import { type Identity, isSwarmId, managerName, unitOf } from "./names.ts";
@@ -23,15 +24,6 @@ export interface Authority {
 /** Whom a certificate is for, and for how long from now, in milliseconds. */
 export interface Subject extends Identity {
   readonly expiry: number;
-}
-
-const leastExpiry = 3_600_000; // milliseconds
-/** moby/swarmkit ca/certificates.go, DefaultNodeCertExpiration: 90 days, in milliseconds. */
-export const defaultExpiry = 2160 * 3_600_000;
-
-/** @throws {EngineError} invalid, with Docker's text (moby/swarmkit manager/controlapi/cluster.go): one hour is the least */
-export function checkExpiry(expiry: number): void {
-  if (!(expiry >= leastExpiry)) throw invalid("minimum certificate expiry time is: 1h0m0s");
 }
 
 /** The root in whose name certificates are signed now. */

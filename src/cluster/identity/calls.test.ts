@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Join, Manager, Node } from "../gen/control_pb.ts";
 import { allowed, type CallName, check } from "./calls.ts";
 import { newSwarmId } from "./names.ts";
 import { clusterId } from "./testing.ts";
@@ -16,6 +17,11 @@ describe("who may call what", () => {
         if (allowed[call].includes(caller)) attempt();
         else assert.throws(attempt, { class: caller === "nobody" ? "unauthorized" : "forbidden" });
       });
+
+  it("the table has the calls of the protocol, and no others", () => {
+    const calls = [Join, Node, Manager].flatMap(({ method }) => Object.keys(method));
+    assert.deepEqual(Object.keys(allowed).toSorted(), calls.toSorted());
+  });
 
   it("without a certificate there are three calls", () => {
     const open = Object.entries(allowed).filter(([, callers]) => callers.includes("nobody"));

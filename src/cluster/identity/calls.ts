@@ -10,8 +10,6 @@ export type CallName =
   | "certificateStatus"
   | "renewCertificate"
   | "session"
-  | "heartbeat"
-  | "report"
   | "attach"
   | "detach"
   | "publishLogs"
@@ -19,8 +17,7 @@ export type CallName =
   | "addMember"
   | "promoteMember"
   | "removeMember"
-  | "askForLogs"
-  | "forward";
+  | "askForLogs";
 
 const anybody = ["nobody", "worker", "manager"] as const;
 const nodes = ["worker", "manager"] as const;
@@ -34,8 +31,6 @@ export const allowed: Readonly<Record<CallName, readonly Caller[]>> = {
   certificateStatus: anybody,
   renewCertificate: nodes,
   session: nodes,
-  heartbeat: nodes,
-  report: nodes,
   attach: nodes,
   detach: nodes,
   publishLogs: nodes,
@@ -44,7 +39,6 @@ export const allowed: Readonly<Record<CallName, readonly Caller[]>> = {
   promoteMember: managers,
   removeMember: managers,
   askForLogs: managers,
-  forward: managers,
 };
 
 /**

@@ -39,7 +39,7 @@ export function schedule(
 }
 
 /** @returns Docker's text for a task that fits on none of the nodes */
-export function noSuitableNode(filters: readonly Filter[], rooms: Iterable<Room>): string {
+function noSuitableNode(filters: readonly Filter[], rooms: Iterable<Room>): string {
   const why = explain(filters, rooms);
   return why === "" ? "no suitable node" : `no suitable node (${why})`;
 }
