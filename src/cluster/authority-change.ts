@@ -1,8 +1,8 @@
 import { invalid } from "../lib/errors.ts";
-import type { AuthorityPems, Cluster, ClusterSpec, TrustedRoot } from "../model/cluster.ts";
+import type { Authority, Cluster, ClusterSpec, Root, TrustedRoot } from "../model/cluster.ts";
 import { checkUnlike, startRotation } from "./identity/authority.ts";
 import { checkExternal } from "./identity/external.ts";
-import { createRoot, readCertificate, readRoot, type Root } from "./identity/root.ts";
+import { createRoot, readCertificate, readRoot } from "./identity/root.ts";
 import { type Asker, crossSignOutside, externalsOf, isSame, unreachable } from "./outside.ts";
 
 /** What the user says of the swarm's CA. */
@@ -61,7 +61,7 @@ export const withCurrentRoot = (spec: ClusterSpec, { certificate: current }: Tru
  * the user's, with its key here or at an external CA. Reached are external CAs when something of the CA changes, not always.
  * @throws {EngineError} invalid, system, with swarmkit's texts and the reason
  */
-export async function changedAuthority(cluster: Cluster, wish: AuthorityWish, asker: Asker): Promise<AuthorityPems> {
+export async function changedAuthority(cluster: Cluster, wish: AuthorityWish, asker: Asker): Promise<Authority> {
   const { authority } = cluster;
   const { root, next } = authority;
   const spec = withCurrentRoot({ ...cluster.spec, ...wish.spec }, root);
@@ -90,12 +90,7 @@ async function mustReach(spec: ClusterSpec, root: TrustedRoot, which: string, as
   if (why !== undefined) throw wanted(which, why);
 }
 
-async function rotated(
-  authority: AuthorityPems,
-  spec: ClusterSpec,
-  next: TrustedRoot,
-  asker: Asker,
-): Promise<AuthorityPems> {
+async function rotated(authority: Authority, spec: ClusterSpec, next: TrustedRoot, asker: Asker): Promise<Authority> {
   const { root } = authority;
   if (root.key !== undefined) return startRotation(authority, next, asker.now());
   if (!hasKey(next)) throw invalid("rotating from one external CA to a different external CA is not supported");

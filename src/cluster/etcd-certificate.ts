@@ -1,6 +1,6 @@
 import { addressBytes } from "../lib/address-bytes.ts";
 import { invalid } from "../lib/errors.ts";
-import type { AuthorityRoot, NodeId } from "../model/cluster.ts";
+import type { NodeId, Root } from "../model/cluster.ts";
 import { backdate } from "./identity/certificate.ts";
 import { readRequest } from "./identity/csr.ts";
 import { isSwarmId, managerName } from "./identity/names.ts";
@@ -17,7 +17,7 @@ import { issuerKeyExtension, nameOf, nodeExtensions, readIssuer, signCertificate
  * @throws {EngineError} invalid for an id that is none
  */
 export function issueMember(
-  root: AuthorityRoot,
+  root: Root,
   csr: string,
   { nodeId, address }: { readonly nodeId: NodeId; readonly address: string },
   now = Date.now(),

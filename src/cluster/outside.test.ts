@@ -6,7 +6,8 @@ import { chainOf, identityOf, readCertificates } from "./identity/certificate.ts
 import { createRequest, newKey } from "./identity/csr.ts";
 import { type CaOptions, startCa, type Whim } from "./identity/external-testing.ts";
 import { newSwarmId } from "./identity/names.ts";
-import { createRoot, type Root } from "./identity/root.ts";
+import type { Root } from "../model/cluster.ts";
+import { createRoot } from "./identity/root.ts";
 import { authorityExtensions, nodeExtensions, readIssuer } from "./identity/sign.ts";
 import { clusterId, day, hour, node } from "./identity/testing.ts";
 import { certifyAnyhow } from "./outside.ts";

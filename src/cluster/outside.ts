@@ -1,6 +1,6 @@
 import type { X509Certificate } from "node:crypto";
 import { system, unavailable } from "../lib/errors.ts";
-import type { Cluster, ExternalAuthority, TrustedRoot } from "../model/cluster.ts";
+import type { Cluster, ExternalAuthority, Root, TrustedRoot } from "../model/cluster.ts";
 import type { Credentials } from "./control-server.ts";
 import { certified, type Certified, certify, type Holder, subjectOf } from "./certificates.ts";
 import { checkSubject, signingRoot, trustBundle } from "./identity/authority.ts";
@@ -8,7 +8,6 @@ import { readRequest } from "./identity/csr.ts";
 import { askToSign, ExternalError, type ExternalTrust, reach, shownUrl } from "./identity/external.ts";
 import { crossSignRequest, nodeSignRequest } from "./identity/external-requests.ts";
 import { objectionTo, objectionToCross, readOnly } from "./identity/objections.ts";
-import type { Root } from "./identity/root.ts";
 import { readIssuer } from "./identity/sign.ts";
 import { digestOf } from "./identity/token.ts";
 

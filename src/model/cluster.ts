@@ -19,18 +19,20 @@ export interface Versioned {
   readonly updatedAt: number;
 }
 
-/** Certificate and private key, PEM. */
-export interface AuthorityRoot {
-  readonly certificate: string;
-  readonly key: string;
-}
-/** A root CA, PEM. Without its key, CAs outside of the swarm sign in its name. */
+/** A root CA, PEM. Without its private key (PKCS #8), CAs outside of the swarm sign in its name. */
 export interface TrustedRoot {
   readonly certificate: string;
   readonly key?: string;
 }
-/** A CA, PEM. While its root is being rotated `next` signs, and `crossSigned` is its certificate signed by `root`. */
-export interface AuthorityPems {
+/** One whose key is there. */
+export interface Root extends TrustedRoot {
+  readonly key: string;
+}
+/**
+ * A CA, PEM. While its root is being rotated `next` signs, and `crossSigned` is its certificate signed by `root`: nodes that trust
+ * only one of the two trust every node.
+ */
+export interface Authority {
   readonly root: TrustedRoot;
   readonly next?: TrustedRoot;
   readonly crossSigned?: string;
@@ -103,9 +105,9 @@ export interface Cluster extends Versioned {
   readonly dataPathPort: number;
   /** Secrets of the join tokens by the role that they give. */
   readonly tokens: Readonly<Record<NodeRole, string>>;
-  readonly authority: AuthorityPems;
+  readonly authority: Authority;
   /** The CA of etcd's ports: only managers have certificates of it. */
-  readonly etcdAuthority: AuthorityRoot;
+  readonly etcdAuthority: Root;
   readonly keyRotation: KeyRotation;
   /** `SWMKEY-1-…`; present when the spec says autolock. */
   readonly unlockKey?: string;

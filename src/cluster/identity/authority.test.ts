@@ -9,7 +9,8 @@ import { crossSign, finishRotation, issue, startRotation, trustBundle } from "./
 import { readCertificates } from "./certificate.ts";
 import { createRequest, newKey } from "./csr.ts";
 import { newSwarmId } from "./names.ts";
-import { createRoot, type Root, readRoot } from "./root.ts";
+import type { Root } from "../../model/cluster.ts";
+import { createRoot, readRoot } from "./root.ts";
 import {
   clusterId,
   day,

@@ -1,9 +1,8 @@
 import { invalid, system, unavailable } from "../../lib/errors.ts";
-import { checkExpiry } from "../../model/cluster.ts";
+import { type Authority, checkExpiry, type TrustedRoot } from "../../model/cluster.ts";
 import { backdate } from "./certificate.ts";
 import { readRequest } from "./csr.ts";
 import { type Identity, isSwarmId, managerName, unitOf } from "./names.ts";
-import type { TrustedRoot } from "./root.ts";
 import {
   authorityExtensions,
   issuerKeyExtension,
@@ -12,14 +11,6 @@ import {
   readIssuer,
   signCertificate,
 } from "./sign.ts";
-
-/** A swarm's CA as it is kept. While its root is being rotated, `next` signs and `crossSigned` is the new root's
- * certificate signed by the present one: nodes that trust only one of the two trust every node. */
-export interface Authority {
-  readonly root: TrustedRoot;
-  readonly next?: TrustedRoot;
-  readonly crossSigned?: string; // PEM
-}
 
 /** Whom a certificate is for, and for how long from now, in milliseconds. */
 export interface Subject extends Identity {

@@ -1,7 +1,8 @@
 import { EngineError, forbidden } from "../../lib/errors.ts";
-import type { Identity, Role, SwarmId } from "./names.ts";
+import type { NodeRole } from "../../model/cluster.ts";
+import type { Identity, SwarmId } from "./names.ts";
 
-export type Caller = "nobody" | Role;
+export type Caller = "nobody" | NodeRole;
 
 /** The calls between hosts. */
 export type CallName =

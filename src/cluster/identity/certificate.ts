@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
-import { type Identity, isSwarmId, type Role, unitOf } from "./names.ts";
+import type { NodeRole } from "../../model/cluster.ts";
+import { type Identity, isSwarmId, unitOf } from "./names.ts";
 
 /** How far before its issue a certificate starts to be valid, so that clocks may differ: one hour, in milliseconds. */
 export const backdate = 3_600_000;
@@ -16,7 +17,7 @@ export function identityOf(certificate: X509Certificate): Identity | undefined {
   // An attribute that is there twice is an array.
   const subject = certificate.toLegacyObject().subject as unknown as Readonly<Record<string, unknown>>;
   const { CN: nodeId, OU: unit, O: clusterId, ...others } = subject;
-  const role = (Object.keys(unitOf) as Role[]).find((r) => unitOf[r] === unit);
+  const role = (Object.keys(unitOf) as NodeRole[]).find((r) => unitOf[r] === unit);
   if (role === undefined || typeof nodeId !== "string" || typeof clusterId !== "string") return undefined;
   if (!isSwarmId(nodeId) || !isSwarmId(clusterId) || Object.keys(others).length > 0) return undefined;
   return { nodeId, role, clusterId };

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
 import { before, describe, it } from "node:test";
-import { type Authority, issue } from "./authority.ts";
+import type { Authority } from "../../model/cluster.ts";
+import { issue } from "./authority.ts";
 import { CertificateRequestError, createRequest, newKey, readRequest } from "./csr.ts";
 import { newSwarmId } from "./names.ts";
 import { clusterId, day, ecKey, newAuthority, rsaKey } from "./testing.ts";

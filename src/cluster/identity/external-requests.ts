@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { dnsNamesOf } from "./authority.ts";
 import { element, objectId, sequence, tag, toPem } from "./der.ts";
 import { type Identity, unitOf } from "./names.ts";
-import type { Root } from "./root.ts";
+import type { Root } from "../../model/cluster.ts";
 import { authorityExtensions, readIssuer, signed } from "./sign.ts";
 
 /** Of the cross certificate (moby/swarmkit ca/external.go, ExternalCrossSignProfile). */

@@ -14,7 +14,8 @@ import {
   signCertificate,
 } from "./sign.ts";
 import { newKey, publicKeyOf, readRequest } from "./csr.ts";
-import { createRoot, type Root } from "./root.ts";
+import type { Root } from "../../model/cluster.ts";
+import { createRoot } from "./root.ts";
 import { day, hour } from "./testing.ts";
 
 /** What a CA is sent (CFSSL, doc/api/endpoint_sign.txt). */

@@ -1,18 +1,18 @@
 import { randomBytes } from "node:crypto";
+import type { NodeRole } from "../../model/cluster.ts";
 
-export type Role = "worker" | "manager";
 /** A node's or a swarm's id: 25 base-36 digits. */
 export type SwarmId = string;
 
 /** Who a certificate speaks for: subject CN, OU and O. */
 export interface Identity {
   readonly nodeId: SwarmId;
-  readonly role: Role;
+  readonly role: NodeRole;
   readonly clusterId: SwarmId;
 }
 
 /** A certificate's OU for each role (moby/swarmkit ca/config.go). */
-export const unitOf: Readonly<Record<Role, string>> = { manager: "swarm-manager", worker: "swarm-worker" };
+export const unitOf: Readonly<Record<NodeRole, string>> = { manager: "swarm-manager", worker: "swarm-worker" };
 /** The TLS server name that only managers' certificates carry: who asks for it cannot be answered by a worker. */
 export const managerName = "tombolo-manager";
 

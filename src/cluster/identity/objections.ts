@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { dnsNamesOf, type Subject } from "./authority.ts";
 import { backdate, identityOf, readCertificates } from "./certificate.ts";
 import { children, contentOf, tag } from "./der.ts";
-import type { TrustedRoot } from "./root.ts";
+import type { TrustedRoot } from "../../model/cluster.ts";
 import { readIssuer } from "./sign.ts";
 
 /** What a manager has asked a CA for. */

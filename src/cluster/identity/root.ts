@@ -1,19 +1,10 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { invalid } from "../../lib/errors.ts";
+import type { Root } from "../../model/cluster.ts";
 import { backdate } from "./certificate.ts";
 import { newKey, publicKeyOf } from "./csr.ts";
 import { children, contentOf, sequence, tag } from "./der.ts";
 import { authorityExtensions, keyIdOf, nameOf, readIssuer, signCertificate } from "./sign.ts";
-
-/** A root CA as it is kept, PEM. Without its private key (PKCS #8), CAs outside of the swarm sign in its name. */
-export interface TrustedRoot {
-  readonly certificate: string;
-  readonly key?: string;
-}
-/** One whose key is there. */
-export interface Root extends TrustedRoot {
-  readonly key: string;
-}
 
 const year = 365 * 86_400_000; // milliseconds
 const life = 20 * year; // moby/swarmkit ca/certificates.go, RootCAExpiration

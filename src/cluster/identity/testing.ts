@@ -4,10 +4,11 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { connect, createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import * as x509 from "@peculiar/x509";
-import { type Authority, issue, type Subject } from "./authority.ts";
+import type { Authority, Root } from "../../model/cluster.ts";
+import { issue, type Subject } from "./authority.ts";
 import { createRequest, newKey } from "./csr.ts";
 import { managerName, newSwarmId } from "./names.ts";
-import { createRoot, type Root } from "./root.ts";
+import { createRoot } from "./root.ts";
 
 export { x509 };
 export const hour = 3_600_000;
