@@ -14,7 +14,7 @@ stop: ## remove the tour's containers, then stop tombolod and its containerd
 	@tools/setup.sh run
 	@$(SUDO) $(NODE) tools/stop.ts
 
-demo: ## three hosts on this machine, a swarm of them and a network over them, step by step
+demo: ## three hosts on this machine, a swarm of them, networks and a service over them, step by step
 	@tools/setup.sh demo
 	@$(SUDO) $(NODE) tools/demo.ts
 

@@ -1,6 +1,6 @@
 /**
- * `make demo`: three hosts on this machine, a swarm of them, and a network over them, with each command and its real output.
- * Running it again is harmless: what it made before is ended first. With `stop` it does only that.
+ * `make demo`: three hosts on this machine, a swarm of them, networks and a service over them, with each command and its real
+ * output. Running it again is harmless: what it made before is ended first. With `stop` it does only that.
  */
 import { join } from "node:path";
 import type { LabHost } from "../src/lab/host.ts";
@@ -12,7 +12,10 @@ import { type Place, root, show } from "./show.ts";
 const name = "demo";
 const here: Place = { prompt: "#", shell: ["sh", "-c"], env: {} };
 
-/** A command, and the host where it is typed. `as` names what it prints: `$AS` in later lines stands for it. */
+/**
+ * A command, and the host where it is typed, or the gateway, which is outside of the swarm. `as` names what it prints: `$AS` in
+ * later lines stands for it.
+ */
 type Step = readonly [on: string, line: string, as?: string];
 
 const swarm: readonly Step[] = [
@@ -40,6 +43,40 @@ const outside: readonly Step[] = [
   ["h1", "docker exec shop-a ping -c1 192.0.2.254"],
 ];
 
+/** Where each task says which one it is, where, and who asks. */
+const page = "cgi-bin/me";
+const services: readonly Step[] = [
+  [
+    "h1",
+    `docker config create page - <<'END'
+#!/bin/sh
+echo; echo "task $SLOT on $NODE, asked by $REMOTE_ADDR"
+END`,
+  ],
+  [
+    "h1",
+    `docker service create -q --no-resolve-image --init --name web --replicas 5 --network shop -p 8080:80 \\
+  --env SLOT={{.Task.Slot}} --env NODE={{.Node.Hostname}} --config source=page,target=/www/${page},mode=0555 \\
+  busybox httpd -f -p 0.0.0.0:80 -h /www`,
+  ],
+  ["h1", "docker service ps web"],
+  ["h1", "docker exec shop-a nslookup -type=a tasks.web"],
+  ["h1", "docker exec shop-a nslookup -type=a web | awk '/^Name/ { getline; print $2 }'", "VIP"],
+  ["h1", `docker exec shop-a sh -c 'for i in $(seq 1000); do wget -qO- http://$VIP/${page}; done' | sort | uniq -c`],
+  ["gateway", "ip -brief address show br0"],
+  ["gateway", `for host in 1 2 3; do curl -s http://192.0.2.$host:8080/${page}; done`],
+  [
+    "h1",
+    `docker service update -q --no-resolve-image --force --update-parallelism 2 --update-monitor 1s web & update=$!
+answered=0 lost=0
+while kill -0 $update 2>/dev/null; do
+  curl -sf -m 5 -o /dev/null http://192.0.2.3:8080/${page} && answered=$((answered + 1)) || lost=$((lost + 1))
+done
+wait $update; echo "$answered requests answered, $lost lost"`,
+  ],
+  ["h1", "docker service ps web"],
+];
+
 /** Whether this version carries encrypted networks from host to host: tried, and nothing left of it. */
 async function canEncrypt(lab: Lab): Promise<boolean> {
   const [h1, h2] = [lab.host(1), lab.host(2)];
@@ -59,12 +96,18 @@ interface Inspected {
 }
 const words = (line: string) => line.split(" ");
 
+function placeOf(lab: Lab, on: string): Place {
+  const prompt = `${on}#`;
+  if (on === "gateway") return { prompt, shell: lab.enterSwitch("sh", "-c"), env: {} };
+  const host = lab.host(on);
+  return { prompt, shell: host.enter("sh", "-c"), env: host.env };
+}
+
 function follow(steps: readonly Step[], lab: Lab): void {
   const values = new Map<string, string>();
   for (const [on, line, as] of steps) {
-    const host = lab.host(on);
     const typed = line.replaceAll(/\$([A-Z]+)/g, (text, key: string) => values.get(key) ?? text);
-    const printed = show(typed, { prompt: `${on}#`, shell: host.enter("sh", "-c"), env: host.env });
+    const printed = show(typed, placeOf(lab, on));
     if (as !== undefined) values.set(as, printed);
   }
 }
@@ -79,6 +122,7 @@ if (process.argv[2] !== "stop") {
   if (await canEncrypt(lab)) follow(encrypted, lab);
   else console.log("Encrypted networks are left out: this version does not carry them from host to host.\n");
   follow(outside, lab);
+  follow(services, lab);
   console.log(`That was the demo. Its hosts go on; to look around:
 
   export DOCKER_HOST=unix://${lab.host(1).socket}

@@ -33,6 +33,7 @@ for_run() {
   have brctl || need bridge-utils /usr/sbin/brctl
 }
 for_demo() {
+  have curl || need curl /usr/bin/curl
   have tcpdump || need tcpdump /usr/bin/tcpdump /usr/sbin/tcpdump
   have nsenter || need util-linux /usr/bin/nsenter
 }

@@ -16,7 +16,7 @@ export function onMachine(script: string): string {
   const { status, stdout, stderr } = spawnSync(
     "unshare",
     ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", lines.join("\n")],
-    { encoding: "utf8", cwd: root, timeout: 120_000 },
+    { encoding: "utf8", cwd: root, timeout: 240_000 },
   );
   assert.equal(status, 0, `${stdout}${stderr}`);
   return stdout;
