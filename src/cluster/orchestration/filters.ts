@@ -1,5 +1,7 @@
 import type { ClusterNode } from "../../model/cluster.ts";
 import type { Task } from "../../model/service.ts";
+import type { Snapshot } from "../../store/store.ts";
+import { encryptionLack } from "../encryption.ts";
 import { holderOf } from "../node-ports.ts";
 import { constraintsOf, satisfies } from "./constraints.ts";
 import { fixedPorts, hasPort, type Room } from "./rooms.ts";
@@ -10,8 +12,8 @@ export interface Filter {
   readonly explain: (nodes: string) => string;
 }
 
-/** The filters that ask for something, in the order in which they are asked. */
-export function filtersOf(task: Task): Filter[] {
+/** The filters that ask for something, in the order in which they are asked. @param rows say which networks are encrypted */
+export function filtersOf(task: Task, rows: Snapshot): Filter[] {
   const { placement, reservations } = task.template;
   const constraints = constraintsOf(placement);
   const ports = fixedPorts(task.hostPorts);
@@ -38,6 +40,11 @@ export function filtersOf(task: Task): Filter[] {
       isAsked: placement.platforms.length > 0,
     },
     {
+      fits: ({ node }) => encryptionLack(node) === undefined,
+      explain: (nodes) => `encrypted networks are not possible on ${nodes}: docker network inspect says why`,
+      isAsked: isEncrypted(task, rows),
+    },
+    {
       fits: ({ load, node }) =>
         !ports.some((port) => hasPort(load, port)) &&
         !task.hostPorts.some((port) => holderOf(node, port) !== undefined),
@@ -52,6 +59,11 @@ export function filtersOf(task: Task): Filter[] {
   ];
   return filters.filter(({ isAsked = true }) => isAsked);
 }
+
+/** True when a network of the task is encrypted, the one by which published ports come in among them. */
+const isEncrypted = ({ template, isOnIngress }: Task, rows: Snapshot): boolean =>
+  template.networks.some(({ network }) => rows.get("networks", network)?.isEncrypted) ||
+  (isOnIngress && rows.list("networks").some((network) => network.spec.ingress && network.isEncrypted));
 
 /** Names of architectures that are one (moby/swarmkit). */
 const architectures: Readonly<Record<string, string>> = { x86_64: "amd64", aarch64: "arm64" };

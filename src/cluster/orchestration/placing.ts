@@ -45,7 +45,7 @@ function undraftedOf(serviceId: ServiceId, { rows, waiting, rooms, freed }: Plac
   const ids = [...(waiting.get(serviceId) ?? [])];
   const tasks = ids.flatMap((id) => rows.get("tasks", id) ?? []);
   const isRoomFor = ([first]: readonly Task[]) => {
-    const filters = first === undefined ? [] : filtersOf(first);
+    const filters = first === undefined ? [] : filtersOf(first, rows);
     const some = [...(freed ?? [])].flatMap((id) => rooms.get(id) ?? []);
     return some.some((room) => filters.every(({ fits }) => fits(room)));
   };
@@ -74,7 +74,7 @@ function placesOf(waiting: readonly Task[], all: readonly Task[], places: Places
   return [
     ...own.flatMap((task) => confirmed(task, places)),
     ...groupsOf(others).flatMap((group) => {
-      const { nodes, reason } = schedule(group, places.rooms.all, failures);
+      const { nodes, reason } = schedule(group, places.rows, places.rooms.all, failures);
       return group.flatMap((task) => placedOn(task, nodes.get(task.id), places) ?? explained(task, reason));
     }),
   ];
@@ -97,9 +97,9 @@ const explained = ({ id, status }: Task, error: string): Edit[] =>
 
 /** The task of a global service has its node, and waits until there is room. */
 function confirmed(task: Task, places: Places): Edit[] {
-  const filters = filtersOf(task);
+  const filters = filtersOf(task, places.rows);
   if (task.nodeId === undefined) {
-    const { reason } = schedule([task], places.rooms.all);
+    const { reason } = schedule([task], places.rows, places.rooms.all);
     return explained(task, reason);
   }
   const room = places.rooms.get(task.nodeId);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClusterNode } from "../../model/cluster.ts";
+import { type Network, plainSpec } from "../../model/network.ts";
 import type { Task, TaskTemplate } from "../../model/service.ts";
+import { Rows } from "../../store/rows.ts";
 import { added, emptyLoad, type Room } from "./rooms.ts";
 import { schedule } from "./scheduler.ts";
 import { plainTemplate } from "../task-testing.ts";
@@ -22,12 +24,23 @@ const placedBy = (wish: Partial<TaskTemplate["placement"]>): Partial<Task> => ({
 const reserving = (nanoCpus: number, memory = 0): Partial<Task> => ({
   template: { ...plainTemplate, reservations: { nanoCpus, memory } },
 });
+const network = (id: string, ingress: boolean, change: Partial<Network>): ["networks", Network] => {
+  const spec = { ...plainSpec, name: id, driver: "overlay", ingress };
+  return ["networks", { id, scope: "cluster", spec, pools: [], predefined: false, createdAt: "", ...change }];
+};
+const rows = Rows.of(0, [
+  network("open", false, {}),
+  network("secret", false, { isEncrypted: true }),
+  network("ingress", true, { isEncrypted: true }),
+]);
+type Call = Parameters<typeof schedule> extends [infer Tasks, unknown, ...infer Others] ? [Tasks, ...Others] : never;
+const scheduled = (...[tasks, ...others]: Call) => schedule(tasks, rows, ...others);
 /** How many tasks each node gets. */
-function shares(...call: Parameters<typeof schedule>): Record<string, number> {
-  const nodes = [...schedule(...call).nodes.values()];
+function shares(...call: Call): Record<string, number> {
+  const nodes = [...scheduled(...call).nodes.values()];
   return Object.fromEntries([...new Set(nodes)].toSorted().map((id) => [id, nodes.filter((one) => one === id).length]));
 }
-const reason = (...call: Parameters<typeof schedule>) => schedule(...call).reason;
+const reason = (...call: Call) => scheduled(...call).reason;
 const other = { serviceId: "other" };
 
 describe("where tasks go", () => {
@@ -124,6 +137,21 @@ describe("where tasks can not go", () => {
     );
     assert.deepEqual(shares(some(2, { hostPorts: [{ ...port, protocol: "udp" }] }), rooms), { n1: 1, n2: 1 });
   });
+  it("nodes that cannot encrypt, with a network that is encrypted", () => {
+    const wireguard = (by: "kernel" | "none") => ({ wireguard: { by, keys: [], sends: 0 } });
+    const rooms = [room("n1", wireguard("none")), room("n2", wireguard("kernel")), room("n3")];
+    const on = (network: string): Partial<Task> => ({
+      template: { ...plainTemplate, networks: [{ network, aliases: [], driverOptions: {} }] },
+    });
+    assert.deepEqual(shares(some(3, on("open")), rooms), { n1: 1, n2: 1, n3: 1 });
+    for (const wish of [on("secret"), { isOnIngress: true }]) {
+      assert.deepEqual(shares(some(3, wish), rooms), { n2: 3 });
+      assert.equal(
+        reason(some(1, wish), [room("n1", wireguard("none")), room("n3")]),
+        "no suitable node (encrypted networks are not possible on 2 nodes: docker network inspect says why)",
+      );
+    }
+  });
   it("not more than so many on a node", () => {
     const wish = some(5, placedBy({ maxPerNode: 2 }));
     assert.deepEqual(shares(wish, [room("n1"), room("n2", {}, [{}])]), { n1: 2, n2: 1 });
@@ -142,5 +170,5 @@ describe("where tasks can not go", () => {
 
 it("a thousand tasks on a thousand nodes are one each", () => {
   const rooms = Array.from({ length: 1000 }, (_, n) => room(`n${n}`));
-  assert.equal(new Set(schedule(some(1000), rooms).nodes.values()).size, 1000);
+  assert.equal(new Set(scheduled(some(1000), rooms).nodes.values()).size, 1000);
 });

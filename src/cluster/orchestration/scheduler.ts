@@ -1,5 +1,6 @@
 import type { ClusterNode, NodeId } from "../../model/cluster.ts";
 import type { Task, TaskId } from "../../model/service.ts";
+import type { Snapshot } from "../../store/store.ts";
 import { readerOf } from "./constraints.ts";
 import { explain, type Filter, filtersOf } from "./filters.ts";
 import { added, type Room, templateOf } from "./rooms.ts";
@@ -14,11 +15,12 @@ export interface Placement {
 export const failing = { count: 5, within: 300_000 } as const; // milliseconds
 
 /**
- * Places tasks that are made from one template.
+ * Places tasks that are made from one template. @param rows of the tasks' networks
  * @param failures how often tasks of it failed on a node lately
  */
 export function schedule(
   tasks: readonly Task[],
+  rows: Snapshot,
   rooms: Iterable<Room>,
   failures: ReadonlyMap<NodeId, number> = new Map(),
 ): Placement {
@@ -26,7 +28,7 @@ export function schedule(
   const [first] = tasks;
   if (first === undefined) return { nodes, reason: "" };
   const all = [...rooms];
-  const filters = filtersOf(first);
+  const filters = filtersOf(first, rows);
   const order = { service: first.serviceId, template: templateOf(first), failures };
   const readers = first.template.placement.spread.flatMap((key) => readerOf(key) ?? []);
   const tree = new Branch(all, { filters, order, readers });
