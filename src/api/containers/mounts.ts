@@ -108,7 +108,13 @@ function readMount(body: MountBody): Mount {
 }
 
 function refuseOptions(body: MountBody, type: Mount["type"]): void {
-  const options = { BindOptions: "bind", VolumeOptions: "volume", TmpfsOptions: "tmpfs" } as const;
+  const options = {
+    BindOptions: "bind",
+    VolumeOptions: "volume",
+    TmpfsOptions: "tmpfs",
+    ImageOptions: "image",
+    ClusterOptions: "cluster",
+  } as const;
   for (const [field, of] of Object.entries(options))
     if (body[field] && type !== of) throw invalid(`${field} must not be specified on mount type "${type}"`);
   const { BindOptions, VolumeOptions } = body;

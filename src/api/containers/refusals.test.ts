@@ -121,6 +121,11 @@ const texts: readonly (readonly [string, () => ReturnType<typeof created>, strin
     'TmpfsOptions must not be specified on mount type "bind"',
   ],
   [
+    "options of a type that there is not",
+    () => mounted({ Type: "volume", Source: "a", Target: "/t", ImageOptions: { Subpath: "x" } }),
+    'ImageOptions must not be specified on mount type "volume"',
+  ],
+  [
     "a subpath",
     () => mounted({ Type: "volume", Source: "a", Target: "/t", VolumeOptions: { Subpath: "x" } }),
     "HostConfig.Mounts: VolumeOptions.Subpath is not supported",

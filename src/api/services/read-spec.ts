@@ -135,9 +135,11 @@ function readRestart({ RestartPolicy: body }: TaskTemplateBody): TaskTemplate["r
 }
 
 function readPlacement({ Placement: body }: TaskTemplateBody): TaskTemplate["placement"] {
+  const spread = (body?.Preferences ?? []).map(({ Spread }) => Spread?.SpreadDescriptor ?? "");
+  if (spread.includes("")) throw invalid("Placement.Preferences: a preference has no SpreadDescriptor");
   return {
     constraints: body?.Constraints ?? [],
-    spread: (body?.Preferences ?? []).flatMap(({ Spread }) => Spread?.SpreadDescriptor ?? []),
+    spread,
     maxPerNode: body?.MaxReplicas ?? 0,
     platforms: (body?.Platforms ?? []).map(({ OS, Architecture }) => ({
       os: OS ?? "",

@@ -297,6 +297,12 @@ test("what is not honoured is refused by its name, with the reason", () => {
   refused({ ...plain, Mode: { Replicated: { Replicas: 1e6 } } }, /has 100000 tasks at most/);
   refused({ ...plain, RollbackConfig: { FailureAction: "rollback" } }, /a rollback that fails is not rolled back/);
   refused({ ...plain, UpdateConfig: { Delay: 1 } }, "UpdateConfig.Delay must be whole milliseconds");
+  for (const preference of [{}, { Spread: { SpreadDescriptor: "" } }])
+    refused(withTemplate({ Placement: { Preferences: [preference] } }), /a preference has no SpreadDescriptor/);
+  refused(
+    withContainer({ Mounts: [{ Type: "volume", Source: "ab", Target: "/x", VolumeOptions: { Subpath: "s" } }] }),
+    "ContainerSpec.Mounts: VolumeOptions.Subpath is not supported",
+  );
   const ports = (port: object) => ({ ...plain, EndpointSpec: { Ports: [port] } });
   refused(ports({ TargetPort: 80, Protocol: "icmp" }), /none of tcp, udp and sctp/);
   refused(ports({ TargetPort: 80, PublishMode: "bar" }), /none of ingress and host/);
