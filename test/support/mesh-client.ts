@@ -48,8 +48,8 @@ function askUdp({ address, port, source }: Omit<Asking, "protocol">): Promise<st
   });
 }
 
-/** Prints how often each answer came, as JSON. */
-async function main(asking: Asking): Promise<void> {
+/** @returns how often each answer came */
+async function count(asking: Asking): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   let left = asking.count;
   const work = async () => {
@@ -59,7 +59,10 @@ async function main(asking: Asking): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, asking.count) }, work));
-  console.log(JSON.stringify(counts));
+  return counts;
 }
 
-await main(JSON.parse(process.argv[2] ?? "") as Asking);
+/** Prints what came of each, one after the other, as JSON. */
+const counts: Record<string, number>[] = [];
+for (const asking of JSON.parse(process.argv[2] ?? "") as Asking[]) counts.push(await count(asking));
+console.log(JSON.stringify(counts));

@@ -1,5 +1,3 @@
-import { createSocket } from "node:dgram";
-import { createServer, type LookupFunction } from "node:net";
 import { createInterface } from "node:readline";
 import { defaultBalancer } from "../../src/balancers/index.ts";
 import { createDataplane } from "../../src/dataplane/create-dataplane.ts";
@@ -9,6 +7,7 @@ import { createKernel } from "../../src/kernel/linux-kernel.ts";
 import { keyOf, type NamespaceName } from "../../src/model/plan.ts";
 import { createMemoryStore } from "../../src/store/memory-store.ts";
 import { keys, type TableName, type Tables } from "../../src/store/tables.ts";
+import { serve } from "./mesh-server.ts";
 
 /** A row to be written, or the key of one to be deleted. */
 export type RowChange = { readonly [T in TableName]: readonly [table: T, row: Tables[T] | string] }[TableName];
@@ -20,8 +19,6 @@ export type Order =
   | { readonly verb: "audit" | "stop" }
   /** Answers connections and datagrams to a port with its name and the address of who asks. */
   | { readonly verb: "serve"; readonly namespace: NamespaceName; readonly name: string; readonly port: number };
-
-const much = 300_000; // bytes that a server sends when it is asked for much
 
 /** The data plane of one host of several, in the namespace in which this program is started. */
 class Host {
@@ -97,27 +94,9 @@ class Host {
     return this.#steps.map(({ verb, object }) => `${verb} ${keyOf(object)}`);
   }
 
-  serve({ namespace, name, port }: Extract<Order, { verb: "serve" }>): void {
-    const answer = (address = "") => `${name} ${address.replace(/^::ffff:/, "")}\n`;
-    this.#kernel.inside(namespace, () => {
-      createServer((socket) => {
-        socket.on("error", () => {});
-        socket.write(answer(socket.remoteAddress));
-        socket.on("data", (data) => socket.write(data.toString().startsWith("much") ? Buffer.alloc(much) : data));
-      }).listen(port);
-      for (const type of ["udp4", "udp6"] as const) {
-        // Without a wait: in the next turn this thread is elsewhere.
-        const lookup: LookupFunction = (address, _, done) => done(null, address, type === "udp4" ? 4 : 6);
-        const socket = createSocket({ type, ipv6Only: type === "udp6", lookup: lookup as never });
-        socket.on("message", (_, from) => socket.send(answer(from.address), from.port, from.address));
-        socket.bind(port);
-      }
-    });
-  }
-
   async obey(order: Order): Promise<unknown> {
     if (order.verb === "commit") return this.commit(order.changes);
-    if (order.verb === "serve") return this.serve(order);
+    if (order.verb === "serve") return this.#kernel.inside(order.namespace, () => serve(order.name, order.port));
     if (order.verb === "audit") return this.audit();
     if (order.verb === "restart") return this.restart(order.changes);
     await this.#dataplane.stop();

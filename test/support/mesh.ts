@@ -242,9 +242,9 @@ export class Mesh implements AsyncDisposable {
   /** @returns how often each answer came */
   async ask(spot: Spot, address: string, port: number, more: Partial<Asking> = {}): Promise<Record<string, number>> {
     const asking: Asking = { protocol: "tcp", address, port, count: 1, ...more };
-    const words = [...this.enter(spot), process.execPath, support("mesh-client.ts"), JSON.stringify(asking)];
+    const words = [...this.enter(spot), process.execPath, support("mesh-client.ts"), JSON.stringify([asking])];
     const { stdout } = await promisify(execFile)(words[0] ?? "", words.slice(1));
-    return JSON.parse(stdout) as Record<string, number>;
+    return (JSON.parse(stdout) as Record<string, number>[])[0] ?? {};
   }
 
   /** @returns it, and for TCP what the server said first */
