@@ -123,6 +123,24 @@ describe("encrypted networks of the lab's hosts", () => {
       await docker(2, "rm a");
       await run(1, "a", "secret");
       await docker(1, "rm -f a");
+      const service = "service create -d -q --no-resolve-image --stop-signal SIGKILL --network secret --name";
+      await docker(1, `${service} some --replicas 2 busybox sleep 1d`);
+      await docker(1, `${service} every --mode global busybox sleep 1d`);
+      const shown = async (name: string) => {
+        const format = "{{.Node}} {{.CurrentState}} {{.Error}}";
+        const lines = (await host(1).docker("service", "ps", "--no-trunc", "--format", format, name)).split("\n");
+        return lines.map((line) => line.replace(/ (less than a|\d+) second.* ago/i, "")).toSorted();
+      };
+      const become = (name: string, ...lines: string[]) =>
+        until(async () => (await shown(name)).join() === lines.join(), 10_000, `${name}: ${lines.join(", ")}`);
+      const waits =
+        'Pending "no suitable node (encrypted networks are not possible on 1 node: docker network inspect says why)"';
+      await become("some", "h1 Running ", "h1 Running ");
+      await become("every", "h1 Running ", `h2 ${waits}`, `h3 ${waits}`);
+      await host(2).run("umount", program);
+      await become("every", "h1 Running ", "h2 Running ", `h3 ${waits}`);
+      await docker(1, "service rm some every");
+      await until(async () => (await docker(1, "ps -aq")) + (await docker(2, "ps -aq")) === "", 10_000, "tasks go");
     } finally {
       for (const number of hosts) await host(number).try("umount", program);
     }
