@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { EngineError, invalid, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
-import type { ClusterNode, NodeDescription, NodeId } from "../model/cluster.ts";
+import type { ClusterNode, NodeDescription, NodeId, TakenPort } from "../model/cluster.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { EtcdAddress } from "../store/etcd/client.ts";
 import { type Commit, type Snapshot, type Store, StoreError, type Transaction } from "../store/store.ts";
@@ -26,7 +26,6 @@ import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
 import { stateOf } from "./node-state.ts";
 import type { HostRoute } from "../model/network.ts";
 import type { Replica } from "./replica.ts";
-import { portsToTell } from "./node-ports.ts";
 import { routesToTell } from "./routes.ts";
 import { texts } from "./texts.ts";
 
@@ -40,12 +39,12 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
-  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes" | "published">;
+  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes" | "takenPorts">;
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
-  /** The host's own. */
-  rows(): Snapshot;
+  /** Ports of this host that are not for services. */
+  takenPorts(): readonly TakenPort[];
   /** What tasks of this host have said. */
   readonly readTaskLog: ReadTaskLog;
   /** Resolves when the kernel has what the replica has. */
@@ -102,7 +101,7 @@ export class Membership {
       describe: (addresses) => ({
         ...parts.describe(addresses),
         routes: routesToTell(parts.hostRoutes()),
-        published: portsToTell(parts.rows()),
+        takenPorts: parts.takenPorts(),
       }),
       replica: parts.replica,
       readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),

@@ -1,5 +1,6 @@
-import type { ClusterNode, PublishedPort } from "../model/cluster.ts";
+import type { ClusterNode, TakenPort } from "../model/cluster.ts";
 import type { IpAddress } from "../model/ids.ts";
+import type { HostPort } from "../model/network.ts";
 import type { ServicePort } from "../model/service.ts";
 import type { Snapshot } from "../store/store.ts";
 
@@ -7,38 +8,48 @@ import type { Snapshot } from "../store/store.ts";
 export const mostPorts = 1024;
 
 /**
- * What containers of a host have published, as others must know of it: a service can not be reached there by the same port.
- * Those of services' tasks the leader has counted already. @param rows of the host's own store
+ * Ports of a host that others must know of: a service can not be reached there by the same one. Those of services' tasks the
+ * leader has counted already.
+ * @param rows of the host's own store @param waiting where programs wait @param ephemeral ports that Linux gives to whoever sends:
+ *   they are had for a moment
  */
-export function portsToTell(rows: Snapshot): PublishedPort[] {
-  const told = rows.list("ports").flatMap(({ protocol, hostIp, hostPort, endpointId }): PublishedPort | [] => {
+export function portsToTell(
+  rows: Snapshot,
+  waiting: readonly HostPort[],
+  [first, last]: readonly [first: number, last: number],
+): TakenPort[] {
+  const programs = waiting.filter(({ protocol, port }) => protocol === "tcp" || port < first || port > last);
+  const containers = rows.list("ports").flatMap(({ protocol, hostIp, hostPort, endpointId }): TakenPort | [] => {
     const endpoint = rows.get("endpoints", endpointId);
     const container = endpoint && rows.get("containers", endpoint.containerId);
     if (endpoint === undefined || container?.taskId !== undefined) return [];
     return { protocol, address: hostIp, port: hostPort, container: endpoint.containerName.slice(0, 255) };
   });
-  return told.slice(0, mostPorts);
+  const told = new Map([...programs, ...containers].map((one) => [`${one.protocol} ${one.address} ${one.port}`, one]));
+  return [...told.values()].toSorted((a, b) => a.port - b.port).slice(0, mostPorts);
 }
 
 const isAny = (address: IpAddress | undefined) => address === undefined || address === "0.0.0.0" || address === "::";
 
-/** @returns the container of the node that has the port, at the address that is asked for or at all of them */
+/** @returns who of a node has the port, at the address that is asked for or at all of them */
 export const holderOf = (
-  { published = [] }: Pick<ClusterNode, "published">,
+  { takenPorts = [] }: Pick<ClusterNode, "takenPorts">,
   port: Pick<ServicePort, "protocol" | "published" | "address">,
-): string | undefined =>
-  published.find(
+): TakenPort | undefined =>
+  takenPorts.find(
     (one) =>
       one.protocol === port.protocol &&
       one.port === port.published &&
       (isAny(port.address) || isAny(one.address) || one.address === port.address),
-  )?.container;
+  );
 
-/** @returns the container, and its node, that has a port which is to be published on every node */
+/** @returns who has a port that is to be published on every node, for the reader of an error */
 export function holderAnywhere(rows: Snapshot, port: ServicePort): string | undefined {
   for (const node of rows.list("nodes")) {
-    const container = holderOf(node, port);
-    if (container !== undefined) return `container '${container}' on node '${node.hostname}'`;
+    const holder = holderOf(node, port);
+    if (holder === undefined) continue;
+    const { container } = holder;
+    return `${container === undefined ? "a process" : `container '${container}'`} on node '${node.hostname}'`;
   }
   return undefined;
 }

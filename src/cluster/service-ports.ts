@@ -77,9 +77,9 @@ function checkFree(rows: Snapshot, id: string, port: ServicePort, others: Readon
   if (port.mode === "host") return;
   const other = others.get(numberOf(port));
   if (other !== undefined) throw taken(port, other.spec.name, other.id, "a host-published port");
-  const container = claimed === undefined ? holderAnywhere(rows, port) : undefined;
-  if (container !== undefined)
-    throw rpcError("InvalidArgument", `port '${port.published}' is already in use by ${container}`);
+  const someone = claimed === undefined ? holderAnywhere(rows, port) : undefined;
+  if (someone !== undefined)
+    throw rpcError("InvalidArgument", `port '${port.published}' is already in use by ${someone}`);
 }
 
 const taken = ({ published }: ServicePort, name: string, id: string, as: string) =>

@@ -7,7 +7,7 @@ import type {
   NodeDescription,
   NodeRole,
   NodeWireguard,
-  PublishedPort,
+  TakenPort,
 } from "../model/cluster.ts";
 import type { HostRoute } from "../model/network.ts";
 import {
@@ -59,7 +59,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   advertiseAddress: node.addresses.advertise,
   dataPathAddress: node.addresses.dataPath,
   routes: (node.routes ?? []).map(({ to, link }) => ({ to, link })),
-  published: (node.published ?? []).map((one) => ({ ...one })),
+  takenPorts: (node.takenPorts ?? []).map((one) => ({ ...one })),
   ...(node.wireguard !== undefined && { wireguard: wireguardToWire(node.wireguard) }),
 });
 
@@ -109,10 +109,15 @@ function isRoute({ to, link }: HostRoute): boolean {
   return block !== undefined && cidrText(block) === to && link.length <= longestLink && !/[\p{Cc}\s]/u.test(link);
 }
 
-function isPublished({ protocol, address, port, container }: PublishedPort): boolean {
+function isPort({ protocol, address, port, container = "" }: TakenPort): boolean {
   const isKnown = ["tcp", "udp", "sctp"].includes(protocol) && port > 0 && port <= 65_535;
-  return isKnown && parseAddress(address) !== undefined && /^[\w.-]{1,255}$/.test(container);
+  return isKnown && parseAddress(address) !== undefined && /^[\w.-]{0,255}$/.test(container);
 }
+
+const portFromWire = ({ protocol, address, port, container }: Required<TakenPort>): TakenPort => ({
+  ...{ protocol, address, port },
+  ...(container !== "" && { container }),
+});
 
 /**
  * A description from another host: it goes into a row that every manager reads, so it is bounded.
@@ -130,8 +135,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
   for (const address of [d.advertiseAddress, d.dataPathAddress])
     if (!isUnicast(address)) throw invalid("a node must say its addresses");
   if (d.routes.length > mostRoutes || !d.routes.every(isRoute)) throw invalid("a node's routes are malformed");
-  if (d.published.length > mostPorts || !d.published.every(isPublished))
-    throw invalid("a node's published ports are malformed");
+  if (d.takenPorts.length > mostPorts || !d.takenPorts.every(isPort)) throw invalid("a node's ports are malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
   return {
@@ -143,9 +147,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     drivers: d.drivers.map(({ type, name }) => ({ type: driverType(type), name })),
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
     ...(d.routes.length > 0 && { routes: d.routes.map(({ to, link }) => ({ to, link })) }),
-    ...(d.published.length > 0 && {
-      published: d.published.map(({ protocol, address, port, container }) => ({ protocol, address, port, container })),
-    }),
+    ...(d.takenPorts.length > 0 && { takenPorts: d.takenPorts.map(portFromWire) }),
     ...(d.wireguard !== undefined && { wireguard: wireguardFromWire(d.wireguard) }),
   };
 }

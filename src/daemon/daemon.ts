@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
+import { portsToTell } from "../cluster/node-ports.ts";
 import { Replica } from "../cluster/replica.ts";
 import { defaultBalancer } from "../balancers/index.ts";
 import type { ReadTaskLog } from "../cluster/log-publisher.ts";
@@ -15,7 +16,7 @@ import type { Host, Log, Settings } from "../engine/parts.ts";
 import { bipSubnet } from "../engine/predefined.ts";
 import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { EngineDriver, NodeWireguard } from "../model/cluster.ts";
+import type { EngineDriver, NodeWireguard, TakenPort } from "../model/cluster.ts";
 import { type Network, tunnelOverhead } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
@@ -23,7 +24,7 @@ import { architecture } from "../lib/machine.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import { createRuntime } from "../runtime/create-runtime.ts";
 import { openFileStore } from "../store/file-store.ts";
-import type { Snapshot, Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import { type Config, ConfigError } from "./config.ts";
 import { engineId, engineMark, groupId, makeRoots, writePidfile } from "./files.ts";
 import { followHost } from "./follow-host.ts";
@@ -76,7 +77,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     replica,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguard: wireguard.said,
-    rows: () => store.snapshot(),
+    takenPorts: () => portsToTell(store.snapshot(), kernel.waitingPorts(), host.ephemeralPorts()),
     readTaskLog: taskLogReader({ store, runtime }),
   });
   parts.defer(followHost(kernel, { replica, membership, log }));
@@ -179,7 +180,7 @@ const createMembership = (
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguard: () => NodeWireguard;
-    readonly rows: () => Snapshot;
+    readonly takenPorts: () => TakenPort[];
     readonly readTaskLog: ReadTaskLog;
   },
 ) =>
@@ -199,7 +200,7 @@ const createMembership = (
       wireguard: parts.wireguard(),
     }),
     hostRoutes: () => host.routes(),
-    rows: parts.rows,
+    takenPorts: parts.takenPorts,
     readTaskLog: parts.readTaskLog,
     changed: (before, commit) => publishCluster(parts.bus, before, commit),
     replica: parts.replica,

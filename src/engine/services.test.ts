@@ -255,9 +255,11 @@ test("a port that a process of this host, or a container of any, has is refused 
   cluster.taken.add("tcp|22");
   await refused(port(22), "port '22' is already in use by a process on this node");
   const on = (address: string, number: number) => ({ protocol: "tcp", address, port: number, container: "shop" });
-  const published = [on("0.0.0.0", 8080), on("192.0.2.7", 8081), on("::", 30_000)];
-  await cluster.store.update((tx) => tx.insert("nodes", newNode({ id: "w", hostname: "h2", published })));
+  const program = { protocol: "tcp", address: "127.0.0.1", port: 25 };
+  const takenPorts = [on("0.0.0.0", 8080), on("192.0.2.7", 8081), on("::", 30_000), program];
+  await cluster.store.update((tx) => tx.insert("nodes", newNode({ id: "w", hostname: "h2", takenPorts })));
   await refused(port(8080), "port '8080' is already in use by container 'shop' on node 'h2'");
+  await refused(port(25), "port '25' is already in use by a process on node 'h2'");
   await refused(port(8081), "port '8081' is already in use by container 'shop' on node 'h2'");
   assert.deepEqual(cluster.store.snapshot().list("services"), []);
   assert.deepEqual(cluster.store.snapshot().get("names", "service|a"), undefined);

@@ -1,4 +1,4 @@
-import type { HostRoute } from "../model/network.ts";
+import type { HostPort, HostRoute } from "../model/network.ts";
 import type { IpAddress } from "../model/ids.ts";
 import type { BaseText, NamespaceName, PlanKind, PlanObject } from "../model/plan.ts";
 
@@ -85,6 +85,8 @@ export interface Kernel {
   link(namespace: NamespaceName, name: string): LinkState | undefined;
   /** Routes and addresses of the host, those of our own links left out. */
   hostRoutes(): HostRoute[];
+  /** Ports of the host on which programs, or Linux itself, wait for connections and datagrams from anybody. */
+  waitingPorts(): HostPort[];
   /** True for an address of one of the host's links, ours or not. */
   hasAddress(address: IpAddress): boolean;
   /**

@@ -1,6 +1,7 @@
 import { encryptedUnderlay, type PlanKind, type PlanObject } from "../model/plan.ts";
 import { answering, forgetConnections } from "./connections.ts";
 import { hostRoutes } from "./host-routes.ts";
+import { waitingPorts } from "./waiting-ports.ts";
 import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
 import { LinkHandler } from "./kinds/link.ts";
@@ -62,6 +63,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     namespaces: () => namespaces.names(),
     link: (namespace, name) => describeLink(realms.find(namespace), engine, name),
     hostRoutes: () => hostRoutes(host(), engine),
+    waitingPorts: () => waitingPorts(namespaces),
     hasAddress: (address) =>
       host()
         .addresses()

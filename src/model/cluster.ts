@@ -164,14 +164,14 @@ export interface NodeWireguard extends WireguardKeys {
   readonly by: Encryptor;
 }
 
-/** A port of a node's host that a container of it has. */
-export interface PublishedPort {
+/** A port of a node's host that is not for services. */
+export interface TakenPort {
   readonly protocol: string;
   /** The host's; `0.0.0.0` and `::` stand for all. */
   readonly address: IpAddress;
   readonly port: number;
-  /** Its name. */
-  readonly container: string;
+  /** The name of the one that has published it; absent: a program of the host waits there. */
+  readonly container?: string;
 }
 
 /** What a node says of itself when it registers, and when that has changed. */
@@ -187,8 +187,8 @@ export interface NodeDescription {
   readonly addresses: { readonly advertise: IpAddress; readonly dataPath: IpAddress };
   /** What it routes elsewhere than to its networks, as far as others must know; absent: nothing. */
   readonly routes?: readonly HostRoute[];
-  /** What its containers have published, but services' tasks; absent: nothing. */
-  readonly published?: readonly PublishedPort[];
+  /** Ports of the host that its programs and containers have, but services' tasks; absent: none. */
+  readonly takenPorts?: readonly TakenPort[];
   /** Its WireGuard; absent, as with an older version: encrypted networks do not reach it. */
   readonly wireguard?: NodeWireguard;
 }
@@ -237,8 +237,8 @@ export const observed = <R extends Versioned>(row: R, change: Partial<R>, now: n
 });
 
 /** What is known of a node, without what holds only while it says so. */
-export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguard" | "routes" | "published"> {
-  const { wireguard: _, routes: _routes, published: _published, ...others } = node;
+export function unsaid<N extends NodeDescription>(node: N): Omit<N, "wireguard" | "routes" | "takenPorts"> {
+  const { wireguard: _, routes: _routes, takenPorts: _ports, ...others } = node;
   return others;
 }
 

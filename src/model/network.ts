@@ -35,6 +35,12 @@ export interface NetworkSpec {
 }
 
 /** A route or an address of the host that is not ours, for overlap checks. */
+export interface HostPort {
+  readonly protocol: "tcp" | "udp";
+  /** The host's; `0.0.0.0` and `::` stand for all. */
+  readonly address: IpAddress;
+  readonly port: number;
+}
 export interface HostRoute {
   readonly to: Cidr;
   readonly link: string;

@@ -24,7 +24,7 @@ const count = 4; // so that each of two tasks has its turn
 const refusal = ["ECONNREFUSED"];
 
 describe("services of the lab's hosts are reached", () => {
-  const { host, docker, refused, hosts, begin, service, ask, entryOf } = useMesh();
+  const { host, docker, refused, hosts, begin, service, server, ask, entryOf } = useMesh();
   const addressOf = (number: number): Addresses => ({ 4: host(number).address, 6: host(number).address6 });
   const outside: Addresses = { 4: gateway.address, 6: gateway.address6 };
   const container = async (number: number, name: string, network: string) => {
@@ -121,16 +121,21 @@ describe("services of the lab's hosts are reached", () => {
   async function portsAreNamed(): Promise<void> {
     const services = await docker(1, "service ls -q");
     await docker(3, "run -d --name holder -p 8099:80 busybox sleep 1d");
+    await server({ host: 2 }, [8098]);
     const ask = "service create -d --no-resolve-image --name late";
-    await until(
-      async () => {
-        const { status, stderr } = await host(1).tryDocker(...`${ask} -p 8099:80 busybox sleep 1d`.split(" "));
-        if (status === 0) await docker(1, "service rm late");
-        return stderr.includes("port '8099' is already in use by container 'holder' on node 'h3'");
-      },
-      5000,
-      "the holder is named",
-    );
+    const isNamed = (port: number, holder: string) =>
+      until(
+        async () => {
+          const { status, stderr } = await host(1).tryDocker(...`${ask} -p ${port}:80 busybox sleep 1d`.split(" "));
+          if (status === 0) await docker(1, "service rm late");
+          return stderr.includes(`port '${port}' is already in use by ${holder}`);
+        },
+        10_000,
+        holder,
+      );
+    await isNamed(8099, "container 'holder' on node 'h3'");
+    await isNamed(2377, "a process on this node");
+    await isNamed(8098, "a process on node 'h2'"); // with its next beat
     assert.equal(await docker(1, "service ls -q"), services);
     assert.match(
       await refused(3, "run --rm -p 8080:80 busybox true"),

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { connect as connectTo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, describe, it } from "node:test";
@@ -175,6 +178,23 @@ describe("Linux, beyond the contract", () => {
     const told = new Set(kernel.hostRoutes().map(({ to, link }) => `${to} ${link}`));
     const wanted = ["192.0.2.0/24", "2001:db8::/64", "10.7.0.0/16", "2001:db8:7::/48"].map((to) => `${to} up0`);
     assert.deepEqual(told, new Set([...wanted, "10.8.0.0/16 "]));
+  });
+
+  it("tells where programs of the host wait, in both families, and not who is connected", async () => {
+    run("ip", "link", "set", "lo", "up");
+    assert.deepEqual(kernel.waitingPorts(), []);
+    const server = createServer().listen(8080, "127.0.0.1");
+    const datagrams = createSocket({ type: "udp6", ipv6Only: true }).bind(53);
+    await Promise.all([once(server, "listening"), once(datagrams, "listening")]);
+    const client = connectTo(8080, "127.0.0.1");
+    await once(client, "connect");
+    assert.deepEqual(kernel.waitingPorts(), [
+      { protocol: "tcp", address: "127.0.0.1", port: 8080 },
+      { protocol: "udp", address: "::", port: 53 },
+    ]);
+    client.destroy();
+    server.close();
+    datagrams.close();
   });
 
   it("sees that a link is down, and lifts it", () => {

@@ -61,13 +61,15 @@ export function useMesh() {
   }
   async function serveOn(number: number, name: string, ports: readonly number[]): Promise<void> {
     const found = await docker(number, `ps -q -f label=com.docker.swarm.service.name=${name}`);
-    for (const container of found.split("\n").filter(Boolean)) {
-      const program = [process.execPath, support("mesh-server.ts"), `h${number}`, ...ports.map(String)];
-      const [first = "", ...words] = await enter({ host: number, container }, ...program);
-      const server = spawn(first, words, { stdio: ["ignore", "pipe", "inherit"] });
-      servers.push(server);
-      await once(createInterface({ input: server.stdout }), "line");
-    }
+    for (const container of words(found.replaceAll("\n", " "))) await server({ host: number, container }, ports);
+  }
+  /** Starts a server, to the end of the test. */
+  async function server(spot: Exclude<Spot, "outside">, ports: readonly number[]): Promise<void> {
+    const program = [process.execPath, support("mesh-server.ts"), `h${spot.host}`, ...ports.map(String)];
+    const [first = "", ...words] = await enter(spot, ...program);
+    const started = spawn(first, words, { stdio: ["ignore", "pipe", "inherit"] });
+    servers.push(started);
+    await once(createInterface({ input: started.stdout }), "line");
   }
 
   /** Asks from one place, and compares who answered with who should have. */
@@ -100,5 +102,5 @@ export function useMesh() {
   afterEach(async () => {
     for (const number of hosts) await docker(number, "network rm docker_gwbridge");
   });
-  return { ...swarm, hosts, begin, service, ask, entryOf };
+  return { ...swarm, hosts, begin, service, server, ask, entryOf };
 }

@@ -214,7 +214,7 @@ async function play() {
   };
   const shop = { protocol: "tcp", address: "0.0.0.0", port: 9090, container: "shop" };
   await store.update((tx) => {
-    tx.insert("nodes", newNode({ id: "worker", hostname: "h2", published: [shop] }));
+    tx.insert("nodes", newNode({ id: "worker", hostname: "h2", takenPorts: [shop] }));
     for (const id of ["ta1", "ta2"]) tx.insert("tasks", newTask(id, { serviceId: ids.WEB }));
   });
   cluster.taken.add("tcp|22");

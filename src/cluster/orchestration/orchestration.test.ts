@@ -140,14 +140,14 @@ it("a task that an update puts in another's place may be on the same node: what 
 it("a task that waits for a port of the host has its place when a container gives it back", () => {
   const { orchestration, change } = world(0, 1);
   orchestration.decide(1000);
-  const published = [{ protocol: "tcp", address: "0.0.0.0", port: 8080, container: "c" }];
+  const takenPorts = [{ protocol: "tcp", address: "0.0.0.0", port: 8080, container: "c" }];
   const node = (wish: object) => [{ table: "nodes", key: "n0" }, readyNode("n0", wish)] as const;
   const port = { name: "", protocol: "tcp", target: 80, published: 8080, mode: "host" } as const;
   const service = newService({ endpoint: { mode: "vip", ports: [port] } }, { ports: [port] });
   const task = newTask({ serviceId: service.id, slot: 1, hostPorts: [port], desired: "running" });
   const edits = (...changes: Parameters<typeof change>[0]) => change(changes).decisions.flatMap((one) => one.edits);
   const told = edits(
-    node({ published }),
+    node({ takenPorts }),
     [{ table: "services", key: service.id }, service],
     [{ table: "tasks", key: task.id }, task],
   );

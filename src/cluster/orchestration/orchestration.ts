@@ -169,7 +169,7 @@ function askedByTasks({
 }
 
 /** What of it decides besides whether a task may begin there; tasks that run stay. */
-const askedByPlaces = ({ published, wireguard }: ClusterNode) => ({ published, encryptor: wireguard?.by });
+const askedByPlaces = ({ takenPorts, wireguard }: ClusterNode) => ({ takenPorts, encryptor: wireguard?.by });
 
 /** What of a node's row it depends on who has to acknowledge. */
 const askedByDrains = ({ status: { state, holder }, manager }: ClusterNode) => ({

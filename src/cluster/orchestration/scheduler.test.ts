@@ -127,12 +127,12 @@ describe("where tasks can not go", () => {
     for (const hostPorts of [on("10.0.0.1"), [port]]) assert.deepEqual(shares(some(1, { hostPorts }), one), {});
   });
   it("ports that containers of a node have published", () => {
-    const published = [{ protocol: "tcp", address: "0.0.0.0", port: 8080, container: "c" }];
+    const takenPorts = [{ protocol: "tcp", address: "0.0.0.0", port: 8080, container: "c" }];
     const port = { name: "", protocol: "tcp", target: 80, published: 8080, mode: "host" } as const;
-    const rooms = [room("n1", { published }), room("n2")];
+    const rooms = [room("n1", { takenPorts }), room("n2")];
     assert.deepEqual(shares(some(2, { hostPorts: [port] }), rooms), { n2: 1 });
     assert.equal(
-      reason(some(1, { hostPorts: [port] }), [room("n1", { published })]),
+      reason(some(1, { hostPorts: [port] }), [room("n1", { takenPorts })]),
       "no suitable node (host-mode port already in use on 1 node)",
     );
     assert.deepEqual(shares(some(2, { hostPorts: [{ ...port, protocol: "udp" }] }), rooms), { n1: 1, n2: 1 });

@@ -92,6 +92,7 @@ export function createFakeKernel(): FakeKernel {
         .toSorted(),
     link: (namespace, name) => describeLink(world, namespace, name),
     hostRoutes: () => [...foreignRoutes],
+    waitingPorts: () => [],
     hasAddress: (address) =>
       world
         .objects()

@@ -25,8 +25,8 @@ export interface Reply {
   readonly body: Buffer;
 }
 
-/** NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC (include/uapi/linux/netlink.h). */
-export type Protocol = 0 | 12 | 16;
+/** NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER, NETLINK_GENERIC (include/uapi/linux/netlink.h). */
+export type Protocol = 0 | 4 | 12 | 16;
 
 /** A netlink socket, rtnetlink's unless another is said. It stays in the namespace in which this thread was when it was made. */
 export class RouteSocket {
