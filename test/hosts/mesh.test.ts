@@ -35,13 +35,18 @@ describe("services of the lab's hosts are reached", () => {
     const [v4 = "", v6 = ""] = (await host(number).docker("inspect", "-f", format, name)).split(" ");
     return { 4: v4, 6: v6 };
   };
-  /** One question a port and family; the tasks of these hosts are to answer, and to see this client. */
+  /**
+   * One question a port and family; the tasks of these hosts are to answer, and to see this client. Where there are none,
+   * connections are refused; datagrams are not asked for, as Linux does not tell of each.
+   */
   const questions = (to: Addresses, seen: Addresses, from: readonly number[], asked: readonly Port[] = ports) =>
     families.flatMap((family) =>
-      asked.map(({ protocol, published: port, target }): Question => {
-        const answers = from.map((number) => `h${number}:${target} ${seen[family]}`);
-        return [{ protocol, address: to[family], port, count }, answers.length === 0 ? refusal : answers];
-      }),
+      asked
+        .filter(({ protocol }) => protocol === "tcp" || from.length > 0)
+        .map(({ protocol, published: port, target }): Question => {
+          const answers = from.map((number) => `h${number}:${target} ${seen[family]}`);
+          return [{ protocol, address: to[family], port, count }, answers.length === 0 ? refusal : answers];
+        }),
     );
   type Port = { readonly protocol: "tcp" | "udp"; readonly published: number; readonly target: number };
   const portOf = (number: number): Port[] => [
@@ -96,7 +101,11 @@ describe("services of the lab's hosts are reached", () => {
     await service("here", `${two} ${publish(8091)} --label tombolo.publish-address=${host(2).address}`);
     await service("near", `${two} ${publish(8092)} --label tombolo.lb=local`);
     const onHost = (port: string) => `--publish mode=host,target=80,published=8093,protocol=${port}`;
-    await service("hostly", `--mode global --constraint node.hostname!=h1 ${onHost("tcp")} ${onHost("udp")}`);
+    await docker(1, "network create -d overlay --ipv6 shop");
+    await service(
+      "hostly",
+      `--network shop --mode global --constraint node.hostname!=h1 ${onHost("tcp")} ${onHost("udp")}`,
+    );
     for (const [spot, client] of [
       ["outside", outside],
       [{ host: 1 }, addressOf(1)],

@@ -55,7 +55,18 @@ export function useMesh() {
 
   /** Starts a service whose tasks wait, and a server in each, which says `HOST:PORT` and the client's address. */
   async function service(name: string, flags: string, ports: readonly number[] = [80]): Promise<void> {
-    const own = ["service", "create", "-q", "--no-resolve-image", "--stop-signal", "SIGKILL", "--name", name];
+    const own = [
+      "service",
+      "create",
+      "-q",
+      "--no-resolve-image",
+      "--stop-signal",
+      "SIGKILL",
+      "--update-monitor",
+      "10ms",
+      "--name",
+      name,
+    ];
     await host(1).docker(...own, ...flags.split(" "), "busybox", "sleep", "1d");
     await Promise.all(hosts.map((number) => serveOn(number, name, ports)));
   }
