@@ -133,8 +133,7 @@ describe("encrypted networks of the lab's hosts", () => {
       };
       const become = (name: string, ...lines: string[]) =>
         until(async () => (await shown(name)).join() === lines.join(), 10_000, `${name}: ${lines.join(", ")}`);
-      const waits =
-        'Pending "no suitable node (encrypted networks are not possible on 1 node: docker network inspect says why)"';
+      const waits = `Pending "encrypted networks are not possible on 1 node: docker network inspect says why"`;
       await become("some", "h1 Running ", "h1 Running ");
       await become("every", "h1 Running ", `h2 ${waits}`, `h3 ${waits}`);
       await host(2).run("umount", program);
