@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { readServiceLabels } from "./service-labels.ts";
 
 test("labels say how a service is balanced and how it ends", () => {
-  const usual = { balance: { by: "rr", local: false }, keepsClient: true, drain: 1000 };
+  const usual = { balance: { by: "rr", local: false }, keepsClient: true, drain: 2000 };
   assert.deepEqual(readServiceLabels({ a: "b" }), usual);
   const all = {
     "tombolo.lb": "local, source",

@@ -17,8 +17,8 @@ export interface LabelledPolicy {
   readonly address?: IpAddress;
 }
 
-/** Long enough for the answers that are on their way when a task is to go. */
-const usualDrain = 1000; // milliseconds
+/** A client whose first packet was lost repeats it after a second (RFC 6298 section 2); then there is still time for an answer. */
+const usualDrain = 2000; // milliseconds
 const longest = 24 * 3_600_000; // milliseconds
 const ways = ["rr", "random", "least", "source"] as const;
 

@@ -239,8 +239,10 @@ export interface Task extends Versioned {
   readonly isReplacement?: true;
   /** Milliseconds since 1970 by the clock of a manager; absent until it runs. */
   readonly runningSince?: number;
-  /** It gets no new connections any more since then; it is told to stop when every node has acknowledged that, and its drain time is over. */
+  /** It is to get no new connections any more since then; it is told to stop when its drain time is over. */
   readonly drainingSince?: number;
+  /** Every node has acknowledged that: its drain time begins. */
+  readonly acknowledgedAt?: number;
   /** What it is told then. */
   readonly drainsTo?: "shutdown" | "remove";
   /** Milliseconds since 1970 before which `desired` stays ready: the restart delay. */

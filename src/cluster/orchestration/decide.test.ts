@@ -191,7 +191,7 @@ describe("tasks that end", () => {
     assert.equal(stage.told.filter((line) => line.includes("draining")).length, 1);
     stage.update(web, scaled(3));
     assert.equal(stage.told.at(-1), "t4 web.3@n1 assigned/ready");
-    stage.pass(1).obey();
+    stage.acknowledge(["t3"]).pass(1).obey();
     assert.deepEqual(running(stage), ["1@n1", "2@n1", "3@n1"]);
   });
 
@@ -361,13 +361,14 @@ describe("draining", () => {
   const drained = (drain: number) => ({ ...replicas(1), spec: { ...replicas(1).spec, drain } });
   const give = (stage: Stage) => stage.update(web, scaled(0));
 
-  it("takes the backends away first; the task is told when all have acknowledged that, and the drain time is over", () => {
+  it("takes the backends away first; the task is told when the drain time is over since all have acknowledged that", () => {
     const stage = give(new Stage(["n1"], [drained(3000)]).obey());
     assert.deepEqual(stage.told, ["t1 web.1@n1 running/running draining"]);
     assert.equal(stage.rows.list("backends").length, 0);
     stage.say("running", ["t1"], { message: "healthy" });
     assert.equal(stage.rows.list("backends").length, 0);
-    stage.acknowledge(["t1"]).pass(2999);
+    stage.pass(2000).acknowledge(["t1"]).changeLeader();
+    stage.pass(2999);
     assert.equal(stage.task("t1").desired, "running");
     stage.pass(1);
     assert.equal(stage.task("t1").desired, "remove");

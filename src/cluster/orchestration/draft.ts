@@ -96,6 +96,13 @@ export class Draft {
     this.#set({ ...task, desired });
   }
 
+  /** Nobody connects any more to a task that is drained. */
+  acknowledge(task: Task, since: number): void {
+    if (task.acknowledgedAt !== undefined) return;
+    this.edits.push({ kind: "acknowledge", id: task.id });
+    this.#set({ ...task, acknowledgedAt: since });
+  }
+
   /** What runs, and takes connections, is drained first, unless `drains` is false. */
   stop(task: Task, desired: "shutdown" | "remove", { drains = true, now }: { drains?: boolean; now: number }): void {
     if (compareStates(desired, task.desired) <= 0 || (drains && task.drainsTo === desired)) return;

@@ -3,7 +3,7 @@ import type { Snapshot } from "../../store/store.ts";
 import type { Case } from "./draft.ts";
 import { isLost } from "./tasks.ts";
 
-/** So long after its drain time a task is told to stop though not all have acknowledged that it gets no new connections. */
+/** So long it is waited for all to acknowledge that a task gets no new connections. */
 export const patience = 10_000; // milliseconds
 
 /** True for a task that is being drained, and not told to stop yet. */
@@ -14,11 +14,14 @@ export const isDraining = ({ drainingSince, desired }: Task) =>
 export function finishDrains({ draft, service, nodeOf, hasAcknowledged, now }: Case): void {
   for (const task of draft.tasks.filter(isDraining)) {
     const { drainingSince = now, drainsTo = "shutdown", status, nodeId = "" } = task;
-    const isOver = hasEnded(status.state) || isLost(nodeOf(nodeId));
-    const end = drainingSince + service.spec.drain;
-    const at = isOver ? now : hasAcknowledged(task.id) ? end : end + patience;
-    if (at > now) draft.lookAgain(at);
-    else draft.tell(task, drainsTo);
+    const since = task.acknowledgedAt ?? (hasAcknowledged(task.id) ? now : Infinity);
+    const end = Math.min(since, drainingSince + patience) + service.spec.drain;
+    if (end <= now || hasEnded(status.state) || isLost(nodeOf(nodeId))) {
+      draft.tell(task, drainsTo);
+      continue;
+    }
+    if (since < Infinity) draft.acknowledge(task, since);
+    draft.lookAgain(end);
   }
 }
 

@@ -23,6 +23,8 @@ export type Edit =
   | { readonly kind: "tell"; readonly id: TaskId; readonly desired: TaskState }
   /** It is told to stop; first it is drained, where it takes connections and `drains` says so. */
   | { readonly kind: "stop"; readonly id: TaskId; readonly desired: "shutdown" | "remove"; readonly drains: boolean }
+  /** Every node has acknowledged that it is drained. */
+  | { readonly kind: "acknowledge"; readonly id: TaskId }
   | { readonly kind: "place"; readonly id: TaskId; readonly nodeId: NodeId; readonly message: string }
   /** Why it has no place yet. */
   | { readonly kind: "explain"; readonly id: TaskId; readonly error: string }
@@ -75,6 +77,9 @@ function editTask(tx: Transaction, edit: TaskEdit, now: number): void {
       break;
     case "stop":
       stop(tx, task, edit, now);
+      break;
+    case "acknowledge":
+      put({ acknowledgedAt: now });
       break;
     case "place":
       if (task.status.state === "pending") tx.put("tasks", placed(task, edit.nodeId, now, edit.message));

@@ -37,12 +37,14 @@ function checkStep(before: Rows, world: World, old: Task, task: Task): void {
   demand(compareStates(task.desired, old.desired) >= 0, say("desired went to the left"));
   demand(old.nodeId === undefined || old.nodeId === task.nodeId, say("a task has moved"));
   const isKept = before.get("services", old.serviceId) !== undefined && !isLost(before.get("nodes", old.nodeId ?? ""));
+  const { drainingSince, acknowledgedAt } = old;
+  if (acknowledgedAt === undefined && task.acknowledgedAt !== undefined)
+    demand(hasAcknowledged(before, old.id), say("taken for acknowledged"));
   if (!isTold(task) || isTold(old) || !isKept || hasEnded(old.status.state)) return;
   demand(before.where("backends", "task", old.id).length === 0, say("told to stop while it takes connections"));
-  const { drainingSince } = old;
   if (drainingSince === undefined) return;
-  const isDrained = hasAcknowledged(before, old.id) || world.clock.now >= drainingSince + patience;
-  demand(isDrained, say("told to stop before it was drained"));
+  const isWaitedFor = hasAcknowledged(before, old.id) || world.clock.now >= drainingSince + patience;
+  demand(acknowledgedAt !== undefined || isWaitedFor, say("told to stop before it was drained"));
 }
 const isTold = ({ desired }: Task) => compareStates(desired, "complete") > 0;
 
