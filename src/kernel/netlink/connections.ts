@@ -6,7 +6,7 @@ import type { Message } from "./message.ts";
 /** Tracked connections (include/uapi/linux/netfilter/nfnetlink_conntrack.h). */
 const types = { get: 0x0101, del: 0x0102 } as const; // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_*
 /** CTA_* */
-const attribute = { original: 1, reply: 2, status: 3, id: 12, zone: 18, filter: 25, statusMask: 26 } as const;
+const attribute = { reply: 2, status: 3, id: 12, zone: 18, filter: 25, statusMask: 26 } as const;
 const tupleIp = 1; // CTA_TUPLE_IP
 /** CTA_IP_*: which is which depends on the family. */
 const source = { 2: 1, 10: 3 } as const;
@@ -14,8 +14,11 @@ const replyFlags = 2; // CTA_FILTER_REPLY_FLAGS
 const bySource = 1; // CTA_FILTER_F_CTA_IP_SRC (net/netfilter/nf_internals.h)
 const destinationTranslated = 1 << 5; // IPS_DST_NAT
 const bodyLength = 4; // struct nfgenmsg
-/** What names one connection, as the kernel has told it: together they are in no other one. */
-const naming = [attribute.original, attribute.id, attribute.zone];
+/**
+ * What names one connection, as the kernel has told it. Its answers' tuple, for a client may connect anew from the same port to
+ * the same place meanwhile: Linux makes that connection in the memory of the one before, and its id is the same then.
+ */
+const naming = [attribute.reply, attribute.id, attribute.zone];
 
 type FamilyNumber = 2 | 10;
 
@@ -68,7 +71,7 @@ export function readConnection(bytes: Buffer): ConnectionInfo | undefined {
   const names = naming.flatMap((type): Attribute[] => {
     const value = a.get(type);
     // A tuple is nested, and to be marked so.
-    return value === undefined ? [] : [[type === attribute.original ? type | 0x8000 : type, value]];
+    return value === undefined ? [] : [[type === attribute.reply ? type | 0x8000 : type, value]];
   });
   return {
     answeredFrom: addressText(from),
