@@ -185,11 +185,9 @@ class Rule {
     if (this.#take(/masquerade/)) return this.#masquerade();
     if (this.#take(/ct mark set 0x1/)) return this.#do(() => (packet.connection.mark = 1));
     if (this.#take(/ct mark set @ll,64,32/)) return this.#do(() => (packet.connection.mark = markOf(packet.from)));
-    if (this.#rest.startsWith("meta mark set numgen") || this.#rest.startsWith("meta mark set jhash")) {
-      this.#take(/meta mark set/);
-      return this.#do(() => (packet.mark = Number(this.#key())));
-    }
     if (this.#take(/meta mark set ct mark/)) return this.#do(() => (packet.mark = packet.connection.mark));
+    if (this.#take(/meta mark set 0x00000000/)) return this.#do(() => (packet.mark = 0));
+    if (this.#take(/meta mark set/)) return this.#setMark(this.#key());
     const learned = this.#take(/update @(\w+) \{ @ll,64,32 : ether saddr \}/);
     if (learned !== undefined)
       return this.#do(() => this.#writable(learned[1] ?? "").set(String(markOf(packet.from)), packet.from));
@@ -202,6 +200,13 @@ class Rule {
   #do(body: () => unknown): true {
     body();
     return true;
+  }
+
+  #setMark(key: string): boolean {
+    const map = this.#take(/map @(\w+)/);
+    const value = map === undefined ? key : this.#set(map[1] ?? "").get(key);
+    if (value !== undefined) this.#around.packet.mark = Number(value);
+    return value !== undefined;
   }
 
   #masquerade(): string {
@@ -249,11 +254,14 @@ class Rule {
     return this.#compare();
   }
 
-  /** `KEY vmap @map`, `KEY @set`, `KEY value`, `KEY { values }`, with `!=` before the right side. */
+  /** `KEY vmap @map`, `KEY vmap { value : verdict, … }`, `KEY @set`, `KEY value`, `KEY { values }`, with `!=` before the right side. */
   #compare(): boolean | string {
     const key = this.#key();
     const vmap = this.#take(/vmap @(\w+)/);
     if (vmap !== undefined) return this.#set(vmap[1] ?? "").get(key) ?? false;
+    const listedVerdicts = this.#take(/vmap \{ ([^}]+) \}/)?.[1]?.split(", ");
+    if (listedVerdicts !== undefined)
+      return new Map(listedVerdicts.map((one) => one.split(" : ") as [string, string])).get(key) ?? false;
     const isNot = this.#take(/!=/) !== undefined;
     const set = this.#take(/@(\w+)/);
     const values = set === undefined ? this.#take(/\{ ([^}]+) \}|"([^"]*)"|(\S+)/) : undefined;

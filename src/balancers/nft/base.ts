@@ -1,5 +1,5 @@
 import type { Family } from "../../model/plan.ts";
-import { byAddress, byPort, choice, choose, sharedChains } from "./shares.ts";
+import { byAddress, byPort, choice, choose, share, sharedChains } from "./shares.ts";
 
 const addressType: Readonly<Record<Family, string>> = { ip: "ipv4_addr", ip6: "ipv6_addr" };
 
@@ -7,18 +7,21 @@ const addressType: Readonly<Record<Family, string>> = { ip: "ipv4_addr", ip6: "i
  * What the table `tombolo` of a client's sandbox begins with.
  *
  *   idles     virtual address → after how long its idle connections are forgotten
- *   services  virtual address → how its connections are shared out
+ *   services  virtual address → the number of the chain that shares out its connections
+ *   chains    virtual address → a chain of its own, for services of many tasks
  *   members   virtual address and number → task
  */
 export const clientBase = (family: Family): string => `
   map idles { type ${addressType[family]} : verdict; }
-  map services { type ${addressType[family]} : verdict; }
+  map services { type ${addressType[family]} : mark; }
+  map chains { type ${addressType[family]} : verdict; }
   map members { typeof ${family} daddr . numgen inc mod 2 : ${family} daddr; }
 ${sharedChains(family, byAddress)}
   chain output {
     type nat hook output priority -100; policy accept;
     ${family} daddr vmap @idles
-    ${family} daddr vmap @services
+    meta mark set ${family} daddr map @services goto ${share}
+    ${family} daddr vmap @chains
   }
 `;
 
@@ -26,7 +29,8 @@ ${sharedChains(family, byAddress)}
  * What the table `tombolo` of the ingress sandbox begins with. It passes on what it has translated, and nothing else.
  *
  *   idles     published port → after how long its idle connections are forgotten
- *   services  published port → how its connections are shared out
+ *   services  published port → the number of the chain that shares out its connections
+ *   chains    published port → a chain of its own, for services of many tasks
  *   members   published port and number → task and port
  *   hiding    published ports whose tasks see this sandbox's address for the client's
  *   ways_in   interfaces on the host's side
@@ -34,7 +38,8 @@ ${sharedChains(family, byAddress)}
  */
 export const entryBase = (family: Family): string => `
   map idles { type inet_proto . inet_service : verdict; }
-  map services { type inet_proto . inet_service : verdict; }
+  map services { type inet_proto . inet_service : mark; }
+  map chains { type inet_proto . inet_service : verdict; }
   map members { type inet_proto . inet_service . mark : ${addressType[family]} . inet_service; }
   set hiding { type inet_proto . inet_service; }
   set ways_in { type ifname; }
@@ -47,7 +52,8 @@ ${sharedChains(family, byPort)}
     type nat hook prerouting priority dstnat; policy accept;
     iifname @ways_in meta l4proto . th dport @hiding ct mark set 0x1
     iifname @ways_in meta l4proto . th dport vmap @idles
-    iifname @ways_in meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @services
+    iifname @ways_in meta l4proto { tcp, udp, sctp } meta mark set meta l4proto . th dport map @services goto ${share}
+    iifname @ways_in meta l4proto { tcp, udp, sctp } meta l4proto . th dport vmap @chains
   }
   chain forward {
     type filter hook forward priority filter; policy accept;

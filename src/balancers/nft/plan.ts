@@ -2,7 +2,7 @@
  * The way of one packet
  *
  * Container A (10.0.1.2) asks the service at its virtual address 10.0.1.9, which nobody has. The first packet of the connection
- * meets the chain `output` of A's own sandbox: the map `services` leads to `rr_3`, for a service of three tasks; `rr_3` takes
+ * meets the chain `output` of A's own sandbox: the map `services` has the number of `rr_3`, for a service of three tasks; `rr_3` takes
  * the next number, and the map `members` has a task for the address and that number: 10.0.1.4. Connection tracking writes
  * that over the destination of this packet and of all that follow, and the virtual address over the source of the answers.
  * Nothing is written over A's address: the task sees who asks, and answers A on the network.
@@ -18,7 +18,7 @@ import { cidrText, masked, parseCidr } from "../../lib/net.ts";
 import type { IpAddress } from "../../model/ids.ts";
 import { type Family, familyOf, type NamespaceName, type PlanObject } from "../../model/plan.ts";
 import { type EntryView, preferred, type PublishedView, type ServiceView } from "../balancer.ts";
-import { byAddress, byPort, type Choice, mostShared, refuse, shareChain, shareRules } from "./shares.ts";
+import { byAddress, byPort, type Choice, mostShared, shareNumber, shareRules } from "./shares.ts";
 
 /** Makes objects of the table `tombolo` of one sandbox and family. */
 interface Table {
@@ -47,7 +47,7 @@ export function planService(view: ServiceView): PlanObject[] {
     return [
       ...idleOf(view, table, [address]),
       ...share.chains,
-      table.element("services", address, `goto ${share.name}`),
+      share.leads(address),
       ...targets.map((target, number) => table.element("members", `${address} . ${number}`, target)),
     ];
   });
@@ -66,7 +66,7 @@ export function planPublished(view: PublishedView): PlanObject[] {
       const key = `${protocol} . ${published}`;
       return [
         ...(view.service.keepsClient ? [] : [table.element("hiding", key)]),
-        table.element("services", key, `goto ${share.name}`),
+        share.leads(key),
         ...targets.map((target, number) => table.element("members", `${key} . ${number}`, `${target} . ${port}`)),
       ];
     });
@@ -111,17 +111,20 @@ function idleOf({ service }: ServiceView, table: Table, keys: readonly string[])
   ];
 }
 
-/** The chain that shares out a service's connections, and what there is to be made for that. */
-function shareOf(
-  { service }: ServiceView,
-  count: number,
-  table: Table,
-  choose: Choice,
-): { readonly name: string; readonly chains: readonly PlanObject[] } {
+interface Share {
+  /** To be made for this service alone. */
+  readonly chains: readonly PlanObject[];
+  /** The element by which a virtual address or a published port leads to the chain. */
+  readonly leads: (key: string) => PlanObject;
+}
+
+/** What shares out a service's connections. */
+function shareOf({ service }: ServiceView, count: number, table: Table, choose: Choice): Share {
   const { by } = service.balance;
-  if (count === 0) return { name: refuse, chains: [] };
   const way = by === "least" ? "rr" : by;
-  if (count <= mostShared) return { name: shareChain(way, count), chains: [] };
+  if (count <= mostShared)
+    return { chains: [], leads: (key) => table.element("services", key, String(shareNumber(way, count))) };
   const name = `share_${service.serviceId}_${service.networkId}`;
-  return { name, chains: [table.chain(name, shareRules(way, count, table.family, choose))] };
+  const chains = [table.chain(name, shareRules(way, count, table.family, choose))];
+  return { chains, leads: (key) => table.element("chains", key, `goto ${name}`) };
 }

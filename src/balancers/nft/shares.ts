@@ -16,7 +16,8 @@ const ways = Object.keys(numbers) as Way[];
 
 /** What a connection gets by its number: the target that the map `members` has for it. */
 export type Choice = (number: string, family: Family) => string;
-export const byAddress: Choice = (number, family) => `dnat ${family} to ${family} daddr . ${number} map @members`;
+export const byAddress: Choice = (number, family) =>
+  `meta mark set 0x00000000 dnat ${family} to ${family} daddr . ${number} map @members`;
 /**
  * The number goes by the packet's mark: as a part of the map's key it could not be said without `tcp dport` in its type, and
  * that makes nft 1.0.6 take the next rule for one of TCP alone.
@@ -35,20 +36,33 @@ export function shareRules(way: Way, count: number, family: Family, choose: Choi
   return way === "rr" && count > 1 ? [`numgen random mod 16 0 ${rule}`, rule] : [rule];
 }
 
-export const shareChain = (way: Way, count: number): string => `${way}_${count}`;
+const counts = Array.from({ length: mostShared }, (_, i) => i + 1);
+/** Nobody is there: said at once, instead of silence. */
+const refuse = "refuse";
+const shareChain = (way: Way, count: number) => `${way}_${count}`;
+/** The chains that services share, by their numbers. */
+const shared = [refuse, ...ways.flatMap((way) => counts.map((count) => shareChain(way, count)))];
+
+/**
+ * The number of the chain that services of so many tasks share, in the map `services`: where a map leads to a chain by itself, Linux
+ * looks through all of it with every element that comes.
+ * @param count 0 to `mostShared`
+ */
+export const shareNumber = (way: Way, count: number): number =>
+  count === 0 ? 0 : shared.indexOf(shareChain(way, count));
+
+/** Leads to a shared chain by its number. */
+export const share = "share";
 
 /** Every chain that services share, as text for the base of a table, with one more for services without a task. */
 export function sharedChains(family: Family, choose: Choice): string {
   const chain = (name: string, rules: readonly string[]) =>
     `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join("")}  }\n`;
-  const counts = Array.from({ length: mostShared }, (_, i) => i + 1);
   return [
     chain(refuse, ["meta l4proto tcp reject with tcp reset", "reject"]),
     ...ways.flatMap((way) =>
       counts.map((count) => chain(shareChain(way, count), shareRules(way, count, family, choose))),
     ),
+    chain(share, [`meta mark vmap { ${shared.map((name, number) => `${number} : goto ${name}`).join(", ")} }`]),
   ].join("");
 }
-
-/** Nobody is there: said at once, instead of silence. */
-export const refuse = "refuse";
