@@ -50,6 +50,27 @@ it("warns once and slows down when every reading finds something", async () => {
   assert.ok(reads.length <= before + 1);
 });
 
+it("rests after a long reading, longer from its own echoes than from what others change", async () => {
+  let reads = 0;
+  timer = new RepairTimer(
+    () => {
+      reads += 1;
+      const end = performance.now() + 260;
+      while (performance.now() < end);
+      return false;
+    },
+    () => {},
+  );
+  timer.note(["link"], true);
+  await pause(350);
+  timer.note(["link"], false);
+  await pause(1500);
+  assert.equal(reads, 1);
+  timer.note(["link"], true);
+  await pause(400);
+  assert.equal(reads, 2);
+});
+
 it("reads each namespace for its own events", async () => {
   const seen: Reading[] = [];
   timer = new RepairTimer(

@@ -7,9 +7,10 @@ const soon = 40; // milliseconds: events come in bursts, one reading answers for
 const later = 400; // milliseconds until a reading that is most likely about our own steps
 const echo = 200; // milliseconds in which events may come from our own steps
 const share = 20; // a reading may take one part in so many of the time
+const long = 250; // milliseconds that a reading takes where there is very much: for echoes alone it is not worth more of the time
 const window = 10_000; // milliseconds in which `tooMany` repairs mean that somebody undoes them
 const tooMany = 10;
-const truce = 900; // milliseconds between repairs then
+const truce = 900; // milliseconds between repairs then; others' changes are looked for sooner than that
 
 /** What to read, by namespace. */
 export type Reading = ReadonlyMap<NamespaceName, ReadonlySet<ReadKind>>;
@@ -21,7 +22,8 @@ export class RepairTimer {
   #wanted = new Map<NamespaceName, Set<ReadKind>>();
   #timer: NodeJS.Timeout | undefined;
   #due = 0;
-  #rest = 0;
+  /** When the next reading may be: an urgent one, and another. */
+  #rest = { urgent: 0, usual: 0 };
   #repairs: number[] = [];
   #fighting = false;
 
@@ -38,7 +40,7 @@ export class RepairTimer {
   note(kinds: Iterable<ReadKind>, urgent: boolean, namespace: NamespaceName = "host"): void {
     this.#wanted.set(namespace, new Set([...(this.#wanted.get(namespace) ?? []), ...kinds]));
     const now = performance.now();
-    const due = Math.max(now + (urgent ? soon : later), this.#rest);
+    const due = urgent ? Math.max(now + soon, this.#rest.urgent) : Math.max(now + later, this.#rest.usual);
     if (this.#timer !== undefined && this.#due <= due) return;
     clearTimeout(this.#timer);
     this.#due = due;
@@ -52,7 +54,9 @@ export class RepairTimer {
     const start = performance.now();
     if (this.#read(wanted)) this.#count();
     const now = performance.now();
-    this.#rest = now + (this.#fighting ? truce : Math.min((now - start) * share, truce));
+    const took = now - start;
+    const urgent = now + (this.#fighting ? truce : Math.min(took * share, truce));
+    this.#rest = { urgent, usual: took > long ? now + took * share : urgent };
   }
 
   #count(): void {
