@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: the figures, against Debian's dockerd in the same run, as ratios of medians. Needs root, dockerd and some
- * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale swarm overlay peers nodes` takes only the parts that are named.
+ * minutes of a quiet machine. `node bench/bench.ts api run macvlan packets scale swarm overlay services balancing
+ * manyServices peers nodes` takes only the parts that are named.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -11,8 +12,10 @@ import { buildBusybox } from "../tools/busybox-image.ts";
 import { cleanAll, dockerd, Engine, tombolod } from "./engine.ts";
 import { median, print, report } from "./figures.ts";
 import { nodes } from "./nodes.ts";
+import { balancing } from "./balancing.ts";
 import { overlay } from "./overlay.ts";
 import { peers } from "./peers.ts";
+import { manyServices, services } from "./services.ts";
 import { swarm } from "./swarm.ts";
 import { type Ends, load } from "./traffic.ts";
 
@@ -233,7 +236,7 @@ async function macvlan(): Promise<void> {
 
 const parts = { api, run, macvlan, packets, scale } as const;
 /** Those that make hosts of their own. */
-const ownParts = { swarm, overlay, peers, nodes } as const;
+const ownParts = { swarm, overlay, services, balancing, manyServices, peers, nodes } as const;
 const named = process.argv.slice(2);
 const chosen = <P>(from: Readonly<Record<string, P>>): P[] =>
   Object.entries(from).flatMap(([name, part]) => (named.length === 0 || named.includes(name) ? [part] : []));
