@@ -74,6 +74,7 @@ export interface LegView {
   readonly out: readonly IpAddress[];
 }
 
+/** What a task's sandbox needs so that answers go back through the host where they were asked for. */
 export function planWayBack(view: LegView): PlanObject[] {
   const { leg, sandbox } = view;
   const namespace: NamespaceName = `sandbox:${sandbox}`;

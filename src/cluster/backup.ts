@@ -15,6 +15,7 @@ export interface Backup {
   readonly rows: { readonly [T in TableName]?: readonly Tables[T][] };
 }
 
+/** What `readBackup` reads. @param now milliseconds since 1970 */
 export function backupOf(rows: Snapshot, now: number): Backup {
   const tables = tableNames.map((table) => [table, rows.list(table)] as const).filter(([, list]) => list.length > 0);
   return { form, at: new Date(now).toISOString(), rows: Object.fromEntries(tables) };

@@ -60,5 +60,6 @@ export const withNextKeys = (cluster: Cluster, now: number): Cluster => {
   return observed(cluster, { keyRotation }, now);
 };
 
+/** The cluster from the moment on that every node at work has said its key of the present generation. */
 export const withKnownKeys = (cluster: Cluster, now: number): Cluster =>
   observed(cluster, { keyRotation: { ...cluster.keyRotation, isKnown: true } }, now);

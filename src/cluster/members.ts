@@ -20,6 +20,7 @@ const needs: { readonly [T in TableName]?: (row: Tables[T]) => readonly Need[] }
           template[table].map(({ id: key }) => ({ table, key, node })),
         ),
 };
+/** What a row makes nodes need; nothing when it is gone. */
 export const needsOf = (table: TableName, row: Tables[TableName] | undefined): readonly Need[] =>
   row === undefined
     ? none

@@ -47,6 +47,7 @@ function find<K extends string>(table: Readonly<Record<K, number>>, value: numbe
   return key;
 }
 
+/** What `descriptionFromWire` reads. */
 export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeof DescriptionSchema> => ({
   hostname: node.hostname,
   os: node.platform.os,

@@ -25,7 +25,6 @@ export function ingressWish(
   endpointId: EndpointId,
   addresses: Endpoint["addresses"] = [],
 ): AttachWish {
-  const [ipv4, ipv6] = [false, true].map((six) => addresses.find(({ address }) => address.includes(":") === six));
   return {
     network,
     endpointId,
@@ -33,9 +32,14 @@ export function ingressWish(
     containerName: ends.inside,
     names: [],
     isIngressSandbox: true,
-    ...(ipv4 !== undefined && { ipv4: ipv4.address }),
-    ...(ipv6 !== undefined && { ipv6: ipv6.address }),
+    ...addressWish(addresses),
   };
+}
+
+/** The addresses that an endpoint has, as they are asked for. */
+export function addressWish(addresses: Endpoint["addresses"]): Pick<AttachWish, "ipv4" | "ipv6"> {
+  const [ipv4, ipv6] = [false, true].map((six) => addresses.find(({ address }) => address.includes(":") === six));
+  return { ...(ipv4 !== undefined && { ipv4: ipv4.address }), ...(ipv6 !== undefined && { ipv6: ipv6.address }) };
 }
 
 /**

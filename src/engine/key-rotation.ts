@@ -32,7 +32,7 @@ export async function rotateKeys({ membership }: Pick<Parts, "membership">): Pro
     tx.put("clusters", withNextKeys(cluster, Date.now()));
   });
   const isDone = (rows: Snapshot) => clusterIn(rows).keyRotation.generation >= generation && rotated(rows);
-  const rows = await within(store, patience.after, isDone);
+  const rows = await rowsWhen(store, patience.after, isDone);
   if (!isDone(rows)) throw system(`the rotation goes on: it waits for ${behind(rows)}`);
   const ready = rows
     .list("nodes")
@@ -43,15 +43,15 @@ export async function rotateKeys({ membership }: Pick<Parts, "membership">): Pro
 /** @returns the rows once the last rotation is done, and has been for a while @throws {EngineError} conflict */
 async function settled(store: Store): Promise<Snapshot> {
   for (const end = Date.now() + patience.before; ; ) {
-    const rows = await within(store, end - Date.now(), rotated);
+    const rows = await rowsWhen(store, end - Date.now(), rotated);
     if (!rotated(rows)) throw conflict(`the last rotation is not done: it waits for ${behind(rows)}`);
-    const after = await within(store, settling, (some) => !rotated(some));
+    const after = await rowsWhen(store, settling, (some) => !rotated(some));
     if (rotated(after)) return after;
   }
 }
 
 /** The rows when it is so, or after so many milliseconds. */
-async function within(store: Store, milliseconds: number, isSo: (rows: Snapshot) => boolean): Promise<Snapshot> {
+async function rowsWhen(store: Store, milliseconds: number, isSo: (rows: Snapshot) => boolean): Promise<Snapshot> {
   const late = AbortSignal.timeout(Math.max(0, milliseconds));
   for await (const { snapshot } of store.watch(late)) if (isSo(snapshot)) return snapshot;
   return store.snapshot();

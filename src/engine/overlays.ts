@@ -14,7 +14,7 @@ import type { Network } from "../model/network.ts";
 import type { Claim } from "../model/peer.ts";
 import { ingressSandbox } from "../model/sandbox.ts";
 import { namesOf } from "./attachments.ts";
-import { ingressWish } from "./ingress.ts";
+import { addressWish, ingressWish } from "./ingress.ts";
 import { publishArrivals } from "./network-events.ts";
 import type { Parts } from "./parts.ts";
 
@@ -271,9 +271,6 @@ export class Overlays {
 const wishOf = (endpoint: Endpoint): AttachWish => {
   const { networkId, id, containerId, containerName, names, addresses, mac } = endpoint;
   if (endpoint.sandboxId === ingressSandbox) return ingressWish(networkId, id, addresses);
-  const [ipv4, ipv6] = [false, true].map(
-    (six) => addresses.find(({ address }) => address.includes(":") === six)?.address,
-  );
   return {
     network: networkId,
     endpointId: id,
@@ -281,8 +278,7 @@ const wishOf = (endpoint: Endpoint): AttachWish => {
     containerName,
     names,
     mac,
-    ...(ipv4 !== undefined && { ipv4 }),
-    ...(ipv6 !== undefined && { ipv6 }),
+    ...addressWish(addresses),
   };
 };
 /** True when it is in an endpoint, or kept for its container. */

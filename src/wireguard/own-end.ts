@@ -15,6 +15,7 @@ export interface KeyWish {
 const newest = ({ keys }: WireguardKeys): number => keys.at(-1)?.generation ?? 0;
 const has = ({ keys }: WireguardKeys, wanted: number) => keys.some(({ generation }) => generation === wanted);
 
+/** True while this host has no key of the generation that its cluster wants. */
 export const needsKey = (own: OwnEnd | undefined, { cluster, generation }: KeyWish): boolean =>
   own?.id !== cluster || !has(own, generation);
 
@@ -51,4 +52,5 @@ export const mayDrop = (own: OwnEnd, ends: readonly WireguardEnd[]): boolean =>
   own.sends === newest(own) &&
   ends.every((end) => has(end, newest(own)) && end.sends === newest(own));
 
+/** With the newest key alone: there is nobody else to reach. */
 export const withoutOlder = (own: OwnEnd): OwnEnd => ({ ...own, keys: own.keys.slice(-1), answered: {} });

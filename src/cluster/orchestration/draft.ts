@@ -36,6 +36,7 @@ export type SlotKey = string;
 /** Of a global service that fits on no node. */
 export const nowhere = "";
 
+/** The slot that a task is in, or is to be in. */
 export function slotOf({ slot, nodeId, jobIteration }: Pick<Task, "slot" | "nodeId" | "jobIteration">): SlotKey {
   const place = slot === 0 ? (nodeId ?? nowhere) : String(slot);
   return jobIteration === undefined ? place : `${jobIteration}/${place}`;
@@ -145,4 +146,5 @@ export interface Case extends ServiceView {
   readonly isOutdated: (task: Task) => boolean;
 }
 
+/** The tasks of a slot that are to go on. */
 export const liveIn = ({ draft }: Pick<Case, "draft">, slot: SlotKey): Task[] => draft.in(slot).filter(isLive);

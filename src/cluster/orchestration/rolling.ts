@@ -8,9 +8,11 @@ import { hasFailed, isLive, newest } from "./tasks.ts";
 
 const isRollback = (status: UpdateStatus | undefined) =>
   status?.state.startsWith("rollback") === true && status.state !== "rollback_completed";
+/** The rules that an update in that state goes by. */
 export const policyOf = ({ spec }: Service, status: UpdateStatus | undefined): UpdatePolicy =>
   isRollback(status) ? spec.rollback : spec.update;
 
+/** True while tasks are being replaced; a paused update is not. */
 export const isUnderWay = (status: UpdateStatus | undefined): status is UpdateStatus =>
   status?.state === "updating" || status?.state === "rollback_started";
 const isPaused = (status: UpdateStatus | undefined) =>

@@ -40,6 +40,7 @@ const namespaces = new WeakMap<Network, NamespaceName>();
 const namespaceOf = (network: Network): NamespaceName =>
   namespaces.getOrInsertComputed(network, ({ id }) => `network:${id}`);
 
+/** Where the containers of this host ask each other for addresses. */
 export const segmentOf = (network: Network): Segment => ({ namespace: namespaceOf(network), link: bridge });
 
 /** Where the network's tunnel has its socket, and between which addresses it goes. */
@@ -133,6 +134,7 @@ const treeOf = (network: Network, tunnel: Tunnel, options: OverlayOptions): Tree
   mtu: mtuOf(tunnel, options),
 });
 
+/** A leaf bridge of this host; nothing where it takes no part. */
 export function planLeaf({ network, leaf }: LeafView, options: OverlayOptions): PlanObject[] {
   const { id, tunnel } = network;
   return tunnel === undefined ? [] : planLeafBridge(id, leaf, treeOf(network, tunnel, options));

@@ -5,7 +5,7 @@ import { readMark } from "../mark.ts";
 import type { LinkInfo } from "../netlink/links.ts";
 import type { Picture } from "../picture.ts";
 import type { Realm, Realms } from "../realms.ts";
-import { isWireguard, wireguardWords } from "../wireguard/device.ts";
+import { isWireguard, wireguardWords } from "../wireguard/find-device.ts";
 import { type PeerReader, peerReader } from "./veth-peer.ts";
 import { underlayOf } from "./vxlan-link.ts";
 

@@ -22,7 +22,7 @@ import { sysctl } from "./sysctl.ts";
 import { hasPeer, withNamespace } from "./veth-peer.ts";
 import { explained, isSameVxlan, makeVxlan } from "./vxlan-link.ts";
 import { makeWireguard, setUp } from "./wireguard-link.ts";
-import { isWireguard } from "../wireguard/device.ts";
+import { isWireguard } from "../wireguard/find-device.ts";
 import type { Keyring } from "../wireguard/keys.ts";
 
 /** Links that go together wait for one another in this group ("tomb"). */

@@ -3,7 +3,7 @@ import { KernelError } from "../kernel.ts";
 import { deleteLink, type LinkInfo, moveLink, setDormant, setLink } from "../netlink/links.ts";
 import { createWireguard } from "../netlink/wireguard.ts";
 import { type Realm, type Realms, tolerate } from "../realms.ts";
-import { deviceOf, isWireguard } from "../wireguard/device.ts";
+import { deviceOf, isWireguard } from "../wireguard/find-device.ts";
 import type { Keyring } from "../wireguard/keys.ts";
 import { withNamespace } from "./veth-peer.ts";
 

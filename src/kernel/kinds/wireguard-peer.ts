@@ -1,7 +1,7 @@
 import { encryptedUnderlay, keyOf, type WireguardPeerObject } from "../../model/plan.ts";
 import { type Found, KernelError } from "../kernel.ts";
 import type { Realms } from "../realms.ts";
-import { deviceOf, isWireguard } from "../wireguard/device.ts";
+import { deviceOf, isWireguard } from "../wireguard/find-device.ts";
 import { createWishes } from "../wishes.ts";
 import type { Handler } from "./handler.ts";
 import { holders, removeFrom } from "./of-link.ts";
