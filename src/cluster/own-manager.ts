@@ -60,10 +60,13 @@ export async function gainVote(
     await etcd.ready(soon(signal));
     failpoint("swarm.promote.after-etcd");
     const { client: own, store } = await openStore(identity, parts, keys);
-    const row = { nodeId, advertise: placeText(advertise) };
-    await store.update((tx) => writeManager(tx, row, memberId, Date.now()), signal);
-    await store.close();
-    own.close();
+    try {
+      const row = { nodeId, advertise: placeText(advertise) };
+      await store.update((tx) => writeManager(tx, row, memberId, Date.now()), signal);
+    } finally {
+      await store.close();
+      own.close();
+    }
   } finally {
     await etcd.stop();
   }
