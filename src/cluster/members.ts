@@ -1,6 +1,7 @@
 import type { NodeId } from "../model/cluster.ts";
 import { hasEnded } from "../model/service.ts";
 import type { TableName, Tables } from "../store/tables.ts";
+import { isPlaced } from "./orchestration/tasks.ts";
 
 /** A row that a node is to have because of what is on the node. */
 export interface Need {
@@ -10,15 +11,17 @@ export interface Need {
 }
 
 const none: readonly Need[] = [];
-/** What a row makes a node need: an endpoint its network, a task that has not ended its secrets and configs. */
+/** What a row makes a node need: an endpoint its network, a task that the node has, and that has not ended, its secrets and configs. */
 const needs: { readonly [T in TableName]?: (row: Tables[T]) => readonly Need[] } = {
   peers: ({ networkId, nodeId }) => [{ table: "networks", key: networkId, node: nodeId }],
-  tasks: ({ nodeId: node, status, template }) =>
-    node === undefined || hasEnded(status.state)
-      ? none
-      : (["secrets", "configs"] as const).flatMap((table) =>
-          template[table].map(({ id: key }) => ({ table, key, node })),
-        ),
+  tasks(task) {
+    const { nodeId: node, status, template } = task;
+    // One of a global service has its node from the beginning, and may never come to it.
+    if (node === undefined || !isPlaced(task) || hasEnded(status.state)) return none;
+    return (["secrets", "configs"] as const).flatMap((table) =>
+      template[table].map(({ id: key }) => ({ table, key, node })),
+    );
+  },
 };
 /** What a row makes nodes need; nothing when it is gone. */
 export const needsOf = (table: TableName, row: Tables[TableName] | undefined): readonly Need[] =>

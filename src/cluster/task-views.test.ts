@@ -176,6 +176,9 @@ it("a task that is placed goes to its node then, and not before", async () => {
     tx.insert("tasks", task);
   });
   assert.deepEqual([node.keys(), stranger.keys()], [[], []]);
+  const waiting = { state: "pending", at: 1, message: "", error: "insufficient resources on 1 node" } as const;
+  await c.change((tx) => tx.put("tasks", { ...task, slot: 0, nodeId: id, status: waiting }));
+  assert.deepEqual([node.keys(), stranger.keys()], [[], []], "that of a global service waits on its node");
   await c.change((tx) => tx.put("tasks", { ...task, nodeId: id }));
   assert.deepEqual([node.keys(), stranger.keys()], [[`secrets/${file.id}`, `tasks/${task.id}`], []]);
   await c.stop();
