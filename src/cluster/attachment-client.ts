@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { EngineError, system } from "../lib/errors.ts";
+import { type EngineError, isUnavailable, system } from "../lib/errors.ts";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { Attached, AttachWish } from "./attachments.ts";
@@ -32,8 +32,8 @@ export class AttachmentClient {
       try {
         return await this.#attachOnce(wish, late);
       } catch (error) {
-        if (!late.aborted && !isUnanswered(error)) throw error;
-        if (isUnanswered(error)) failure = error;
+        if (!late.aborted && !isUnavailable(error)) throw error;
+        if (isUnavailable(error)) failure = error;
         await sleep(patience.again, undefined, { signal: late }).catch(() => {});
       }
     }
@@ -54,9 +54,6 @@ export class AttachmentClient {
     await this.#client.use(({ node }) => node.detach({ endpointIds: [...endpointIds] }, { signal: late }), late);
   }
 }
-
-const isUnanswered = (error: unknown): error is EngineError =>
-  error instanceof EngineError && error.class === "unavailable";
 
 /** The rows of an answer, as a manager has written them. */
 const attachedFromWire = ({ network, pools, peer }: AttachResponse): Attached => ({

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { EngineError, invalid, unavailable } from "../lib/errors.ts";
+import { conflict, invalid, isUnavailable, unavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { ClusterNode, NodeDescription, NodeId, TakenPort } from "../model/cluster.ts";
@@ -75,7 +75,6 @@ interface Asking {
   /** Whether a manager was asked for a certificate. */
   isSent: boolean;
 }
-const isLostAnswer = (error: unknown) => error instanceof EngineError && error.class === "unavailable";
 
 const joinPatience = 20_000; // milliseconds (moby daemon/cluster/cluster.go, swarmConnectTimeout)
 const outside: Standing = { state: "inactive", nodeId: "", address: "", error: "", managers: [] };
@@ -273,12 +272,12 @@ export class Membership {
         return await this.#ask(remote, digest, asked);
       } catch (error) {
         failure = error;
-        if (!isLostAnswer(error)) break;
+        if (!isUnavailable(error)) break;
       }
     }
     if (signal.aborted) throw unavailable(texts.joinTimeout);
     // Whose answer was lost may be a node already: it asks with the same key the next time.
-    if (!asked.isSent || !isLostAnswer(failure)) await disk.remove(this.#joiningKey);
+    if (!asked.isSent || !isUnavailable(failure)) await disk.remove(this.#joiningKey);
     throw failure;
   }
 
@@ -341,7 +340,7 @@ export class Membership {
   /** @throws {EngineError} conflict when it is not locked; unauthorized, invalid for another key */
   unlock(text: string): Promise<void> {
     return this.#lock.run("", async () => {
-      if (this.#trouble?.state !== "locked") throw new EngineError("conflict", texts.notLocked);
+      if (this.#trouble?.state !== "locked") throw conflict(texts.notLocked);
       const files = await this.#folder.read();
       if (files === undefined) throw unavailable(texts.notPart);
       this.#begin(files, parseUnlockKey(text));

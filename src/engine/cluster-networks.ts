@@ -2,7 +2,7 @@ import { closeNetwork, openNetwork } from "../cluster/networks.ts";
 import { routesOfNodes } from "../cluster/routes.ts";
 import { texts } from "../cluster/texts.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
-import { EngineError, forbidden, invalid, rpcError } from "../lib/errors.ts";
+import { conflict, EngineError, forbidden, invalid, rpcError } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { Network, NetworkSpec } from "../model/network.ts";
 import { compareStates } from "../model/service.ts";
@@ -69,7 +69,7 @@ export async function createClusterNetwork(
   // One that has just come may not have been told yet.
   const routes = parts.host.routes().map(({ to, link }) => ({ to, name: `this host's route ${to} on ${link}` }));
   if (rowNamed(here, "networks", spec.name)?.spec.name === spec.name)
-    throw new EngineError("conflict", `network with name ${spec.name} already exists`);
+    throw conflict(`network with name ${spec.name} already exists`);
   const wish = {
     spec,
     severalSubnets: driver.severalSubnets,

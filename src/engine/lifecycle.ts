@@ -1,5 +1,5 @@
 import { mkdir, stat } from "node:fs/promises";
-import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
+import { conflict, EngineError, invalid, isUnavailable, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { signalNumber } from "../lib/signals.ts";
 import { within } from "../lib/within.ts";
@@ -385,7 +385,7 @@ export class Lifecycle {
       } catch (err) {
         this.#parts.log.warn({ err, container: id }, "a restart failed");
         // Managers that do not answer will: that is no failure of the container's.
-        if (err instanceof EngineError && err.class === "unavailable") this.#schedule(id, this.#pauseAfter(pause));
+        if (isUnavailable(err)) this.#schedule(id, this.#pauseAfter(pause));
         else await this.remember(id, { status: "exited" });
       }
     };

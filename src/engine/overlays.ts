@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { endpointsIn } from "../cluster/replica.ts";
-import { EngineError, notFound } from "../lib/errors.ts";
+import { EngineError, isUnavailable, notFound } from "../lib/errors.ts";
 import { type Changed, changesOf } from "../store/changes.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { rowNamed, rowsNamed } from "../store/named.ts";
@@ -168,7 +168,7 @@ export class Overlays {
       } catch (err) {
         this.#again.add(id);
         failures.push(err);
-        if (err instanceof EngineError && err.class === "unavailable") break; // nobody answers the others either
+        if (isUnavailable(err)) break; // nobody answers the others either
       }
     }
     if (failures.length > 0) throw failures[0];

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, isUnavailable } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import { type Container, isChecked } from "../model/container.ts";
 import { compareStates, hasEnded, type Task, type TaskId, type TaskStatus } from "../model/service.ts";
@@ -126,7 +126,7 @@ export class TaskRunner {
       await this.#step(task, container);
     } catch (error) {
       if (this.#stopped.signal.aborted || !isWanted(this.#rows.get("tasks", id))) return;
-      if (error instanceof StoreError || (error instanceof EngineError && error.class === "unavailable")) throw error;
+      if (error instanceof StoreError || isUnavailable(error)) throw error;
       const hasBegun = compareStates(task.status.state, "starting") >= 0;
       await this.#note(id, { state: hasBegun ? "failed" : "rejected", error: (error as Error).message });
     }

@@ -1,4 +1,4 @@
-import { EngineError, invalid, notFound } from "../lib/errors.ts";
+import { invalid, notFound, system } from "../lib/errors.ts";
 import { type Task, taskName, taskStates } from "../model/service.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { Filters, TaskDetail, Tasks } from "./engine.ts";
@@ -45,7 +45,7 @@ function tests(rows: Snapshot, filters: Filters): (task: Task) => boolean {
   const nodes = (filters.get("node") ?? []).map((one) => nodeNamed(rows, one).id);
   for (const state of filters.get("desired-state") ?? [])
     if (!taskStates.some((known) => known === state.toLowerCase()))
-      throw new EngineError("system", `Invalid desired-state filter: '${state}'`);
+      throw system(`Invalid desired-state filter: '${state}'`);
   return (task) =>
     passesLabels(filters, task.template.serviceLabels) &&
     passesFilters(filters, {

@@ -24,6 +24,9 @@ export const invalid = (message: string) => new EngineError("invalid", message);
 export const conflict = (message: string) => new EngineError("conflict", message);
 export const forbidden = (message: string) => new EngineError("forbidden", message);
 export const unavailable = (message: string) => new EngineError("unavailable", message);
+/** True for what may go when it is asked for again. */
+export const isUnavailable = (error: unknown): error is EngineError =>
+  error instanceof EngineError && error.class === "unavailable";
 export const notImplemented = (message: string) => new EngineError("not-implemented", message);
 /** The classes of gRPC's codes (moby daemon/server/httpstatus). */
 const classes = {

@@ -1,4 +1,4 @@
-import { EngineError } from "../../lib/errors.ts";
+import { system } from "../../lib/errors.ts";
 import { readBody } from "../body.ts";
 import { type Call, empty, json, type Reply } from "../call.ts";
 import { flag, objectVersion, param, readFilters, strictFlag } from "../query.ts";
@@ -34,10 +34,10 @@ export async function updateService(call: Call): Promise<Reply> {
   const rollback = query.get("rollback") || "none";
   const registryAuthFrom = query.get("registryAuthFrom") || "spec";
   if (registryAuthFrom !== "spec" && registryAuthFrom !== "previous-spec")
-    throw new EngineError("system", "unsupported registryAuthFrom value");
+    throw system("unsupported registryAuthFrom value");
   if (rollback === "previous") await engine.services.rollBack(param(call, "id"), version);
   else if (rollback === "none") await engine.services.update(param(call, "id"), { version, spec, registryAuthFrom });
-  else throw new EngineError("system", `unrecognized rollback option ${rollback}`);
+  else throw system(`unrecognized rollback option ${rollback}`);
   return json({ Warnings: null });
 }
 
