@@ -42,7 +42,7 @@ function removeOld(): void {
     .stdout.split("\n")
     .filter((id) => id !== "");
   if (ids.length > 0) docker("rm", "-f", ...ids);
-  if (docker("network", "inspect", "my_net").status === 0) docker("network", "rm", "my_net");
+  if (docker("network", "inspect", "tour_net").status === 0) docker("network", "rm", "tour_net");
 }
 
 const label = `--label ${tourLabel}`;
@@ -54,14 +54,14 @@ const tour = [
   "docker network inspect bridge",
   `docker run -d --name tour-a ${label} busybox sleep 1d`,
   "docker run --rm busybox ping -c1 $(docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' tour-a)",
-  "docker network create --subnet 172.77.0.0/24 --gateway 172.77.0.1 my_net",
-  `docker run -d --name tour-web ${label} --network my_net --ip 172.77.0.10 -p 18080:80 busybox sh -c 'echo hello from a container > /tmp/index.html; exec httpd -f -p 80 -h /tmp'`,
-  "docker run --rm --network my_net busybox wget -qO- http://tour-web/",
-  "docker run --rm --network my_net busybox nslookup tour-web",
+  "docker network create --subnet 172.78.0.0/24 --gateway 172.78.0.1 tour_net",
+  `docker run -d --name tour-web ${label} --network tour_net --ip 172.78.0.10 -p 18080:80 busybox sh -c 'echo hello from a container > /tmp/index.html; exec httpd -f -p 80 -h /tmp'`,
+  "docker run --rm --network tour_net busybox wget -qO- http://tour-web/",
+  "docker run --rm --network tour_net busybox nslookup tour-web",
   "busybox wget -qO- http://127.0.0.1:18080/",
-  "docker network connect my_net tour-a",
+  "docker network connect tour_net tour-a",
   "docker exec tour-a ip addr",
-  "docker network disconnect my_net tour-a",
+  "docker network disconnect tour_net tour-a",
   "docker ps",
   "bin/tombolo audit",
 ];

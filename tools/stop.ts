@@ -25,7 +25,7 @@ async function end(pidfile: string, name: string): Promise<void> {
 
 const tour = lines(docker("ps", "-aq", "--filter", `label=${tourLabel}`).stdout);
 if (tour.length > 0) docker("rm", "-f", ...tour);
-if (docker("network", "inspect", "my_net").status === 0) docker("network", "rm", "my_net");
+if (docker("network", "inspect", "tour_net").status === 0) docker("network", "rm", "tour_net");
 const others = lines(docker("ps", "--format", "{{.Names}}").stdout);
 await end(paths.pidfile, "tombolod");
 if (others.length > 0) {
