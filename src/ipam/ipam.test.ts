@@ -304,6 +304,16 @@ describe("subnets of LANs that are not ours", () => {
     await assert.rejects(open(store, "d", net()), /overlaps with network net-a/, "a bridge is on the host itself");
   });
 
+  it("may have the swarm's ingress network in them, and no other of the swarm's", async () => {
+    const store = createMemoryStore();
+    const ingress = { ...spec("ingress", [subnet("10.0.0.0/24")]), ingress: true };
+    await open(store, "a", [], { spec: ingress });
+    await open(store, "b", net(), onLan("eth0"));
+    await assert.rejects(open(store, "c", net()), /overlaps with network ingress/, "a bridge is on the host itself");
+    await open(store, "d", [subnet("192.168.0.0/24")]);
+    await assert.rejects(open(store, "e", [subnet("192.168.0.0/16")], onLan("eth0")), /overlaps with network net-d/);
+  });
+
   it("may be shared by networks with ranges apart, which hand out no address twice", async () => {
     const store = createMemoryStore();
     await open(store, "a", net("10.3.1.0/24", "10.1.1.1"), onLan("eth0"));

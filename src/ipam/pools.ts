@@ -153,7 +153,7 @@ function otherParty(
   const besides = request.segment !== undefined && userSubnet ? { ...request, hostRoutes: [] } : request;
   const own = { ...(request.segment !== undefined && { segment: request.segment }), subnet, range };
   for (const party of parties(rows, besides))
-    if (overlaps(party.block, subnet) && !(party.pool !== undefined && mayShare(party.pool, own))) return party;
+    if (overlaps(party.block, subnet) && !(party.pool !== undefined && mayShare(rows, party.pool, own))) return party;
   return undefined;
 }
 
@@ -163,9 +163,14 @@ interface Claimant {
   readonly range: ParsedCidr | undefined;
 }
 
-/** Subnets of two LANs, or of one, where both keep to a range of their own (moby libnetwork/ipams/defaultipam). */
-function mayShare(pool: AddressPool, own: Claimant): boolean {
-  if (pool.segment === undefined || own.segment === undefined) return false;
+/**
+ * Subnets of two LANs, or of one, where both keep to a range of their own (moby libnetwork/ipams/defaultipam); and a LAN's and
+ * `ingress`: nobody is on both, and a LAN that is 10.0.0.0/8 leaves `ingress` no other place.
+ */
+function mayShare(rows: Snapshot, pool: AddressPool, own: Claimant): boolean {
+  if (own.segment === undefined) return false;
+  if (rows.get("networks", pool.networkId)?.spec.ingress === true) return true;
+  if (pool.segment === undefined) return false;
   if (pool.segment !== own.segment) return true;
   const range = parseCidr(pool.range);
   const separate = range !== undefined && own.range !== undefined && !overlaps(range, own.range);
