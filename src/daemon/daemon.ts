@@ -9,6 +9,7 @@ import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";
 import { drivers } from "../drivers/index.ts";
+import { wayOutRoutes } from "../engine/attachments.ts";
 import { publishCluster } from "../engine/cluster-events.ts";
 import { createEngine } from "../engine/create-engine.ts";
 import { EventBus } from "../engine/events.ts";
@@ -17,7 +18,7 @@ import { bipSubnet } from "../engine/predefined.ts";
 import { taskLogReader } from "../engine/service-logs.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { EngineDriver, NodeWireguard, TakenPort } from "../model/cluster.ts";
-import { type Network, tunnelOverhead } from "../model/network.ts";
+import { type HostRoute, type Network, tunnelOverhead } from "../model/network.ts";
 import { createKernel } from "../kernel/linux-kernel.ts";
 import { createLan } from "../lan/lan.ts";
 import { architecture } from "../lib/machine.ts";
@@ -77,6 +78,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     replica,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguard: wireguard.said,
+    hostRoutes: () => [...host.routes(), ...wayOutRoutes(store.snapshot())],
     takenPorts: () => portsToTell(store.snapshot(), kernel.waitingPorts(), host.ephemeralPorts()),
     readTaskLog: taskLogReader({ store, runtime }),
   });
@@ -180,6 +182,7 @@ const createMembership = (
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
     readonly wireguard: () => NodeWireguard;
+    readonly hostRoutes: () => readonly HostRoute[];
     readonly takenPorts: () => TakenPort[];
     readonly readTaskLog: ReadTaskLog;
   },
@@ -199,7 +202,7 @@ const createMembership = (
       drivers: engineDrivers,
       wireguard: parts.wireguard(),
     }),
-    hostRoutes: () => host.routes(),
+    hostRoutes: parts.hostRoutes,
     takenPorts: parts.takenPorts,
     readTaskLog: parts.readTaskLog,
     changed: (before, commit) => publishCluster(parts.bus, before, commit),

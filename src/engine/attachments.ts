@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import { claimFirst, releaseAddresses } from "../ipam/claim.ts";
 import { type EngineError, forbidden, invalid } from "../lib/errors.ts";
 import { localMac } from "../lib/mac.ts";
+import { cidrText, overlaps, parseCidr } from "../lib/net.ts";
 import type { AddressPool } from "../model/address-pool.ts";
 import type { Attachment, Container } from "../model/container.ts";
 import type { Endpoint, EndpointAddress } from "../model/endpoint.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
-import type { Network } from "../model/network.ts";
+import type { HostRoute, Network } from "../model/network.ts";
 import type { Sandbox } from "../model/sandbox.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import type { Prepared } from "./lan-addresses.ts";
@@ -66,6 +67,8 @@ export function addEndpoint(
   const others = tx.where("endpoints", "sandbox", container.id);
   if (others.some((e) => e.networkId === network.id))
     throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
+  const trouble = wayOutTrouble(tx, network);
+  if (trouble !== undefined) throw forbidden(trouble);
   const { lease, mac, most, claim } = prepared;
   const there = tx.where("endpoints", "network", network.id);
   if (most !== undefined && there.length >= most)
@@ -197,6 +200,25 @@ function settleWayOut(tx: Transaction, container: Container): void {
       containerName: `gateway_${container.id.slice(0, 12)}`,
       interfaceName: nameInterface(network, wayOutWish(network), own),
     });
+}
+
+/** Each route of the host's `docker_gwbridge`: no network of the cluster may overlap with it, whose containers are on both. */
+export function wayOutRoutes(rows: Snapshot): HostRoute[] {
+  const pools = rows.where("pools", "network", wayOutOf(rows)?.id ?? "");
+  return pools.map(({ subnet }) => ({ to: subnet, link: wayOutNetwork }));
+}
+
+/** How a network of the cluster overlaps with `docker_gwbridge`, which no manager knew of when it was made. */
+export function wayOutTrouble(rows: Snapshot, { id, scope, spec: { name, internal } }: Network): string | undefined {
+  if (scope !== "cluster" || internal) return undefined;
+  const blocks = wayOutRoutes(rows).flatMap(({ to }) => parseCidr(to) ?? []);
+  for (const { subnet } of rows.where("pools", "network", id)) {
+    const own = parseCidr(subnet);
+    const other = own && blocks.find((block) => overlaps(block, own));
+    if (other !== undefined)
+      return `network ${name} (${subnet}) overlaps with ${wayOutNetwork} of this host (${cidrText(other)}): make ${wayOutNetwork} anew with another --subnet`;
+  }
+  return undefined;
 }
 
 const wayOutWish = ({ id }: Network): Attachment => ({

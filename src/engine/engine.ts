@@ -45,6 +45,7 @@ export interface NetworkDetail {
   readonly services: readonly { readonly service: VirtualService; readonly backends: readonly Backend[] }[];
   /** This host's node, on a network of the cluster in which it takes part. */
   readonly nodeId?: NodeId;
+  readonly hostname?: string;
   /** The link of the host on which it stands, if on one that is not ours. */
   readonly parent?: { readonly link: string; readonly state: ParentState };
   /** What it could not get from the kernel, if anything. */

@@ -9,7 +9,7 @@ import type { AddressPool } from "../model/address-pool.ts";
 import type { HostRoute, Network, NetworkSpec } from "../model/network.ts";
 import type { Owner } from "../model/plan.ts";
 import type { Snapshot } from "../store/store.ts";
-import { wayOutNetwork } from "./attachments.ts";
+import { wayOutNetwork, wayOutTrouble } from "./attachments.ts";
 import { encryptionTroubles, lackOfEncryption } from "./encryption.ts";
 import type { Filters, NetworkDetail, Networks } from "./engine.ts";
 import { checkFilters, nameFits, passesFilters, passesLabels, untilTime } from "./filters.ts";
@@ -99,7 +99,7 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
           .filter(({ isLost }) => isLost !== true),
       }));
     },
-    ...(network.tunnel !== undefined && { nodeId: parts.membership.nodeId }),
+    ...(network.tunnel !== undefined && { nodeId: parts.membership.nodeId, hostname: parts.host.name }),
     ...(link !== undefined && { parent: { link, state: parts.host.linkState(link) } }),
     errors: [
       ...new Set(owners.flatMap((owner) => parts.dataplane.errorOf(owner)?.message ?? [])),
@@ -107,6 +107,7 @@ function detail(parts: Parts, rows: Snapshot, network: Network, routes: readonly
       ...encryptionTroubles(parts, rows, network),
       ...(network.isEncrypted ? lackOfEncryption(clusterRows(parts)) : []),
       ...routeTrouble(routes, rows.where("pools", "network", network.id)),
+      ...[wayOutTrouble(parts.store.snapshot(), network)].filter((one) => one !== undefined),
       ...(accessTrouble(parts, network, rows.where("pools", "network", network.id)) ?? []),
     ],
   };

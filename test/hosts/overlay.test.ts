@@ -238,6 +238,25 @@ describe("overlay networks of the lab's hosts", () => {
     assert.doesNotMatch(await overlaps(2), /overlaps/);
   });
 
+  it("are not made over the way out of any host; where it came later, no container comes onto them", async () => {
+    await swarm("--subnet", "10.20.0.0/16", "net");
+    await docker(3, "swarm leave");
+    await docker(3, "network rm docker_gwbridge");
+    await docker(3, "network create --subnet 10.20.0.0/15 docker_gwbridge");
+    await joinWith(3, await token("worker"));
+    const why = /network net \(10\.20\.0\.0\/16\) overlaps with docker_gwbridge of this host \(10\.20\.0\.0\/15\)/;
+    assert.match(await refused(3, "run --rm --network net busybox true"), why);
+    const create = "network create -d overlay --subnet 10.21.3.0/24 over";
+    const isRefused = async () => {
+      const { status, stderr } = await host(1).tryDocker(...create.split(" "));
+      if (status === 0) await docker(1, "network rm over");
+      return /10\.21\.3\.0\/24 overlaps with node h3's route 10\.20\.0\.0\/15 on docker_gwbridge/.test(stderr);
+    };
+    await until(isRefused, 5000, "h3's way out is known");
+    await docker(3, "swarm leave");
+    await docker(3, "network rm docker_gwbridge");
+  });
+
   it("are told as events: on every manager when they are made, on every host when it has them", async () => {
     await docker(1, "swarm init");
     await joinWith(2, await token("manager"));

@@ -366,7 +366,8 @@ test("with verbose, services are shown with their tasks, and the other container
     { service, backends: [backend] },
     { service: { ...service, serviceId: "s2", name: "db", addresses: [], ports: [] }, backends: [] },
   ];
-  const shown = { ...detail, peers: [peer], services };
+  const tunnel = { udpPort: 4789, local: "192.0.2.1", mtu: 1450 };
+  const shown = { ...detail, network: { ...detail.network, tunnel }, hostname: "h1", peers: [peer], services };
   await using server = await serve({ networks: { inspect: () => shown } });
   const { json } = await server.ask("GET", "/networks/n?verbose=true");
   const task = (Name: string, EndpointID: string, EndpointIP: string, Info: object) => ({
@@ -376,7 +377,12 @@ test("with verbose, services are shown with their tasks, and the other container
     Info,
   });
   assert.deepEqual(json.Services, {
-    "": { VIP: "<nil>", Ports: [], LocalLBIndex: 0, Tasks: [task("web", "e1", "172.77.0.129", {})] },
+    "": {
+      VIP: "<nil>",
+      Ports: [],
+      LocalLBIndex: 0,
+      Tasks: [task("web", "e1", "172.77.0.129", { "Host IP": "192.0.2.1", Node: "h1" })],
+    },
     web: {
       VIP: "10.0.1.2",
       Ports: ["Target: 80, Publish: 8080"],

@@ -105,9 +105,9 @@ function peersJson({ network: { tunnel }, nodeId: own, peers }: NetworkDetail): 
  * Services with the tasks that take connections, and, where Docker shows those that no service has, the other containers of all
  * hosts (moby api/types/network, ServiceInfo).
  */
-export function servicesJson({ network, peers, endpoints, services }: NetworkDetail): object {
+export function servicesJson({ network, hostname, peers, endpoints, services }: NetworkDetail): object {
   const address = (addresses: readonly { readonly address: string }[]) => addresses[0]?.address ?? "";
-  const here = network.tunnel === undefined ? {} : { "Host IP": network.tunnel.local };
+  const here = network.tunnel === undefined ? {} : { "Host IP": network.tunnel.local, Node: hostname };
   const tasks = [
     ...endpoints.map((e) => ({
       Name: e.containerName,

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { idOf, networkRows, putNetwork, sandboxRow } from "../../test/support/rows.ts";
+import type { Container } from "../model/container.ts";
+import { createMemoryStore } from "../store/memory-store.ts";
+import { addEndpoint, wayOutNetwork, wayOutRoutes } from "./attachments.ts";
+
+const wish = { linkLocal: [], aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
+
+/** A host whose `docker_gwbridge` has 10.18.0.0/16. @returns whether a container came onto an overlay network */
+async function attached(subnet: string, internal: boolean): Promise<boolean> {
+  const store = createMemoryStore();
+  const wayOut = networkRows({ number: 18 });
+  const overlay = networkRows({ number: 20, driver: "overlay", internal });
+  const networkId = overlay.network.id;
+  const container = { id: idOf("5", 1), name: "c1", spec: { hostname: "" } } as Container;
+  await store.update((tx) => {
+    putNetwork(tx, {
+      ...wayOut,
+      network: { ...wayOut.network, spec: { ...wayOut.network.spec, name: wayOutNetwork } },
+    });
+    tx.put("names", { kind: "network", name: wayOutNetwork, id: wayOut.network.id });
+    putNetwork(tx, { ...overlay, network: { ...overlay.network, scope: "cluster" } });
+    for (const pool of overlay.pools) tx.put("pools", { ...pool, subnet, range: subnet });
+    tx.put("sandboxes", { ...sandboxRow(1), id: container.id, containerId: container.id });
+  });
+  assert.deepEqual(wayOutRoutes(store.snapshot()), [{ to: "10.18.0.0/16", link: wayOutNetwork }]);
+  const claim = { id: "e1", networkId, addresses: [] };
+  const before = store.snapshot().list("endpoints").length;
+  await store.update((tx) =>
+    addEndpoint(tx, container, { ...wish, network: networkId }, "e1", { mac: "02:00:00:00:00:01", claim } as never),
+  );
+  return store.snapshot().list("endpoints").length > before;
+}
+
+it("a container does not come onto a network of the swarm that overlaps with its way out", async () => {
+  const why =
+    /net20 \(10\.18\.4\.0\/24\) overlaps with docker_gwbridge of this host \(10\.18\.0\.0\/16\): make docker_gwbridge anew/;
+  await assert.rejects(attached("10.18.4.0/24", false), why);
+  await assert.rejects(attached("10.0.0.0/8", false), /overlaps with docker_gwbridge/);
+  assert.ok(await attached("10.18.4.0/24", true), "one without a way out");
+  assert.ok(await attached("10.19.0.0/16", false));
+});
