@@ -3,7 +3,7 @@ import { it } from "node:test";
 import { idOf, networkRows, putNetwork, sandboxRow } from "../../test/support/rows.ts";
 import type { Container } from "../model/container.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
-import { addEndpoint, wayOutNetwork, wayOutRoutes } from "./attachments.ts";
+import { addEndpoint, checkAttachment, wayOutNetwork, wayOutRoutes } from "./attachments.ts";
 
 const wish = { linkLocal: [], aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
 
@@ -40,4 +40,20 @@ it("a container does not come onto a network of the swarm that overlaps with its
   await assert.rejects(attached("10.0.0.0/8", false), /overlaps with docker_gwbridge/);
   assert.ok(await attached("10.18.4.0/24", true), "one without a way out");
   assert.ok(await attached("10.19.0.0/16", false));
+});
+
+it("an address may be asked for where the user has chosen the subnet, and on networks of the swarm", async () => {
+  const { network, pools } = networkRows({ number: 20 });
+  const store = createMemoryStore();
+  const check = async (scope: "local" | "cluster", userSubnet: boolean) => {
+    const row = { ...network, scope };
+    await store.update((tx) => putNetwork(tx, { network: row, pools: pools.map((p) => ({ ...p, userSubnet })) }));
+    checkAttachment(store.snapshot(), row, { ...wish, ipv4: "10.20.0.9" });
+  };
+  await check("local", true);
+  await check("cluster", false);
+  await assert.rejects(
+    check("local", false),
+    /supported only when connecting to networks with user configured subnets/,
+  );
 });

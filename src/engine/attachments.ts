@@ -37,7 +37,8 @@ export function checkAttachment(rows: Snapshot, network: Network, wish: Omit<Att
     const pools = rows
       .where("pools", "network", network.id)
       .filter((p) => p.subnet.includes(":") === address.includes(":"));
-    if (!pools.some((p) => p.userSubnet))
+    // What a swarm chose, it says as if somebody had: there addresses may always be asked for, as in Docker.
+    if (network.scope === "local" && !pools.some((p) => p.userSubnet))
       throw invalid(
         "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets",
       );
