@@ -1,6 +1,6 @@
+import { EngineError } from "../lib/errors.ts";
 import { type NetworkSpec, plainSpec } from "../model/network.ts";
 import { wayOutNetwork } from "./attachments.ts";
-import { EngineError } from "../lib/errors.ts";
 import { createNetwork } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 
@@ -18,12 +18,14 @@ const spec: NetworkSpec = {
 
 /** Makes `docker_gwbridge`, where the user has not made it. @throws {EngineError} as `createNetwork` */
 export async function ensureWayOut(parts: Parts): Promise<void> {
-  const isThere = () => parts.store.snapshot().get("names", `network|${wayOutNetwork}`) !== undefined;
-  if (isThere()) return;
+  // What a snapshot does not have may be on its way to the disk; a transaction sees it, and waits until it is there.
+  const isThere = async () =>
+    (await parts.store.update((tx) => tx.get("names", `network|${wayOutNetwork}`) !== undefined)).result;
+  if (await isThere()) return;
   try {
     await createNetwork(parts, spec, {});
   } catch (error) {
     // Somebody else has made it meanwhile: a container, the ingress sandbox, or the user.
-    if (!(error instanceof EngineError && error.class === "conflict" && isThere())) throw error;
+    if (!(error instanceof EngineError && error.class === "conflict" && (await isThere()))) throw error;
   }
 }
