@@ -19,6 +19,7 @@ export interface SegmentOptions {
 export const firstStream = 3;
 /** A memory file system is mounted here, in the lane's mount namespace alone: on the disk it stays empty. */
 const scratch = join(kernelDirectory, "scratch");
+const locks = "/var/run/virtiofsd";
 
 const diskTypes = ["ext4", "xfs", "btrfs", "zfs", "f2fs"];
 const mounts = () =>
@@ -43,6 +44,9 @@ function shareRoot(): void {
   mkdirSync(join(scratch, "root"));
   readOnly("/", join(scratch, "root"));
   for (const { path } of disks) readOnly(path, join(scratch, "root", path));
+  // The hosts of another lane are called the same, and virtiofsd locks a file of the socket's name here.
+  mkdirSync(locks, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "locks", locks]);
   const seen = join(scratch, "root", clone);
   if (!existsSync(join(seen, "package.json"))) readOnly(clone, seen);
 }
