@@ -12,6 +12,7 @@ import { type Ends, load } from "./traffic.ts";
 const rounds = 11;
 const attaches = 100;
 const network = "load";
+const encrypted = "vault";
 const ip = (namespace: string, ...args: string[]) => execFileSync("nsenter", [`--net=${namespace}`, "ip", ...args]);
 
 /** A swarm of two hosts with a network, and the image on both. */
@@ -37,8 +38,8 @@ function start(engine: Engine, name: string, on: string): string {
   engine.docker("run", "-d", "--name", name, "--network", on, "busybox", "sleep", "1d");
   return `/proc/${engine.docker("inspect", "-f", "{{.State.Pid}}", name)}/ns/net`;
 }
-const addressOf = (engine: Engine, name: string) =>
-  engine.docker("inspect", "-f", `{{.NetworkSettings.Networks.${network}.IPAddress}}`, name);
+const addressOf = (engine: Engine, name: string, on = network) =>
+  engine.docker("inspect", "-f", `{{.NetworkSettings.Networks.${on}.IPAddress}}`, name);
 
 /** Milliseconds after the answer to `network connect` on one host until the container answers the other one, sorted. */
 async function reaches({ first, second }: Pair): Promise<number[]> {
@@ -60,9 +61,14 @@ async function reaches({ first, second }: Pair): Promise<number[]> {
   return times.toSorted((a, b) => a - b);
 }
 
-function ends({ first, second }: Pair): Ends {
-  const [server, client] = [start(first, "server", network), start(second, "client", network)];
-  return { server, client, address: addressOf(first, "server") };
+function ends({ first, second }: Pair, on = network): Ends {
+  const [server, client] = [start(first, `server-${on}`, on), start(second, `client-${on}`, on)];
+  return { server, client, address: addressOf(first, `server-${on}`, on) };
+}
+function encryptedEnds(pair: Pair): Ends {
+  const make = ["network", "create", "-d", "overlay", "--attachable", "--opt", "encrypted"];
+  pair.first.docker(...make, "--subnet", "10.201.0.0/16", encrypted);
+  return ends(pair, encrypted);
 }
 
 /** A VXLAN device in each of two namespaces, and nothing else between them but a cable. */
@@ -105,7 +111,12 @@ export async function overlay(directory: string): Promise<void> {
     " ms",
   );
   const bare = bareVxlan(directory);
-  const { ours: x, theirs: y, bare: z } = await load({ bare, ours: ends(ours), theirs: ends(theirs) });
+  const {
+    ours: x,
+    theirs: y,
+    bare: z,
+    secret,
+  } = await load({ bare, ours: ends(ours), theirs: ends(theirs), secret: encryptedEnds(ours) });
   for (const file of bare.namespaces) spawnSync("umount", [file]);
   report(
     "overlay: TCP throughput, of dockerd's",
@@ -129,5 +140,7 @@ export async function overlay(directory: string): Promise<void> {
     "high",
     `dockerd ${(y.turns / z.turns).toFixed(2)}`,
   );
+  const turns = `turns ${(secret.turns / x.turns).toFixed(2)}`;
+  tell("overlay: encrypted TCP throughput, of plain", secret.stream / x.stream, turns);
   tell("overlay: bare VXLAN", z.stream / 125_000, "TCP throughput", " Mbit/s");
 }
