@@ -14,7 +14,8 @@ import type { NamespaceName } from "../../src/model/plan.ts";
 import { ingressSandbox } from "../../src/model/sandbox.ts";
 import { awaitRoom } from "./host-limits.ts";
 import type { Asking } from "./mesh-client.ts";
-import type { FlowWish } from "./mesh-flow.ts";
+import { Flow } from "./flow.ts";
+import type { FlowWish } from "./flow-client.ts";
 import type { Order, RowChange } from "./mesh-host.ts";
 import {
   addressOf,
@@ -37,34 +38,6 @@ export const farClient = { ip: "203.0.113.1", ip6: "2001:db8:fafa::1", mtu: 1300
 export type Spot = "outside" | "far" | { readonly host: number; readonly sandbox?: number | "ingress" };
 
 const support = (name: string) => join(import.meta.dirname, name);
-
-/** A connection that stays, or one socket that sends datagrams to one place. It ends with its mesh. */
-class Flow {
-  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #answers: AsyncIterator<string>;
-
-  constructor(enter: readonly string[], wish: FlowWish) {
-    const words = [...enter, process.execPath, support("mesh-flow.ts"), JSON.stringify(wish)];
-    this.#process = spawn(words[0] ?? "", words.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
-    this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
-  }
-
-  async heard(): Promise<string> {
-    const { value, done } = await this.#answers.next();
-    assert.ok(done !== true, "the flow has ended");
-    return value;
-  }
-
-  /** @returns what came back within a second; `silence` when nothing did */
-  say(line: string): Promise<string> {
-    this.#process.stdin.write(`${line}\n`);
-    return this.heard();
-  }
-
-  end(): void {
-    this.#process.kill("SIGKILL");
-  }
-}
 
 /** One host: a program with a data plane in a network namespace of its own. */
 class MeshHost {

@@ -8,17 +8,23 @@ export interface FlowWish {
   readonly address: string;
   readonly port: number;
   readonly source?: string;
+  readonly sourcePort?: number;
+  /** Milliseconds after which no answer is silence; a second when absent. */
+  readonly patience?: number;
 }
-const patience = 1000; // milliseconds
 const atLeast = 300_000; // bytes of an answer that is much: all zero
 
 /** Sends what it is told, line by line, and prints what comes back each time; `silence` when nothing does. */
-async function main({ protocol, address, port, source }: FlowWish): Promise<void> {
+async function main({ protocol, address, port, source, sourcePort, patience = 1000 }: FlowWish): Promise<void> {
   let heard = (_: string) => {};
   const send = protocol === "tcp" ? overTcp() : overUdp();
 
   function overTcp(): (text: string) => void {
-    const socket = connect({ host: address, port, ...(source !== undefined && { localAddress: source }) });
+    const local = {
+      ...(source !== undefined && { localAddress: source }),
+      ...(sourcePort !== undefined && { localPort: sourcePort }),
+    };
+    const socket = connect({ host: address, port, ...local });
     let bytes = 0;
     socket.on("data", (data) => {
       if (data.length + bytes < atLeast)
