@@ -62,10 +62,12 @@ function follow(id: string, connection: Socket): void {
 }
 
 function carryOut(request: LoggerRequest, connection: Socket): LoggerReply {
+  if (request.verb === "list") return { ids: [...sources.keys()] };
+  const held = sources.has(request.id);
   if (request.verb === "open") open(request);
   else if (request.verb === "close") close(request.id);
-  else if (request.verb === "follow") follow(request.id, connection);
-  return { ids: request.verb === "list" ? [...sources.keys()] : [] };
+  else follow(request.id, connection);
+  return { ids: held ? [request.id] : [] };
 }
 
 const socket = process.argv[2] ?? "";

@@ -39,15 +39,16 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   const images = createImages({ client, dataRoot, log, insecureRegistries: options.insecureRegistries });
   const processes = new ContainerProcesses({ client, logger, images: images.store, dataRoot, execRoot });
   const failed = (what: string) => (err: unknown) => log.error({ err }, what);
-  const loggerSupervised = supervise(
-    loggerProgram,
-    log,
-    () => void processes.reopenLogs().catch(failed("logs were not taken up again")),
-  );
+  // Both may have been away: who comes back last finds the other one there.
+  const takeUpLogs = () => void processes.reopenLogs().catch(failed("logs were not taken up again"));
+  const loggerSupervised = supervise(loggerProgram, log, takeUpLogs);
   const events = new TaskEvents(
     client,
     (event) => void processes.ended(event).catch(failed("an exit was not followed up")),
-    () => reconnected.forEach((listener) => listener()),
+    () => {
+      takeUpLogs();
+      reconnected.forEach((listener) => listener());
+    },
     failed("containerd's events were not read"),
   );
   return {

@@ -7,7 +7,7 @@ import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import { code, type ContainerdClient, detailsOf, hasCode, snapshotter, unlessMissing } from "./containerd/client.ts";
 import { ProcessDetailsSchema } from "./containerd/gen/runc_pb.ts";
-import { Status } from "./containerd/gen/task_pb.ts";
+import { type Process, Status } from "./containerd/gen/task_pb.ts";
 import type { Mount } from "./containerd/gen/types_pb.ts";
 import { ExecRunner } from "./exec-runner.ts";
 import { containerFiles } from "./files/container-files.ts";
@@ -22,7 +22,7 @@ import type { ExitEvent, FoundContainer, Processes, ProcessStreams, StartRequest
 import { buildSpec } from "./spec/build-spec.ts";
 import { resourcesOf } from "./spec/resources.ts";
 import { findUser, layersOf } from "./spec/user.ts";
-import { fifosOf, makeFifos, removeFifos, Stdin } from "./stdio.ts";
+import { fifosOf, holdFifos, makeFifos, outputFifos, removeFifos, Stdin } from "./stdio.ts";
 import { json, runc, timeText } from "./tasks.ts";
 import { readUsage } from "./usage.ts";
 
@@ -150,6 +150,8 @@ export class ContainerProcesses implements Processes {
   }
 
   async #reap(id: ContainerId): Promise<void> {
+    // Whatever becomes of the logger meanwhile: what the FIFOs hold would be gone with the last who has them open.
+    using _held = holdFifos(this.#fifoDirectory, id);
     // Only the deletion waits until the shim has passed on the last output.
     const deleted = await this.#deleteTask(id);
     this.#running.delete(id);
@@ -172,7 +174,14 @@ export class ContainerProcesses implements Processes {
   async #letGo(id: ContainerId): Promise<void> {
     this.#stdins.get(id)?.destroy();
     this.#stdins.delete(id);
-    await this.#parts.logger.ask({ verb: "close", id });
+    const { logger } = this.#parts;
+    const held = await logger.ask({ verb: "close", id });
+    const [stdout, stderr] = outputFifos(this.#fifoDirectory, id);
+    // A logger that was started again has not read them.
+    if (held.length === 0 && stdout !== undefined) {
+      await logger.ask({ verb: "open", id, stdout, ...(stderr !== undefined && { stderr }), log: this.logPath(id) });
+      await logger.ask({ verb: "close", id });
+    }
     removeFifos(this.#fifoDirectory, id);
   }
 
@@ -328,19 +337,20 @@ export class ContainerProcesses implements Processes {
     return keys;
   }
 
-  /** After the logger came back: it holds nothing yet. */
+  /** After the logger came back: it holds nothing yet. @throws when it could not be done for one; the others' it is */
   async reopenLogs(): Promise<void> {
     const held = new Set(await this.#parts.logger.ask({ verb: "list" }));
     const { tasks } = await this.#parts.client.tasks.list({});
-    for (const { id, stdout, stderr } of tasks)
-      if (!held.has(id) && stdout !== "")
-        await this.#parts.logger.ask({
-          verb: "open",
-          id,
-          stdout,
-          ...(stderr !== "" && { stderr }),
-          log: this.logPath(id),
-        });
+    const missing = tasks.filter(({ id }) => !held.has(id));
+    const done = await Promise.allSettled(missing.map((task) => this.#reopenLog(task)));
+    const failures = done.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join("; "));
+  }
+
+  async #reopenLog(task: Pick<Process, "id" | "stdout" | "stderr"> | undefined): Promise<void> {
+    if (task === undefined || task.stdout === "") return;
+    const { id, stdout, stderr } = task;
+    await this.#parts.logger.ask({ verb: "open", id, stdout, ...(stderr !== "" && { stderr }), log: this.logPath(id) });
   }
 
   /** A task event came. The process's last output is passed on before anybody is told that it ended. */

@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { makeFifo } from "../kernel/files.ts";
@@ -29,6 +29,16 @@ export function fifosOf(
 ): Fifos {
   const path = (stream: string) => join(directory, `${name}.${stream}`);
   return { stdin: stdin ? path("in") : "", stdout: path("out"), stderr: tty ? "" : path("err") };
+}
+
+/** Those of a process's output that there are: standard output, and error where there is no terminal. */
+export const outputFifos = (directory: string, name: string): string[] =>
+  ["out", "err"].map((stream) => join(directory, `${name}.${stream}`)).filter((path) => existsSync(path));
+
+/** Keeps what is in a process's output FIFOs when nobody else has them open any more. */
+export function holdFifos(directory: string, name: string): Disposable {
+  const held = outputFifos(directory, name).map((path) => openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
+  return { [Symbol.dispose]: () => held.forEach((fd) => closeSync(fd)) };
 }
 
 export function removeFifos(directory: string, name: string): void {

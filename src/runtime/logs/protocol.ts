@@ -8,7 +8,7 @@ export type LoggerRequest =
       readonly stderr?: string;
       readonly log: string;
     }
-  /** Reads what is left in the FIFOs, lets go of them, ends the followers. */
+  /** Reads what is left in the FIFOs, lets go of them, ends the followers. Answered with the id if it held them. */
   | { readonly verb: "close"; readonly id: string }
   /** From here on the connection carries frames of this container's output, until `close`. It need not be open yet. */
   | { readonly verb: "follow"; readonly id: string }
