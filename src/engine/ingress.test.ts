@@ -13,9 +13,10 @@ after(() => Promise.all(opened.map((one) => one.stop())));
 /** A manager whose swarm has an ingress network, and a node of it. */
 async function swarm(onMessage: OnMessage = () => {}): Promise<readonly [Manager, Worker]> {
   const manager = await serveManager(onMessage);
+  opened.unshift(manager); // whatever fails from here on
   await manager.store.update((tx) => openIngress(tx, Date.now()));
   const worker = await startWorker(manager, 1);
-  opened.push(worker, manager);
+  opened.unshift(worker);
   worker.startIngress();
   return [manager, worker];
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { idOf } from "../../test/support/rows.ts";
 import { attach, detach } from "../cluster/attachments.ts";
@@ -16,9 +16,6 @@ interface Cut {
 const outage = 100; // milliseconds
 const arrival = 20; // milliseconds in which a message that was sent arrives
 const patience = 10_000; // milliseconds
-
-const opened: { stop(): Promise<void> }[] = [];
-after(() => Promise.all(opened.map((one) => one.stop())));
 
 /**
  * Containers come and go on both hosts, on the other one while the wire is cut, too; in the end some are left.
@@ -37,9 +34,11 @@ async function story(cut?: Cut) {
     setTimeout(() => manager.wire.heal(), outage);
     throw unavailable("the wire is cut");
   };
+  await using opened = new AsyncDisposableStack();
   const manager = await serveManager(onMessage);
+  opened.defer(manager.stop);
   const worker = await startWorker(manager, 3);
-  opened.push(worker, manager);
+  opened.defer(worker.stop);
   /** A container of the other host comes, or goes. */
   const change = (number: number) =>
     manager.store.update((tx) => {
