@@ -86,6 +86,7 @@ export class TestHost {
   readonly namespace = join(this.directory, "host-ns");
   readonly outside = join(this.directory, "outside-ns");
   readonly pidfile = join(this.directory, "tombolod.pid");
+  readonly #failpoint = join(this.directory, "failpoint");
   readonly #arguments: readonly string[];
   readonly #background: ChildProcess[] = [];
   #child: ChildProcess | undefined;
@@ -141,6 +142,16 @@ export class TestHost {
       if (Date.now() > deadline) throw new Error(`tombolod does not answer:\n${this.#log}`);
       await sleep(20);
     }
+  }
+
+  /** Starts a daemon that passes all failpoints until `arm`. */
+  async startArmable(): Promise<void> {
+    rmSync(this.#failpoint, { force: true });
+    await this.startDaemon({ TOMBOLO_FAILPOINT: `@${this.#failpoint}` });
+  }
+  /** @param failpoint as in TOMBOLO_FAILPOINT */
+  arm(failpoint: string): void {
+    writeFileSync(this.#failpoint, failpoint);
   }
 
   /** Starts the daemon and does not wait for it. */
