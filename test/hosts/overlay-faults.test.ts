@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import { before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { useLab } from "../support/lab.ts";
+import { arm, armable, assertAudits, startArmable, useLab } from "../support/lab.ts";
 import { assertAgreement, clusterRows } from "../support/ledger.ts";
 import { words } from "../support/swarm.ts";
 
 const [manager, worker, witness] = [1, 2, 3] as const;
 
-/** Where a daemon dies: a failpoint, `#N` for the N-th time that it is passed after the start. */
+/** Where a daemon dies: a failpoint, `#N` for the N-th time that it is passed from then on. */
 interface Place {
   readonly host: number;
   readonly name: string;
@@ -74,11 +74,10 @@ const isCarriedOut =
   /^overlay\.(create|remove)\.after|^network\.connect\.after|^overlay\.detach|^container\.(start|exit)\.after-store/;
 
 describe("kill -9 of a daemon at every step of a network of many hosts", () => {
-  const lab = useLab({ hosts: 3 });
+  const lab = useLab({ hosts: 3, env: armable });
   const host = (number: number) => lab().host(number);
   const run = (number: number, line: string) => host(number).docker(...words(line));
   const isOn = async ({ host: number, probe, is }: Pair) => is.test(await run(number, probe));
-  let armed: Place | undefined;
 
   before(async () => {
     await run(manager, "swarm init --dispatcher-heartbeat 1s");
@@ -110,9 +109,8 @@ describe("kill -9 of a daemon at every step of a network of many hosts", () => {
   for (const [what, pair] of Object.entries(pairs))
     describe(what, () => {
       if (pair.host === worker) before(haveNetwork);
-      for (const [index, place] of pair.places.entries())
-        it(`${place.name}: what was answered holds, and every claim is a container's`, () =>
-          strike(pair, place, pair.places[index + 1]));
+      for (const place of pair.places)
+        it(`${place.name}: what was answered holds, and every claim is a container's`, () => strike(pair, place));
       it("in the end nothing is left", async () => {
         if (await isOn(pair)) await run(pair.host, pair.back);
         await assertAgreement(lab().hosts, host(manager));
@@ -148,29 +146,14 @@ describe("kill -9 of a daemon at every step of a network of many hosts", () => {
     );
   });
 
-  /** Starts a daemon that dies at a place, which may be before it answers. */
-  async function startArmed(place: Place): Promise<void> {
-    armed = place;
-    await host(place.host)
-      .start({ env: { TOMBOLO_FAILPOINT: `${place.name}=kill` } })
-      .catch((error: unknown) => {
-        if (host(place.host).state() === "running") throw error;
-      });
-  }
-
-  /** Calls until the daemon has died at the place. It comes back as one that dies at the next place, if it passes that only when called. */
-  async function strike(pair: Pair, place: Place, next: Place | undefined): Promise<void> {
-    if (armed !== place) {
-      if (host(place.host).state() === "running") await host(place.host).kill();
-      await startArmed(place);
-    }
+  /** Calls until the daemon has died at the place, and brings it back. */
+  async function strike(pair: Pair, place: Place): Promise<void> {
+    const struck = host(place.host);
     let hasDied = false;
     const revive = async () => {
-      if (hasDied || host(place.host).state() === "running") return;
+      if (hasDied || struck.state() === "running") return;
       hasDied = true;
-      armed = undefined;
-      if (next?.host === place.host && next.host === pair.host && !next.name.includes("#")) await startArmed(next);
-      else await host(place.host).start();
+      await startArmable(struck);
     };
     /** It may die before anybody calls. */
     const probe = async () => {
@@ -182,6 +165,7 @@ describe("kill -9 of a daemon at every step of a network of many hosts", () => {
         await sleep(100);
       }
     };
+    await arm(struck, place.name);
     for (let calls = 0; !hasDied; calls += 1) {
       assert.ok(calls < 4, "nothing that is called passes this place");
       const wasOn = await probe();
@@ -194,7 +178,7 @@ describe("kill -9 of a daemon at every step of a network of many hosts", () => {
       else if (place.host === pair.host && !place.name.includes("#"))
         assert.equal(isDone, isCarriedOut.test(place.name), `${line} was carried out`);
     }
-    for (const one of lab().hosts) assert.deepEqual(await one.audit(), [], `the audit of ${one.name}`);
+    await assertAudits(lab().hosts);
   }
 });
 

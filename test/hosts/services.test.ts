@@ -7,9 +7,12 @@ import { until, useSwarm } from "../support/swarm.ts";
 const all = [1, 2, 3] as const;
 
 describe("services of the lab's hosts", () => {
-  const { host, docker, refused, threeManagers } = useSwarm();
+  const { host, docker, refused, threeManagers } = useSwarm({ isKept: true });
   const lines = async (number: number, line: string) => (await docker(number, line)).split("\n").filter(Boolean);
-  /** Runs a shell's line, where a task needs one. */
+  /**
+   * Runs a shell's line, where a task needs one. The client looks on until all has been well for as long as the service's
+   * monitor says, or for five seconds.
+   */
   const create = (flags: string, script: string) =>
     host(1).docker(
       "service",
@@ -59,7 +62,7 @@ describe("services of the lab's hosts", () => {
     await docker(2, `config create motd ${file("motd", "good day")}`);
     const said = `echo "hello from $NODE, slot $SLOT"; trap 'exit 0' TERM; while :; do sleep 0.2; echo tick; done`;
     await create(
-      "--name web --replicas 3 --network shop --env NODE={{.Node.Hostname}} --env SLOT={{.Task.Slot}} --hostname {{.Service.Name}}-{{.Task.Slot}}",
+      "--name web --replicas 3 --update-monitor 1s --rollback-monitor 1s --network shop --env NODE={{.Node.Hostname}} --env SLOT={{.Task.Slot}} --hostname {{.Service.Name}}-{{.Task.Slot}}",
       said,
     );
     assert.deepEqual(await places("web"), ["h1", "h2", "h3"]);
@@ -117,7 +120,7 @@ describe("services of the lab's hosts", () => {
     await docker(1, "network create -d overlay --attachable shop");
     const page = "echo $NODE > /index.html; exec httpd -f -h / -p 80";
     await create(
-      "--name web --replicas 2 --network name=shop,alias=store --publish 8080:80 --env NODE={{.Node.Hostname}} --stop-signal SIGKILL",
+      "--name web --replicas 2 --update-monitor 1s --network name=shop,alias=store --publish 8080:80 --env NODE={{.Node.Hostname}} --stop-signal SIGKILL",
       page,
     );
     const answers = async (ask: () => Promise<string>) => {
@@ -183,14 +186,14 @@ services:
     networks: [front]
     configs: [{ source: motd, target: /motd }]
     secrets: [key]
-    deploy: { replicas: ${replicas}, update_config: { order: start-first } }
+    deploy: { replicas: ${replicas}, update_config: { order: start-first, monitor: 1s } }
   every:
     image: busybox
     command: ["sleep", "1d"]
     stop_signal: SIGKILL
     networks: { front: { aliases: [all] } }
     volumes: ["data:/data"]
-    deploy: { mode: global }
+    deploy: { mode: global, update_config: { monitor: 1s } }
 networks: { front: { driver: overlay, attachable: true } }
 volumes: { data: {} }
 configs: { motd: { file: ./motd } }
@@ -210,10 +213,12 @@ secrets: { key: { file: ./key } }
     assert.deepEqual(await services(3), ["shop_every:3/3", "shop_web:4/4"]);
     assert.equal(await docker(1, "stack ls --format {{.Name}}/{{.Services}}"), "shop/2");
     await docker(1, "stack rm shop");
-    assert.deepEqual(await lines(1, "network ls -q -f label=com.docker.stack.namespace=shop"), []);
+    await nothingRuns();
+    // A host lists a network for as long as it has tasks on it.
+    const networks = () => lines(1, "network ls -q -f label=com.docker.stack.namespace=shop");
+    await until(async () => (await networks()).length === 0, 10_000, "no network");
     assert.deepEqual(await lines(1, "secret ls -q"), []);
     assert.deepEqual(await lines(1, "config ls -q"), []);
-    await nothingRuns();
     for (const number of all) await docker(number, "volume rm shop_data");
   });
 });

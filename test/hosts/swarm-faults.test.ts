@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
+import { arm, startArmable } from "../support/lab.ts";
 import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
 
 describe("a swarm whose hosts fail", () => {
   const {
+    lab,
     host,
     docker,
     refused,
@@ -14,6 +16,7 @@ describe("a swarm whose hosts fail", () => {
     stateOf,
     token,
     joinWith,
+    keepSwarm,
     threeManagers,
     crash,
     signal,
@@ -49,40 +52,55 @@ describe("a swarm whose hosts fail", () => {
       const said = await Promise.all([1, 2, 3].map(leaderOf));
       return said.every((list) => list.length === 1 && list[0] === said[0]?.[0]);
     };
-    const troubles: Record<string, { begin: () => Promise<unknown>; end: () => Promise<unknown> }> = {
-      "is cut off": { begin: () => host(1).cut(), end: () => host(1).heal() },
-      "is not heard any more": { begin: () => host(1).cut("from"), end: () => host(1).heal() },
-      "sleeps past its lease": { begin: async () => signal(1, "SIGSTOP"), end: async () => signal(1, "SIGCONT") },
+    const full = (number: number) => `${swarmDirectory(host(number))}/full`;
+    const troubles: Record<string, Record<"begin" | "end", (leader: number) => Promise<unknown>>> = {
+      "is cut off": { begin: (leader) => host(leader).cut(), end: (leader) => host(leader).heal() },
+      "is not heard any more": { begin: (leader) => host(leader).cut("from"), end: (leader) => host(leader).heal() },
+      "sleeps past its lease": {
+        begin: async (leader) => signal(leader, "SIGSTOP"),
+        end: async (leader) => signal(leader, "SIGCONT"),
+      },
       "has no room on its disk": {
-        begin: () => host(1).try("dd", "if=/dev/zero", `of=${swarmDirectory(host(1))}/full`, "bs=64k"),
-        end: () => host(1).run("rm", `${swarmDirectory(host(1))}/full`),
+        begin: (leader) => host(leader).try("dd", "if=/dev/zero", `of=${full(leader)}`, "bs=64k"),
+        end: (leader) => host(leader).run("rm", full(leader)),
       },
     };
-    for (const [what, { begin, end }] of Object.entries(troubles))
-      it(`do without the leader when it ${what}; afterwards one leads, and nothing is lost`, async () => {
-        await host(1).run("mkdir", "-p", swarmDirectory(host(1)));
-        await host(1).run("mount", "-t", "tmpfs", "-o", "size=200m", "swarm", swarmDirectory(host(1)));
-        try {
-          await threeManagers("--dispatcher-heartbeat 1s");
-          await begin();
-          // etcd has room set aside for its log: a full disk alone does not end it.
-          const isGone = async () =>
-            (await leaderOf(2)).some((name) => name !== "h1") || (await rowOf("h1", 2))?.manager === "Unreachable";
-          if (what !== "has no room on its disk") await until(isGone, 25_000, "the others do without it");
-          await docker(2, "node update --label-add seen=yes h2");
-          await end();
-          await until(agree, 30_000, "one leads, and all agree");
-          const labels = await host(1).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h2");
-          assert.equal(labels, '{"seen":"yes"}');
-          const writes = async () =>
-            (await host(1).tryDocker("node", "update", "--label-add", "after=all", "h2")).status === 0;
-          await until(writes, 15_000, "who was away writes again");
-        } finally {
-          await end().catch(() => {});
-          for (const number of [1, 2, 3]) await host(number).tryDocker("swarm", "leave", "--force");
-          await host(1).run("umount", "-l", swarmDirectory(host(1)));
+    describe("do without the leader", () => {
+      keepSwarm();
+      before(async () => {
+        for (const one of lab().hosts) {
+          await one.run("mkdir", "-p", swarmDirectory(one));
+          await one.run("mount", "-t", "tmpfs", "-o", "size=200m", "swarm", swarmDirectory(one));
         }
       });
+      after(async () => {
+        for (const one of lab().hosts) await one.run("umount", "-l", swarmDirectory(one));
+      });
+      for (const [what, { begin, end }] of Object.entries(troubles))
+        it(`when it ${what}; afterwards one leads, and nothing is lost`, async () => {
+          await threeManagers("--dispatcher-heartbeat 1s");
+          await until(agree, 10_000, "one leads");
+          const [name = ""] = await leaderOf(1);
+          const leader = Number(name.slice(1));
+          const other = (leader % 3) + 1;
+          try {
+            await begin(leader);
+            // etcd has room set aside for its log: a full disk alone does not end it.
+            const isGone = async () =>
+              (await leaderOf(other)).some((one) => one !== name) ||
+              (await rowOf(name, other))?.manager === "Unreachable";
+            if (what !== "has no room on its disk") await until(isGone, 25_000, "the others do without it");
+            await host(other).docker("node", "update", "--label-add", `seen=${what}`, "h2");
+          } finally {
+            await end(leader);
+          }
+          await until(agree, 30_000, "one leads, and all agree");
+          assert.equal(await host(leader).docker("node", "inspect", "-f", "{{.Spec.Labels.seen}}", "h2"), what);
+          const write = `node update --label-add after=all h2`;
+          const writes = async () => (await host(leader).tryDocker(...write.split(" "))).status === 0;
+          await until(writes, 15_000, "who was away writes again");
+        });
+    });
 
     it("say that there is no majority, go on reading, and one of them begins anew", async () => {
       await threeManagers("--dispatcher-heartbeat 1s");
@@ -157,17 +175,22 @@ describe("a swarm whose hosts fail", () => {
   });
 
   describe("kill -9", () => {
-    const after = async (number: number, place: string, call: () => Promise<unknown>) => {
-      await host(number).kill();
-      await host(number).start({ env: { TOMBOLO_FAILPOINT: `${place}=kill` } });
+    before(async () => {
+      for (const one of [host(1), host(2)]) {
+        await one.kill();
+        await startArmable(one);
+      }
+    });
+    const strike = async (number: number, place: string, call: () => Promise<unknown>) => {
+      await arm(host(number), place);
       await call().catch(() => {});
       await until(() => host(number).state() !== "running", 15_000, `died at ${place}`);
-      await host(number).start();
+      await startArmable(host(number));
     };
 
     for (const place of ["begin", "before-etcd", "after-etcd", "before-files", "after-files"])
       it(`in swarm init, ${place}: the same command then succeeds, or says that it has`, async () => {
-        await after(1, `swarm.init.${place}`, () => docker(1, "swarm init"));
+        await strike(1, `swarm.init.${place}`, () => docker(1, "swarm init"));
         if (place === "after-files") assert.match(await refused(1, "swarm init"), /already part of a swarm/);
         else await docker(1, "swarm init");
         await until(() => isReady("h1"), 10_000, "ready");
@@ -178,7 +201,7 @@ describe("a swarm whose hosts fail", () => {
       it(`in swarm join, ${place}: the same command then succeeds, and makes no second node`, async () => {
         await docker(1, "swarm init");
         const secret = await token("worker");
-        await after(2, `swarm.join.${place}`, () => joinWith(2, secret));
+        await strike(2, `swarm.join.${place}`, () => joinWith(2, secret));
         if (place === "before-files") await joinWith(2, secret);
         await until(() => isReady("h2"), 10_000, "ready");
         assert.equal((await nodes()).length, 2);
@@ -188,7 +211,7 @@ describe("a swarm whose hosts fail", () => {
       it(`while a node becomes a manager, ${place}: it becomes one`, async () => {
         await docker(1, "swarm init");
         const secret = await token("manager");
-        await after(2, `swarm.promote.${place}`, () => joinWith(2, secret));
+        await strike(2, `swarm.promote.${place}`, () => joinWith(2, secret));
         await until(async () => (await managersOf(1)) === 2, 20_000, "two managers");
         await until(() => isReady("h1", 2), 20_000, "h2 can be asked");
         await docker(2, "node update --label-add a=b h1");
@@ -198,7 +221,7 @@ describe("a swarm whose hosts fail", () => {
       it(`while a cluster is begun anew, ${place}: nothing is lost`, async () => {
         await docker(1, "swarm init --task-history-limit 9");
         const id = await docker(1, "node ls -q");
-        await after(1, `swarm.recover.${place}`, () => docker(1, "swarm init --force-new-cluster"));
+        await strike(1, `swarm.recover.${place}`, () => docker(1, "swarm init --force-new-cluster"));
         await until(() => isReady("h1"), 15_000, "ready");
         assert.equal(await docker(1, "node ls -q"), id);
         await docker(1, "swarm init --force-new-cluster");
@@ -208,7 +231,7 @@ describe("a swarm whose hosts fail", () => {
     for (const place of ["before-files", "after-files"])
       it(`in swarm leave, ${place}: the same command then succeeds`, async () => {
         await docker(1, "swarm init");
-        await after(1, `swarm.leave.${place}`, () => docker(1, "swarm leave --force"));
+        await strike(1, `swarm.leave.${place}`, () => docker(1, "swarm leave --force"));
         if (place === "before-files") await docker(1, "swarm leave --force");
         assert.equal(await stateOf(1), "inactive");
       });

@@ -5,6 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { after, afterEach, before } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attempt, type Outcome } from "../../src/lab/command.ts";
+import type { LabHost } from "../../src/lab/host.ts";
 import { type Lab, type LabOptions, openLab, startLab } from "../../src/lab/lab.ts";
 import { mountsUnder } from "../../src/lab/mounts.ts";
 import { processesIn } from "../../src/lab/processes.ts";
@@ -40,14 +41,33 @@ export function useBusybox(): () => string {
   return () => join(directory, "busybox.tar");
 }
 
+/** The environment of a daemon that `arm` can tell where to die. */
+export const armable = { TOMBOLO_FAILPOINT: "@/run/failpoint" } as const;
+/** @param failpoint its name, perhaps with `#N` */
+export const arm = (host: LabHost, failpoint: string): Promise<string> =>
+  host.run("sh", "-c", `printf '${failpoint}=kill' >/run/failpoint`);
+/** Starts a daemon that passes all failpoints until `arm`. */
+export async function startArmable(host: LabHost): Promise<void> {
+  await host.run("rm", "-f", "/run/failpoint");
+  await host.start({ env: armable });
+}
+
 const settling = 5000; // milliseconds: a host's way into the ingress network is made after it has joined
 
 /** @returns what an audit finds that does not go by itself */
-async function settledAudit(host: Lab["hosts"][number]): Promise<unknown[]> {
+async function settledAudit(host: LabHost): Promise<unknown[]> {
   for (const end = Date.now() + settling; ; await sleep(100)) {
     const found = await host.audit();
     if (found.length === 0 || Date.now() > end) return found;
   }
+}
+
+/** Each running daemon's audit is at zero, or comes to it. */
+export async function assertAudits(hosts: readonly LabHost[]): Promise<void> {
+  const running = hosts.filter((host) => host.state() === "running");
+  await Promise.all(
+    running.map(async (host) => assert.deepEqual(await settledAudit(host), [], `the audit of ${host.name}`)),
+  );
 }
 
 /**
@@ -61,8 +81,7 @@ export function useLab(options: LabOptions = {}): () => Lab {
     lab = await startLab({ name: labName(), image: image(), ...options });
   });
   afterEach(async () => {
-    for (const host of lab?.hosts ?? [])
-      if (host.state() === "running") assert.deepEqual(await settledAudit(host), [], `the audit of ${host.name}`);
+    await assertAudits(lab?.hosts ?? []);
   });
   after(async () => {
     if (lab === undefined) return;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach } from "node:test";
+import { after, afterEach, before } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attempt, type Outcome } from "../../src/lab/command.ts";
 import type { LabHost } from "../../src/lab/host.ts";
@@ -26,8 +26,11 @@ interface Row {
   readonly manager: string;
 }
 
-/** Three hosts for the tests of one suite, and what one does with them. After each test no swarm is left, nor anything of one. */
-export function useSwarm() {
+/**
+ * Three hosts for the tests of one suite, and what one does with them. After each test no swarm is left, nor anything of one.
+ * @param isKept true: the swarm that `oneManager` or `threeManagers` made is there for the suite's next test, too, unless one fails
+ */
+export function useSwarm({ isKept = false } = {}) {
   const lab = useLab({ hosts: 3 });
   const host = (number: number) => lab().host(number);
   const docker = (number: number, line: string) => host(number).docker(...words(line));
@@ -56,12 +59,22 @@ export function useSwarm() {
   const address = (number: number) => `${host(number).address}:2377`;
   const joinWith = (number: number, secret: string, to = 1) =>
     docker(number, `swarm join --token ${secret} ${address(to)}`);
+  const isThere = async () => isKept && (await stateOf(1)) === "active";
   /** A swarm of all three hosts. */
   async function threeManagers(flags = ""): Promise<void> {
-    await docker(1, `swarm init ${flags}`);
-    const secret = await token("manager");
-    for (const number of [2, 3]) await joinWith(number, secret);
+    if (!(await isThere())) {
+      await docker(1, `swarm init ${flags}`);
+      const secret = await token("manager");
+      for (const number of [2, 3]) await joinWith(number, secret);
+    }
     await until(async () => (await managersOf()) === 3, 15_000, "three managers");
+  }
+  /** A swarm of all three hosts with one manager, the first. */
+  async function oneManager(flags = ""): Promise<void> {
+    if (await isThere()) return;
+    await docker(1, `swarm init ${flags}`);
+    const secret = await token("worker");
+    await Promise.all([2, 3].map((number) => joinWith(number, secret)));
   }
   /** A call for which the docker client has no words, or needs a terminal. */
   const post = (number: number, path: string, body: object) => host(number).ask("POST", path, body);
@@ -79,21 +92,49 @@ export function useSwarm() {
   }
   const etcds = (number: number) =>
     processesIn([host(number).pin]).filter(({ command }) => command.startsWith("etcd "));
+  const isManager = ({ number }: LabHost) => etcds(number).length > 0;
 
-  afterEach(async () => {
-    for (const one of lab().hosts) {
-      await one.heal();
-      if (one.state() !== "running") await one.start();
-      await one.tryDocker("swarm", "leave", "--force");
-      assert.equal(await stateOf(one.number), "inactive");
-      assert.deepEqual(etcds(one.number), [], `etcd on ${one.name}`);
-      const left = existsSync(swarmDirectory(one)) ? readdirSync(swarmDirectory(one)) : [];
-      assert.deepEqual(
-        left.filter((name) => name !== "joining.key"),
-        [],
-      );
-    }
+  /** Removes a host's containers; its daemon runs then. */
+  async function empty(number: number): Promise<void> {
+    if (host(number).state() !== "running") await host(number).start();
+    const ids = (await docker(number, "ps -aq")).split("\n").filter(Boolean);
+    if (ids.length > 0) await host(number).docker("rm", "-f", ...ids);
+  }
+  /** Afterwards it is in no swarm, and nothing is left of one. */
+  async function leave(one: LabHost): Promise<void> {
+    await one.tryDocker("swarm", "leave", "--force");
+    assert.equal(await stateOf(one.number), "inactive");
+    assert.deepEqual(etcds(one.number), [], `etcd on ${one.name}`);
+    const left = existsSync(swarmDirectory(one)) ? readdirSync(swarmDirectory(one)) : [];
+    assert.deepEqual(
+      left.filter((name) => name !== "joining.key"),
+      [],
+    );
+  }
+  afterEach(async (test) => {
+    const { hosts } = lab();
+    await Promise.all(
+      hosts.map(async (one) => {
+        await one.heal();
+        if (one.state() !== "running") await one.start();
+      }),
+    );
+    if (!(isKept && "passed" in test && test.passed)) await leaveAll();
   });
+  /** As `isKept`, for the tests of a suite within this one. */
+  function keepSwarm(): void {
+    before(() => void (isKept = true));
+    after(async () => {
+      isKept = false;
+      await leaveAll();
+    });
+  }
+  async function leaveAll(): Promise<void> {
+    const { hosts } = lab();
+    const [managers, workers] = [hosts.filter(isManager), hosts.filter((one) => !isManager(one))];
+    await Promise.all(workers.map(leave));
+    for (const one of managers) await leave(one);
+  }
   return {
     lab,
     host,
@@ -107,6 +148,9 @@ export function useSwarm() {
     token,
     address,
     joinWith,
+    keepSwarm,
+    oneManager,
+    empty,
     threeManagers,
     post,
     tombolo,
