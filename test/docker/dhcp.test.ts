@@ -142,7 +142,7 @@ describe("addresses from the LAN's DHCP server", () => {
     await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s", "--no-ping");
     await until(async () => /^10\.3\.1\.5\d/.test(await addressOf("a")), 25_000);
     assert.notEqual(await addressOf("a"), before);
-    await until(async () => pings(lan.namespace, (await addressOf("a")).split("/")[0] ?? ""));
+    await until(async () => pings(lan.namespace, (await addressOf("a")).split("/")[0] ?? "", 1));
     inside(thief, "ip", "address", "flush", "dev", "eth0");
     server?.kill("SIGKILL");
     await serve("10.3.1.50,10.3.1.59,255.0.0.0,120s");

@@ -31,12 +31,13 @@ describe("encrypted networks of the lab's hosts", () => {
     rotate,
   } = useEncryptedSwarm();
   const inspected = (number: number, network: string) => host(number).docker("network", "inspect", network);
+  const allReach = () => Promise.all(hosts.flatMap((from) => hosts.map((to) => reaches(from, `c${from}`, `c${to}`))));
   const assertSecret = () => assert.equal(canaries(), 0, "canaries on the wire");
 
   it("carry containers of all hosts without a word in clear, and end with the last container", async () => {
     await begin(["--opt", "encrypted"]);
-    for (const number of hosts) await run(number, `c${number}`);
-    for (const from of hosts) for (const to of hosts) await reaches(from, `c${from}`, `c${to}`);
+    await Promise.all(hosts.map((number) => run(number, `c${number}`)));
+    await allReach();
     for (const number of hosts) {
       assert.equal(programs(number).length, 1, `h${number}`);
       assert.match(
@@ -48,7 +49,7 @@ describe("encrypted networks of the lab's hosts", () => {
     assertSecret();
     await docker(3, "rm -f c3");
     await until(() => programs(3).length === 0, 5000, "h3 needs it no more");
-    assert.ok(await pings(1, "c1", "c2"));
+    assert.ok(await pings(1, "c1", "c2", 5));
     // A host that leaves and comes back is another node, with other keys.
     await docker(3, "swarm leave");
     await joinWith(3, await token("worker"));
@@ -59,8 +60,7 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("go on while daemons are started again, and have their keys in memory alone", async () => {
     await begin(["--opt", "encrypted"]);
-    await run(1, "a");
-    await run(2, "b");
+    await Promise.all([run(1, "a"), run(2, "b")]);
     await reaches(1, "a", "b");
     const before = programs(2);
     const stop = await flood(1, "a", await addressOf(2, "b"));
@@ -70,7 +70,7 @@ describe("encrypted networks of the lab's hosts", () => {
     }
     assert.deepEqual((await stop()).lost, []);
     assert.deepEqual(programs(2), before, "the same program");
-    assert.ok(await pings(2, "b", "a"));
+    assert.ok(await pings(2, "b", "a", 5));
     assertSecret();
     const secrets = await privateKeys(2);
     assert.equal(secrets.length, 1);
@@ -79,8 +79,7 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("send nothing while wireguard-go is gone, say why, and go on when it is back", async () => {
     await begin(["--opt", "encrypted"]);
-    await run(1, "a");
-    await run(2, "b");
+    await Promise.all([run(1, "a"), run(2, "b")]);
     await reaches(1, "a", "b");
     // On this host it cannot be started again.
     await host(2).run("mount", "--bind", "/dev/null", program);
@@ -147,8 +146,7 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("have a new pair of keys after a restart of the machine, which the others hear of", async () => {
     await begin(["--opt", "encrypted"]);
-    await run(1, "a");
-    await run(2, "b");
+    await Promise.all([run(1, "a"), run(2, "b")]);
     await reaches(1, "a", "b");
     const before = await privateKeys(2);
     await host(2).kill();
@@ -162,8 +160,7 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("have wireguard-go started again where it stands still; the daemon goes on meanwhile, and nothing leaves", async () => {
     await begin(["--opt", "encrypted"]);
-    await run(1, "a");
-    await run(2, "b");
+    await Promise.all([run(1, "a"), run(2, "b")]);
     await reaches(1, "a", "b");
     const all = programs(2);
     for (const { pid } of all) process.kill(pid, "SIGSTOP");
@@ -181,8 +178,8 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("get other keys by command and by age with nothing lost and nothing in clear, and have those before nowhere", async () => {
     await begin(["--opt", "encrypted"]);
-    for (const number of hosts) await run(number, `c${number}`);
-    for (const from of hosts) for (const to of hosts) await reaches(from, `c${from}`, `c${to}`);
+    await Promise.all(hosts.map((number) => run(number, `c${number}`)));
+    await allReach();
     const pairs = [
       [1, 2],
       [2, 3],
@@ -221,8 +218,8 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("have a host back that was away while keys were rotated once, and three times; the others lose nothing", async () => {
     await begin(["--opt", "encrypted"], "--dispatcher-heartbeat 1s");
-    for (const number of hosts) await run(number, `c${number}`);
-    for (const from of hosts) for (const to of hosts) await reaches(from, `c${from}`, `c${to}`);
+    await Promise.all(hosts.map((number) => run(number, `c${number}`)));
+    await allReach();
     const stop = await flood(1, "c1", await addressOf(2, "c2"));
     for (const times of [1, 3]) {
       await host(3).cut();
@@ -245,8 +242,8 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("keep each host's private key to itself, and what two hosts say from a third and from who says it again", async () => {
     await begin(["--opt", "encrypted"]);
-    for (const number of hosts) await run(number, `c${number}`);
-    for (const from of hosts) for (const to of hosts) await reaches(from, `c${from}`, `c${to}`);
+    await Promise.all(hosts.map((number) => run(number, `c${number}`)));
+    await allReach();
     const keys = await Promise.all(hosts.map(async (number) => [number, await privateKeys(number)] as const));
     for (const [owner, secrets] of keys)
       for (const number of hosts) {
@@ -260,7 +257,7 @@ describe("encrypted networks of the lab's hosts", () => {
     const received = async (number: number) =>
       Number(await host(number).docker("exec", `c${number}`, "cat", "/sys/class/net/eth0/statistics/rx_packets"));
     const before = await Promise.all([received(2), received(3)]);
-    for (let count = 0; count < 5; count += 1) assert.ok(await pings(1, "c1", "c2"));
+    for (let count = 0; count < 5; count += 1) assert.ok(await pings(1, "c1", "c2", 5));
     const [source, destination] = [1, 2].map((number) => Buffer.from(host(number).address.split(".").map(Number)));
     const said = frames.filter(
       (frame) =>
@@ -288,8 +285,7 @@ describe("encrypted networks of the lab's hosts", () => {
 
   it("are plain with --opt encrypted=false", async () => {
     await begin(["--opt", "encrypted=false"]);
-    await run(1, "a");
-    await run(2, "b");
+    await Promise.all([run(1, "a"), run(2, "b")]);
     await reaches(1, "a", "b");
     assert.notEqual(canaries(), 0, "the tap reads what is in clear");
     assert.equal(programs(1).length, 0);

@@ -5,27 +5,21 @@ import { assertAgreement } from "../support/ledger.ts";
 import { until, useSwarm } from "../support/swarm.ts";
 
 describe("a network of many hosts while no manager answers", () => {
-  const { host, docker, refused, token, joinWith, crash } = useSwarm();
+  const { host, docker, refused, oneManager, empty, crash } = useSwarm();
   const inspect = (format: string, name = "b") => host(2).docker("inspect", "-f", format, name);
   const address = () => inspect("{{.NetworkSettings.Networks.net.IPAddress}}");
   const status = () => inspect("{{.State.Status}}");
   const pings = async (number: number, from: string, to: string) =>
-    (await host(number).tryDocker("exec", from, "ping", "-c1", "-W2", to)).status === 0;
+    (await host(number).tryDocker("exec", from, "ping", "-c1", "-W5", to)).status === 0;
   const run = (number: number, name: string, ...flags: string[]) =>
     host(number).docker("run", "-d", "--name", name, "--network", "net", ...flags, "busybox", "sleep", "1d");
 
   beforeEach(async () => {
-    await docker(1, "swarm init --dispatcher-heartbeat 1s");
-    const secret = await token("worker");
-    for (const number of [2, 3]) await joinWith(number, secret);
+    await oneManager("--dispatcher-heartbeat 1s");
     await docker(1, "network create -d overlay --attachable --subnet 10.20.0.0/16 net");
   });
   afterEach(async () => {
-    for (const number of [1, 2, 3]) {
-      if (host(number).state() !== "running") await host(number).start();
-      const ids = (await docker(number, "ps -aq")).split("\n").filter(Boolean);
-      if (ids.length > 0) await host(number).docker("rm", "-f", ...ids);
-    }
+    await Promise.all([1, 2, 3].map(empty));
   });
   /** The manager comes back: what the hosts have and what the cluster has are the same. */
   async function heal(): Promise<void> {
@@ -69,7 +63,7 @@ describe("a network of many hosts while no manager answers", () => {
     const had = await address();
     await crash(1);
     const isBack = async (how: string) => {
-      await until(async () => (await status()) === "running", 3000, `${how}: it runs`);
+      await until(async () => (await status()) === "running", 10_000, `${how}: it runs`);
       assert.equal(await address(), had, how);
       assert.ok(await pings(3, "c", "b"), how);
       assert.ok(await pings(2, "b", "c"), how);
@@ -77,7 +71,7 @@ describe("a network of many hosts while no manager answers", () => {
     await docker(2, "restart -t 0 b");
     await isBack("docker restart");
     await host(2).run("kill", "-9", await inspect("{{.State.Pid}}"));
-    await until(async () => (await inspect("{{.RestartCount}}")) === "1", 3000, "its policy counts");
+    await until(async () => (await inspect("{{.RestartCount}}")) === "1", 10_000, "its policy counts");
     await isBack("its process was killed");
     const pid = await inspect("{{.State.Pid}}");
     await host(2).kill();

@@ -62,7 +62,7 @@ describe("a swarm of the lab's hosts", () => {
       for (const line of ["node ls", "swarm join-token worker", "node inspect self"])
         assert.match(await refused(2, line), worker);
       await docker(2, "swarm leave");
-      await until(async () => (await rowOf("h2"))?.status === "Down", 1000, "h2 is down");
+      await until(async () => (await rowOf("h2"))?.status === "Down", 5000, "h2 is down");
       await docker(1, "node rm h2");
       assert.equal(await rowOf("h2"), undefined);
     });

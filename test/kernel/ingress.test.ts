@@ -27,11 +27,11 @@ async function published(): Promise<Mesh> {
 }
 /** What both tasks say to somebody. */
 const both = (source: string) => [first, second].map((task) => `task${task} ${source}`);
-/** @returns after how many milliseconds it was so; at most 2000 */
+/** @returns after how many milliseconds it was so; at most 4000 */
 async function until(isSo: () => Promise<boolean>): Promise<number> {
   const start = performance.now();
   while (!(await isSo())) {
-    assert.ok(performance.now() - start < 2000, "it did not come in two seconds");
+    assert.ok(performance.now() - start < 4000, "it did not come in four seconds");
     await sleep(20);
   }
   return performance.now() - start;
@@ -137,7 +137,7 @@ it("keeps connections of a task that gets no new ones, and sends datagrams elsew
   for (const host of [1, 3]) await mesh.host(host).commit([["peers", endpointId(second, "ingress")]]);
   assert.match(await found[0].say("and now"), /ECONNRESET|EPIPE/);
   const took = await until(async () => (await moved[0].say("hello")) === `task${first} ${client.ip}`);
-  assert.ok(took < 1000, `${took} ms`);
+  assert.ok(took < 2500, `${took} ms`); // one second, and a slow machine's share
 });
 
 it("refuses at once where no task is", async () => {

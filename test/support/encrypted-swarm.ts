@@ -24,14 +24,14 @@ export interface Flooded {
 /** Three hosts whose wires are tapped, for tests of encrypted networks: containers say canaries alone. */
 export function useEncryptedSwarm() {
   const swarm = useSwarm();
-  const { host, docker, token, address } = swarm;
+  const { host, docker, token, address, empty } = swarm;
   const hosts = [1, 2, 3] as const;
   const taps: Tap[] = [];
   const floods = new Set<ChildProcess>();
   const run = (number: number, name: string, network = "net") =>
     host(number).docker("run", "-d", "--name", name, "--network", network, "busybox", "sleep", "1d");
-  const pings = async (number: number, from: string, to: string) =>
-    (await host(number).tryDocker("exec", from, "ping", "-c1", "-W1", "-p", sign, to)).status === 0;
+  const pings = async (number: number, from: string, to: string, seconds = 1) =>
+    (await host(number).tryDocker("exec", from, "ping", "-c1", "-W", `${seconds}`, "-p", sign, to)).status === 0;
   const reaches = (number: number, from: string, to: string, patience = 15_000) =>
     until(() => pings(number, from, to), patience, `${from} reaches ${to}`);
   const programs = (number: number) =>
@@ -85,7 +85,9 @@ export function useEncryptedSwarm() {
       isOver6 ? `--advertise-addr ${host(number).address} --data-path-addr ${host(number).address6}` : "";
     await docker(1, `swarm init ${init} ${path(1)}`);
     const secret = await token("worker");
-    for (const number of [2, 3]) await docker(number, `swarm join --token ${secret} ${path(number)} ${address(1)}`);
+    await Promise.all(
+      [2, 3].map((number) => docker(number, `swarm join --token ${secret} ${path(number)} ${address(1)}`)),
+    );
     await host(1).docker("network", "create", "-d", "overlay", "--attachable", ...flags, "net");
   }
 
@@ -132,12 +134,8 @@ export function useEncryptedSwarm() {
   afterEach(async () => {
     for (const child of floods) child.kill(); // of tests that failed
     for (const tap of taps.splice(0)) tap.close();
-    for (const number of hosts) {
-      if (host(number).state() !== "running") await host(number).start();
-      const ids = (await docker(number, "ps -aq")).split("\n").filter(Boolean);
-      if (ids.length > 0) await host(number).docker("rm", "-f", ...ids);
-      await until(() => programs(number).length === 0, 5000, `no wireguard-go on h${number}`);
-    }
+    await Promise.all(hosts.map(empty));
+    await until(() => hosts.every((number) => programs(number).length === 0), 10_000, "no wireguard-go");
   });
   return {
     ...swarm,

@@ -41,8 +41,8 @@ export function useLanHosts() {
       return stderr;
     },
     /** Whether a container has an answer to a ping. */
-    reaches: (from: string, to: string, host = first()) =>
-      host.try(["exec", from, "ping", "-c1", "-W1", to]).then(({ status }) => status === 0),
+    reaches: (from: string, to: string, host = first(), seconds = 5) =>
+      host.try(["exec", from, "ping", "-c1", `-W${seconds}`, to]).then(({ status }) => status === 0),
     /** What inspect says of a container on a network. */
     ofNetwork: (name: string, network: string, field: string) =>
       docker("inspect -f", `{{(index .NetworkSettings.Networks "${network}").${field}}}`, name),

@@ -74,6 +74,6 @@ export class TestLan {
   }
 }
 
-/** True when a ping from that namespace is answered within a second. */
-export const pings = (namespace: string, address: string): boolean =>
-  spawnSync("nsenter", [`--net=${namespace}`, "busybox", "ping", "-c1", "-W1", address]).status === 0;
+/** True when a ping from that namespace is answered, which may have to wait for a neighbour that is asked for a second time. */
+export const pings = (namespace: string, address: string, seconds = 5): boolean =>
+  spawnSync("nsenter", [`--net=${namespace}`, "busybox", "ping", "-c1", `-W${seconds}`, address]).status === 0;

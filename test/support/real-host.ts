@@ -111,7 +111,7 @@ export class RealHost implements AsyncDisposable {
   }
 
   /** @returns milliseconds until the audit is at zero; at most `limit` */
-  async repaired(what: string, limit = 1000): Promise<number> {
+  async repaired(what: string, limit = 2500): Promise<number> {
     const start = performance.now();
     for (;;) {
       const differences = await this.dataplane.audit();
@@ -205,10 +205,18 @@ export class RealHost implements AsyncDisposable {
     await this.try(from, process.execPath, "-e", program);
   }
 
-  /** @param pattern which every byte of it has, hex */
-  async pings(from: Place, address: string, pattern = "00"): Promise<boolean> {
-    const family = address.includes(":") ? "ping6" : "ping";
-    return (await this.try(from, "busybox", family, "-c", "1", "-W", "1", "-p", pattern, address)) !== undefined;
+  /**
+   * Whether an answer comes, which may have to wait for a neighbour that is asked for a second time.
+   * @param pattern which every byte of it has, hex
+   */
+  async pings(from: Place, address: string, pattern = "00", seconds = 5): Promise<boolean> {
+    const command = [address.includes(":") ? "ping6" : "ping", "-c", "1", "-W", `${seconds}`, "-p", pattern, address];
+    return (await this.try(from, "busybox", ...command)) !== undefined;
+  }
+
+  /** Whether none of the addresses answers within a second. */
+  async misses(from: Place, ...addresses: readonly string[]): Promise<boolean> {
+    return (await Promise.all(addresses.map((to) => this.pings(from, to, "00", 1)))).every((answered) => !answered);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
