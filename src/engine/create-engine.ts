@@ -33,7 +33,10 @@ export interface RunningEngine extends Engine {
   ensurePredefined(): Promise<void>;
   /** Puts right what broke off or happened while the daemon was away. Before the first call is served. */
   recover(): Promise<void>;
-  /** Takes containers off networks of a swarm that this host is in no more. Needs the membership, and follows `recover`. */
+  /**
+   * Takes containers off networks of a swarm that this host is in no more, and looks after where published ports come in: that
+   * stays on a node. Needs the membership, and follows `recover`.
+   */
   settleMembership(): Promise<void>;
   /** Starts again what shall run. Follows `settleMembership`: who is on a network of the cluster needs its managers. */
   beginRestarts(): void;
@@ -86,11 +89,11 @@ export function createEngine(given: Omit<Parts, "addresses" | "overlays">): Runn
       leases.start();
       health.start();
       parts.overlays.start();
-      ingress.start();
       moved.start();
     },
     async settleMembership() {
       if (!parts.membership.isInSwarm) await parts.overlays.leave();
+      ingress.start();
     },
     beginRestarts() {
       containers.beginRestarts();
