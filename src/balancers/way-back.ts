@@ -10,6 +10,10 @@
  * network's, an address that nobody has, with a MAC that nobody has. `answer` gives the packet the connection's mark, and
  * `send` writes the MAC that belongs to the mark over the gateway's. So the overlay takes it to A's sandbox, which knows the connection.
  *
+ * A client may ask two hosts from one port of its own, and be led to one task by both. For that each ingress sandbox has a zone of
+ * connection tracking, by the last bytes of its MAC (`apart`): the second connection is another one, and Linux gives it another
+ * port of the client's address.
+ *
  * These rules are the same for every task and never change: they name no host.
  *
  * A program that waits for datagrams on all its addresses answers from the one that its default route has. So that this is an answer
@@ -41,6 +45,10 @@ export const wayBackBase = (family: Family): string => {
   set legs { type ifname; }
   set neighbours { type ${address}; flags interval; }
   map way_out { type ifname : ${address}; }
+  chain apart {
+    type filter hook prerouting priority raw; policy accept;
+    iifname @legs ${fromIngress} ct original zone set @ll,80,16
+  }
   chain came {
     type filter hook prerouting priority mangle; policy accept;
     iifname @legs ct state new ${fromIngress} ct mark set @ll,64,32

@@ -87,6 +87,28 @@ it("has a client at the same task by source, whichever host it asks, and hides i
   await mesh.assertClean();
 });
 
+it("keeps apart what a client asks several hosts from one port, though one task gets it all", async () => {
+  await using mesh = await published();
+  await mesh.commit(virtualChange(1, "ingress", { ports, balance: { by: "source", local: false } }));
+  for (const source of [client.ip, client.ip6]) {
+    const wishes = [1, 2, 3].map((host) => ({
+      ...({
+        protocol: "tcp",
+        port,
+        source,
+        sourcePort: 40_000,
+        address: hostAddress(host, source === client.ip6),
+      } as const),
+    }));
+    const flows = [];
+    for (const wish of wishes) flows.push(await mesh.flow("outside", wish));
+    assert.equal(new Set(flows.map(([, answer]) => answer)).size, 1, JSON.stringify(flows.map(([, answer]) => answer)));
+    assert.match(flows[0]?.[1] ?? "", new RegExp(` ${source}$`));
+    for (const [at, [flow]] of flows.entries()) assert.equal(await flow.say(`flow ${at}`), `flow ${at}`);
+  }
+  await mesh.assertClean();
+});
+
 it("tells a task of a link on the client's way that carries less", async () => {
   await using mesh = await published();
   for (const source of [farClient.ip, farClient.ip6]) {

@@ -24,6 +24,8 @@ export interface Connection {
   direction: "original" | "reply";
   isTranslated: boolean;
   mark: number;
+  /** It is another connection than one of the same addresses and ports in another zone. */
+  zone?: number;
   /** The name of what says after how long it is forgotten. */
   idle?: string | undefined;
 }
@@ -184,6 +186,8 @@ class Rule {
     if (this.#rest.startsWith("udp ") && packet.protocol !== "udp") return false;
     if (this.#take(/masquerade/)) return this.#masquerade();
     if (this.#take(/ct mark set 0x1/)) return this.#do(() => (packet.connection.mark = 1));
+    if (this.#take(/ct original zone set @ll,80,16/))
+      return this.#do(() => (packet.connection.zone = parseInt(packet.from.slice(-5).replace(":", ""), 16)));
     if (this.#take(/ct mark set @ll,64,32/)) return this.#do(() => (packet.connection.mark = markOf(packet.from)));
     if (this.#take(/meta mark set ct mark/)) return this.#do(() => (packet.mark = packet.connection.mark));
     if (this.#take(/meta mark set 0x00000000/)) return this.#do(() => (packet.mark = 0));

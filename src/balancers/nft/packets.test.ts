@@ -298,6 +298,7 @@ describe("from a task back to the host where it was asked", () => {
     const host = await hostWith(2, rows);
     const [first, second] = [answered(host, asks(1)), answered(host, asks(3))];
     assert.deepEqual([first.to, second.to], [mac(1), mac(3)]);
+    assert.deepEqual([first.connection.zone, second.connection.zone], [1, 3], "two connections, from whichever port");
     assert.equal(first.source, addressOf("ingress", task));
   });
 
