@@ -1,11 +1,11 @@
 /**
  * In a host's network: for each line `URL COUNT` on standard input, asks there again and again until so many different answers have
- * come, and prints a line then. `node bench/answers.ts`
+ * come, and prints a line then; one more at the beginning, when it is ready. `node bench/answers.ts`
  */
 import { get } from "node:http";
 import { createInterface } from "node:readline";
 
-const pause = 2; // milliseconds
+const pause = 10; // milliseconds
 const patience = 1000;
 
 /** Over a connection of its own. Resolves to undefined when there is no answer. */
@@ -19,6 +19,7 @@ const ask = (url: string): Promise<string | undefined> =>
     sent.once("timeout", () => sent.destroy()).once("error", () => resolve(undefined));
   });
 
+console.log(0);
 for await (const line of createInterface({ input: process.stdin })) {
   const [url = "", count] = line.split(" ");
   const found = new Set<string>();

@@ -9,7 +9,7 @@ import { median, report, tell } from "./figures.ts";
 import { Pair } from "./pair.ts";
 import type { Costs } from "./service-rows.ts";
 
-const rounds = 7;
+const rounds = 5;
 const replicas = 10;
 const port = 8080;
 const script = (name: string) => join(import.meta.dirname, name);
@@ -48,7 +48,9 @@ async function untilAnswers(pair: Pair): Promise<number> {
   const prober = spawn("nsenter", [`--net=${pair.second.namespace}`, process.execPath, script("answers.ts")], {
     stdio: ["pipe", "pipe", "inherit"],
   });
-  const all = once(createInterface({ input: prober.stdout }), "line");
+  const lines = createInterface({ input: prober.stdout });
+  await once(lines, "line");
+  const all = once(lines, "line");
   const begun = performance.now();
   prober.stdin.write(`http://${pair.addresses[0]}:${port}/ ${replicas}\n`);
   await Promise.all([create(pair.first), all]);
