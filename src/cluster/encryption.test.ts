@@ -138,6 +138,20 @@ it("a node cannot register with another's key, nor say it later", async () => {
   third.say({ body: { case: "description", value } });
   await assert.rejects(third.ended, theft);
   first.end();
+  const isDown = (address: string) =>
+    store.update((tx) => {
+      const row = tx.get("nodes", one.id);
+      if (row !== undefined) tx.put("nodes", { ...row, status: { ...row.status, state: "down", address } });
+    });
+  const fourth = () => new Worker(clientOf(sessions, two.id), undefined, { wireguard: stolen, addresses: elsewhere });
+  await isDown("192.0.2.99");
+  await assert.rejects(fourth().ended, theft);
+  // Who comes from where it was may be the same host, as another node.
+  await isDown(store.snapshot().get("nodes", two.id)?.status.address ?? "");
+  const again = fourth();
+  await settled();
+  assert.deepEqual(said(two), stolen);
+  again.end();
   await store.close();
 });
 

@@ -57,14 +57,17 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
 }
 
 /** With a key that another node at work has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
-function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription): void {
+/** A node has its key to itself; one that is down has it too, but for who comes from where it was: that may be itself, as another node. */
+function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription, from: IpAddress): void {
   const keys = new Set(wireguard?.keys.map(({ publicKey }) => publicKey));
   if (isDeepStrictEqual(wireguard?.keys, rows.get("nodes", node)?.wireguard?.keys)) return;
   const other = rows
     .list("nodes")
     .find(
       ({ id, status, wireguard: its }) =>
-        id !== node && status.state === "ready" && its?.keys.some(({ publicKey }) => keys.has(publicKey)),
+        id !== node &&
+        (status.state === "ready" || status.address !== from) &&
+        its?.keys.some(({ publicKey }) => keys.has(publicKey)),
     );
   if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
 }
@@ -93,7 +96,7 @@ function describe(
   { others, now }: { readonly others: Snapshot; readonly now: number },
 ): void {
   checkDataPath(others, row.id, description.addresses.dataPath, row.status.address);
-  checkKeys(others, row.id, description);
+  checkKeys(others, row.id, description, row.status.address);
   const described = observed(unsaid(row), description, now);
   tx.put("nodes", described);
   movePeers(tx, described);

@@ -23,6 +23,7 @@ const fullReading = 60_000;
 /** Milliseconds between readings of the host's own sysctls: a handful, and most of them tell nobody when they change. */
 const sysctlReading = 900;
 const balancePause = 100; // milliseconds between looks at what was refused
+const balancePatience = 3000; // milliseconds; what is refused for longer shall not hold up each end of a task on this host
 /** True for owners whose plans send connections to tasks. */
 const isBalanced = (owner: Owner) => /^(?:service|sandbox):/.test(owner);
 const ruleKinds: readonly ReadKind[] = ["timeout", "chain", "element"];
@@ -137,7 +138,8 @@ export class Loop implements Dataplane {
 
   async balanced(revision: number, signal: AbortSignal): Promise<void> {
     await this.#waiters.wait("host", revision, () => undefined, signal);
-    while (this.#retries.owners().some(isBalanced)) await sleep(balancePause, undefined, { signal, ref: false });
+    while (this.#retries.youngerThan(balancePatience).some(isBalanced))
+      await sleep(balancePause, undefined, { signal, ref: false });
   }
 
   errorOf(owner: Owner): Error | undefined {

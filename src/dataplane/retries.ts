@@ -5,6 +5,7 @@ const lastPause = 30_000;
 
 interface Failure {
   readonly error: Error;
+  readonly since: number; // milliseconds of the monotonic clock, when it was refused first
   readonly pause: number;
   readonly timer: NodeJS.Timeout;
 }
@@ -26,12 +27,19 @@ export class Retries {
     return [...this.#failures.keys()];
   }
 
+  /** @returns those that have been refused for less than `age` milliseconds */
+  youngerThan(age: number): Owner[] {
+    const eldest = performance.now() - age;
+    return this.owners().filter((owner) => (this.#failures.get(owner)?.since ?? 0) > eldest);
+  }
+
   /** @returns milliseconds until the owner is tried again: 100 at first, then twice as long each time, at most 30,000 */
   fail(owner: Owner, error: Error): number {
     const before = this.#failures.get(owner);
     clearTimeout(before?.timer);
     const pause = before === undefined ? firstPause : Math.min(before.pause * 2, lastPause);
-    this.#failures.set(owner, { error, pause, timer: setTimeout(() => this.#retry(owner), pause) });
+    const since = before?.since ?? performance.now();
+    this.#failures.set(owner, { error, since, pause, timer: setTimeout(() => this.#retry(owner), pause) });
     return pause;
   }
 

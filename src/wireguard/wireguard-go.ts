@@ -78,7 +78,7 @@ export class WireguardGo {
   #endStrays(): void {
     const wanted = linksIn(this.#parts.store.snapshot());
     for (const link of this.#parts.links)
-      if (!wanted.has(link)) void this.#lock.run(link, () => endLeftOver(this.#program(link)));
+      if (!wanted.has(link)) this.#lock.run(link, () => endLeftOver(this.#program(link))).catch(this.#hasNotEnded);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -90,9 +90,12 @@ export class WireguardGo {
 
   #look(): void {
     const wanted = this.#wanted();
-    for (const link of this.#running.keys()) if (!wanted.has(link)) void this.#end(link);
+    for (const link of this.#running.keys()) if (!wanted.has(link)) this.#end(link).catch(this.#hasNotEnded);
     for (const link of wanted) if (!this.#running.has(link) && this.#isNeeded(link)) void this.#keepTrying(link);
   }
+
+  #hasNotEnded = (error: unknown) =>
+    this.#parts.log.warn({ err: error }, "a wireguard-go that no network wants did not end");
 
   #end(link: string): Promise<void> {
     return this.#lock.run(link, async () => {
