@@ -18,6 +18,8 @@ export const readKinds = [
   "forwarding",
   "tunnel",
   "wireguard",
+  "ipvs",
+  "destination",
   "timeout",
   "chain",
   "element",

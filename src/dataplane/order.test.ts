@@ -107,4 +107,20 @@ it("closes the port of tunnels before it makes one, and opens it when the last i
   assert.deepEqual(places(inOrder(gone)), ["remove vxlan", "remove element"]);
 });
 
+it("has IPVS ready before a packet is marked for it, and as long as one is; a sandbox's rules stay one transaction", () => {
+  const place = { namespace: "sandbox:1", family: "ip", mark: 7 } as const;
+  const objects: PlanObject[] = [
+    { kind: "element", namespace: "sandbox:1", family: "ip", set: "marks", key: "10.0.0.9", value: "7" },
+    { kind: "destination", ...place, address: "10.0.0.2" },
+    { kind: "ipvs", ...place, scheduler: "lc" },
+  ];
+  const all = (["remove", "create"] as const).flatMap((verb) =>
+    objects.map((object): OwnedStep => ({ verb, object, owner: "service:1" })),
+  );
+  assert.deepEqual(places(inOrder(all)), [
+    ...["create ipvs", "create destination", "remove element", "create element"],
+    ...["remove destination", "remove ipvs"],
+  ]);
+});
+
 it("has every place in both orders", () => assert.deepEqual(removeOrder.toSorted(), applyOrder.toSorted()));

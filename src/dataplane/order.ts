@@ -24,6 +24,8 @@ export const applyOrder = [
   "forwarding",
   "tunnel",
   "wireguard peer",
+  "ipvs",
+  "destination",
   "timeout", // chains name it
   "chain", // elements jump to it
   "element", // last: packets come when everything else is there
@@ -39,6 +41,8 @@ export const removeOrder = [
   "element",
   "chain",
   "timeout",
+  "destination",
+  "ipvs",
   "ipvlan",
   "macvlan",
   "veth",
@@ -77,6 +81,8 @@ const places: { readonly [K in PlanKind]: (object: Extract<PlanObject, { kind: K
   forwarding: () => "forwarding",
   tunnel: () => "tunnel",
   wireguard: () => "wireguard peer",
+  ipvs: () => "ipvs",
+  destination: () => "destination",
   timeout: () => "timeout",
   chain: ({ family }) => (family === "bridge" ? "guard chain" : "chain"),
   element({ family, namespace }, owner) {
@@ -98,11 +104,16 @@ function rank({ object, owner }: OwnedStep, order: readonly Place[]): number {
 
 /**
  * Rules by which a sandbox's connections are shared out: each sandbox's go to the kernel as one transaction, when all else is
- * done, so that no packet meets half of a change. A chain goes after what led to it.
+ * done, so that no packet meets half of a change. A chain goes after what led to it. IPVS is there before a packet is marked for it.
  */
-const shareOrder = ["remove element", "timeout", "chain", "element", "remove chain", "remove timeout"] as const;
+const shareOrder = [
+  ...["ipvs", "destination"],
+  ...["remove element", "timeout", "chain", "element", "remove chain", "remove timeout"],
+  ...["remove destination", "remove ipvs"],
+];
 
 function isShare({ object }: Step): boolean {
+  if (object.kind === "ipvs" || object.kind === "destination") return true;
   return (
     (object.kind === "chain" || object.kind === "element" || object.kind === "timeout") &&
     object.namespace.startsWith("sandbox:") &&

@@ -32,6 +32,9 @@ export function eventName(object: PlanObject): string {
       return object.set;
     case "rule":
       return String(object.priority);
+    case "ipvs":
+    case "destination":
+      return String(object.mark);
     default:
       return "name" in object ? object.name : object.link;
   }

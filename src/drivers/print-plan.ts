@@ -3,6 +3,7 @@ import type {
   BridgePort,
   ChainObject,
   ChildLink,
+  Family,
   LinkObject,
   NamespaceName,
   PlanObject,
@@ -31,6 +32,7 @@ const table = (number: number | undefined) => (number === undefined ? "" : ` tab
 const hex = (number: number) => `0x${number.toString(16)}`;
 const hookText = ({ hook, link }: ChainObject) =>
   hook === undefined ? "" : ` '{ type filter hook ${hook} device "${link}" priority filter; policy accept; }'`;
+const six = (family: Family) => (family === "ip" ? "" : " -6");
 const onOff = (on: boolean) => (on ? "on" : "off");
 
 function print(o: PlanObject): string[] {
@@ -64,6 +66,14 @@ function print(o: PlanObject): string[] {
       ];
     case "sysctl":
       return [`${inside(o.namespace)}sysctl -w ${o.key}=${o.value}`];
+    case "ipvs":
+      return [
+        `${inside(o.namespace)}ipvsadm -A -f ${o.mark}${six(o.family)} -s ${o.scheduler === "sh" ? "sh -b sh-fallback" : o.scheduler}`,
+      ];
+    case "destination": {
+      const place = o.family === "ip" ? `${o.address}:0` : `[${o.address}]:0`;
+      return [`${inside(o.namespace)}ipvsadm -a -f ${o.mark}${six(o.family)} -r ${place} -m -w 1`];
+    }
     case "timeout":
       return [
         `${inside(o.namespace)}nft add ct timeout ${o.family} tombolo ${o.name} '{ protocol tcp; l3proto ${o.family}; policy = { established : ${o.seconds} }; }'`,

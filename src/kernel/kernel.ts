@@ -98,11 +98,15 @@ export interface Kernel {
   ensureBase(text: BaseText, namespace?: NamespaceName): void;
   /** Runs text of our own in the nft of a namespace (the resolver's redirect). One transaction. */
   nft(namespace: NamespaceName, text: string): void;
-  /** The addresses from which tracked connections of a namespace are answered that were begun to another one. */
+  /**
+   * The addresses from which tracked connections of a namespace are answered that were begun to another one; and those of
+   * IPVS destinations that were removed and not forgotten.
+   */
   answering(namespace: NamespaceName): IpAddress[];
   /**
    * Forgets the tracked connections of a namespace that are answered from one of these addresses and were begun to another one:
-   * the next packet of each is one of a new connection. Nothing where there is no namespace.
+   * the next packet of each is one of a new connection. IPVS destinations of these addresses that were removed go. Nothing where
+   * there is no namespace.
    * @returns how many there were
    */
   forgetConnections(namespace: NamespaceName, from: readonly IpAddress[]): number;
@@ -120,6 +124,8 @@ export interface Kernel {
     namespace: NamespaceName,
     options: { readonly protocol: "udp" | "tcp"; readonly address: IpAddress; readonly listen?: boolean },
   ): number;
+  /** True where the kernel has IPVS: its module is loaded, if that can be done. */
+  hasIpvs(): boolean;
   /** True where the kernel has WireGuard itself: its module is loaded, if that can be done. */
   hasWireguard(): boolean;
   /**

@@ -4,6 +4,7 @@ import { hostRoutes } from "./host-routes.ts";
 import { waitingPorts } from "./waiting-ports.ts";
 import { type Kernel, KernelError, type Step } from "./kernel.ts";
 import type { Handler } from "./kinds/handler.ts";
+import { createIpvs, type Ipvs } from "./kinds/ipvs.ts";
 import { LinkHandler } from "./kinds/link.ts";
 import { namespaceHandler } from "./kinds/namespace.ts";
 import { addressHandler, forwardingHandler, neighbourHandler, routeHandler, tunnelHandler } from "./kinds/on-link.ts";
@@ -11,6 +12,8 @@ import { parentHandler } from "./kinds/parent.ts";
 import { routingRuleHandler } from "./kinds/routing-rule.ts";
 import { sysctl, sysctlHandler } from "./kinds/sysctl.ts";
 import { wireguardPeerHandler } from "./kinds/wireguard-peer.ts";
+import { hasFamily } from "./netlink/generic.ts";
+import { ipvsFamily } from "./netlink/ipvs.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
 import { readMark } from "./mark.ts";
 import { createNamespaces } from "./namespaces.ts";
@@ -48,7 +51,8 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
   const rules = createRules(realms, base);
   const listeners = createListeners(realms);
   const keys = new Keyring();
-  const handlers = createHandlers(realms, engine, { listeners, keys });
+  const ipvs = createIpvs(realms);
+  const handlers = createHandlers(realms, engine, { listeners, keys, ipvs });
   return {
     apply: (steps) => applyAll(steps, handlers, rules),
     list(namespace, ...kinds) {
@@ -73,17 +77,20 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
     nft: (namespace, text) => void realms.get(namespace).nft().run(text),
     answering(namespace) {
       const realm = realms.find(namespace);
-      return realm === undefined ? [] : answering(realm);
+      return realm === undefined ? [] : [...new Set([...answering(realm), ...ipvs.leaving(realm)])];
     },
     forgetConnections(namespace, from) {
       const realm = realms.find(namespace);
-      return realm === undefined ? 0 : forgetConnections(realm, from);
+      if (realm === undefined) return 0;
+      ipvs.forget(realm, from);
+      return forgetConnections(realm, from);
     },
     sysctl: (namespace, key, value) => sysctl(namespaces, namespace, key, value),
     inside: (namespace, body) => namespaces.inside(namespace, body),
     namespacePath: (namespace) => namespaces.path(namespace),
     socket: (namespace, options) => namespaces.inside(namespace, () => openSocket(options)),
-    hasWireguard: () => hasWireguard(host()),
+    hasIpvs: () => hasFamily(host(), ipvsFamily),
+    hasWireguard: () => hasFamily(host(), wireguardFamily),
     wireguardKey(link) {
       const key = readDevice(realms, engine, link)?.privateKey;
       return key && keys.keep(key);
@@ -106,7 +113,7 @@ export function createKernel(options: { readonly netnsDir: string; readonly engi
 function createHandlers(
   realms: Realms,
   engine: string,
-  { listeners, keys }: { readonly listeners: Listeners; readonly keys: Keyring },
+  { listeners, keys, ipvs }: { readonly listeners: Listeners; readonly keys: Keyring; readonly ipvs: Ipvs },
 ): Handlers {
   return {
     namespace: namespaceHandler(realms, listeners),
@@ -120,16 +127,9 @@ function createHandlers(
     tunnel: tunnelHandler(realms, engine),
     wireguard: wireguardPeerHandler(realms, engine),
     sysctl: sysctlHandler(realms.namespaces),
+    ipvs: ipvs.services,
+    destination: ipvs.destinations,
   };
-}
-
-function hasWireguard(realm: Realm): boolean {
-  try {
-    return wireguardFamily(realm) > 0;
-  } catch (error) {
-    if (error instanceof KernelError && error.code === "ENOENT") return false;
-    throw error;
-  }
 }
 
 /** A WireGuard device of ours; undefined when there is none of that name, or it does not answer. */

@@ -10,6 +10,8 @@ function nameInTable(object: PlanObject): string | undefined {
       return object.mac;
     case "element":
       return object.key;
+    case "destination":
+      return object.address;
     default:
       return undefined;
   }
@@ -26,6 +28,8 @@ export function tableOf(object: PlanObject): string {
       return `${kind}|${namespace}|${object.link}|${object.destination}`;
     case "element":
       return `${kind}|${namespace}|${object.family}|${object.set}`;
+    case "destination":
+      return `${kind}|${namespace}|${object.family}|${object.mark}`;
     default:
       return keyOf(object);
   }

@@ -237,6 +237,32 @@ export interface WireguardPeerObject {
   readonly endpoint: { readonly address: IpAddress; readonly udpPort: number };
   readonly address: IpAddress;
 }
+/**
+ * A virtual service of IPVS: packets with this mark that are a new connection's go to one of its destinations
+ * (include/uapi/linux/ip_vs.h). It is there without destinations, too, and refuses.
+ */
+export interface IpvsObject {
+  readonly kind: "ipvs";
+  readonly namespace: NamespaceName;
+  readonly family: Family;
+  /** 1 to 2^32 - 1: one service for each mark and family of a namespace. */
+  readonly mark: number;
+  readonly scheduler: IpvsScheduler;
+}
+/** By turns, to the one with the fewest connections, by the client's address (net/netfilter/ipvs/ip_vs_rr.c, _lc.c, _sh.c). */
+export type IpvsScheduler = "rr" | "lc" | "sh";
+/**
+ * Where connections of an IPVS service go, on the port that they were begun to. Removed, it gets no new ones; those that it has go
+ * on until they are forgotten (`Kernel.forgetConnections`).
+ */
+export interface DestinationObject {
+  readonly kind: "destination";
+  readonly namespace: NamespaceName;
+  readonly family: Family;
+  /** Of its service. */
+  readonly mark: number;
+  readonly address: IpAddress;
+}
 /** `key` is dotted as sysctl(8) writes it, with `/` inside an interface name for a dot: `net.ipv4.conf.eth0.log_martians`. */
 export interface SysctlObject {
   readonly kind: "sysctl";
@@ -300,6 +326,8 @@ export type PlanObject =
   | TunnelObject
   | WireguardPeerObject
   | SysctlObject
+  | IpvsObject
+  | DestinationObject
   | TimeoutObject
   | ChainObject
   | ElementObject;
@@ -350,6 +378,10 @@ export function keyOf(o: PlanObject): string {
       return `wireguard|${o.namespace}|${o.link}|${o.publicKey}`;
     case "sysctl":
       return `sysctl|${o.namespace}|${o.key}`;
+    case "ipvs":
+      return `ipvs|${o.namespace}|${o.family}|${o.mark}`;
+    case "destination":
+      return `destination|${o.namespace}|${o.family}|${o.mark}|${o.address}`;
     case "timeout":
       return `timeout|${o.namespace}|${o.family}|${o.name}`;
     case "chain":

@@ -42,6 +42,8 @@ const kinds: readonly PlanKind[] = [
   "forwarding",
   "tunnel",
   "wireguard",
+  "ipvs",
+  "destination",
   "sysctl",
   "timeout",
   "chain",

@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from "node:fs";
+import { globSync, readFileSync, realpathSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { basename, delimiter, join, resolve } from "node:path";
 
@@ -34,6 +34,8 @@ export function initialFiles(number: number, count: number): Buffer {
     node,
     path: guestPath,
     memory: inMemory.join(" "),
+    // The guest cannot follow a link before it has its root.
+    modules: realpathSync(join(kernelDirectory, "lib/modules")),
   };
   const numbers = Array.from({ length: count }, (_, i) => i + 1);
   const hosts = [

@@ -33,7 +33,7 @@ done
 chmod 1777 /new/tmp /new/var/tmp
 mkdir -p /new/run/lock /new/lib/modules "/new$clone"
 mount --bind "/lower$clone" "/new$clone" || fail "no clone at $clone"
-mount --bind "/lower$clone/build/vm-kernel/lib/modules" /new/lib/modules || fail "no modules"
+mount --bind "/lower$modules" /new/lib/modules || fail "no modules"
 
 mkdir -p /new/dev/pts /new/dev/shm /new/dev/mqueue
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 pts /new/dev/pts

@@ -1,4 +1,4 @@
-import type { LinkObject, NamespaceName, PlanObject } from "../../model/plan.ts";
+import type { IpvsObject, LinkObject, NamespaceName, PlanObject } from "../../model/plan.ts";
 
 /** One end of a link. */
 export interface End {
@@ -12,10 +12,14 @@ export const endsOf = (link: LinkObject): readonly End[] => (link.type === "veth
 /** What is left of `object` when `gone` goes: itself, a port that has no bridge any more, or undefined. */
 export function leftWithout(gone: PlanObject, object: PlanObject): PlanObject | undefined {
   if (gone.kind === "namespace") return isIn(gone.namespace, object) ? undefined : object;
+  if (gone.kind === "ipvs") return isDestinationOf(gone, object) ? undefined : object;
   if (gone.kind !== "link") return object;
   if (endsOf(gone).some((end) => standsOn(end, object) || isParent(end, object))) return undefined;
   return leftWithoutBridge(gone, object);
 }
+
+const isDestinationOf = ({ namespace, family, mark }: IpvsObject, object: PlanObject) =>
+  object.kind === "destination" && object.namespace === namespace && object.family === family && object.mark === mark;
 
 const isParent = (end: End, object: PlanObject) =>
   object.kind === "link" && "parent" in object && end.namespace === "host" && object.parent === end.name;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { kernelContract } from "../../../test/contract/kernel.ts";
+import { ipvsContract } from "../../../test/contract/kernel-ipvs.ts";
 import { type ChainObject, keyOf, type PlanObject } from "../../model/plan.ts";
 import { createFakeKernel } from "./fake-kernel.ts";
 
@@ -23,6 +24,11 @@ kernelContract("fake kernel", () => {
       kernel.disturb({ ...chain, rules: how === "empty" ? [] : [...chain.rules, "accept"] }),
     close: () => kernel.close(),
   };
+});
+
+ipvsContract("fake kernel", () => {
+  const kernel = createFakeKernel();
+  return { kernel, close: () => kernel.close() };
 });
 
 const bridge: PlanObject = { kind: "link", type: "bridge", namespace: "host", name: "br-1" };

@@ -29,8 +29,8 @@ export interface FakeKernel extends Kernel {
   readonly texts: { readonly namespace: NamespaceName; readonly text: string }[];
   /** Tracked connections that were begun to another address than the one that answers. */
   readonly connections: { readonly namespace: NamespaceName; readonly answeredFrom: IpAddress }[];
-  /** Types of links that it cannot make. */
-  readonly lacking: Set<LinkObject["type"]>;
+  /** Types of links that it cannot make, and IPVS. */
+  readonly lacking: World["lacking"];
   /** Public keys of the hosts that answer over WireGuard. */
   readonly answeringKeys: Set<string>;
   /** Public keys of pairs that were forgotten, in order. */
@@ -102,7 +102,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       texts.push({ namespace, text });
     },
-    ...tracking(connections),
+    ...tracking(connections, world.leaving),
     sysctl(namespace, key, value) {
       readSysctl(world, namespace, key);
       if (value !== undefined) world.sysctls.set(`sysctl|${namespace}|${key}`, value);
@@ -117,6 +117,7 @@ export function createFakeKernel(): FakeKernel {
       mustExist(namespace);
       return openSocket(options);
     },
+    hasIpvs: () => !world.lacking.has("ipvs"),
     ...fakeWireguard(world),
     frames: (link) => openFrames(world, sent, link),
     foreignDrops: () => [...foreignChains],
@@ -128,12 +129,20 @@ export function createFakeKernel(): FakeKernel {
   };
 }
 
-function tracking(connections: FakeKernel["connections"]): Pick<Kernel, "answering" | "forgetConnections"> {
+function tracking(
+  connections: FakeKernel["connections"],
+  leaving: World["leaving"],
+): Pick<Kernel, "answering" | "forgetConnections"> {
   return {
     answering: (namespace) => [
-      ...new Set(connections.flatMap((one) => (one.namespace === namespace ? one.answeredFrom : []))),
+      ...new Set([
+        ...connections.flatMap((one) => (one.namespace === namespace ? one.answeredFrom : [])),
+        ...[...leaving.values()].flatMap((one) => (one.namespace === namespace ? one.address : [])),
+      ]),
     ],
     forgetConnections(namespace, from) {
+      for (const [key, one] of leaving)
+        if (one.namespace === namespace && from.includes(one.address)) leaving.delete(key);
       const left = connections.filter((one) => one.namespace !== namespace || !from.includes(one.answeredFrom));
       return connections.splice(0, connections.length, ...left).length - left.length;
     },

@@ -1,5 +1,6 @@
 import {
   type ChainObject,
+  type DestinationObject,
   type ElementObject,
   keyOf,
   type LinkObject,
@@ -26,12 +27,21 @@ export function refuse(world: World, object: PlanObject): void {
     if (object.kind === "chain") throw new KernelError("ENOENT", "nftables: No such file or directory");
     throw new KernelError("ENODEV", `no link ${object.link} in ${object.namespace}`);
   }
+  if (object.kind === "ipvs" && world.lacking.has("ipvs")) throw new KernelError("ENOENT", "No such file or directory");
+  if (object.kind === "destination") refuseDestination(world, object);
   if (object.kind === "link") refuseLink(world, object);
   if (object.kind === "wireguard") refuseWireguard(world, object);
   if (object.kind === "tunnel") refuseTunnel(world, object);
   if (object.kind === "route") refuseRoute(world, object);
   if (object.kind === "sysctl") readSysctl(world, object.namespace, object.key);
   if (object.kind === "chain" || object.kind === "element") refuseRule(world, object);
+}
+
+function refuseDestination(world: World, { namespace, family, mark }: DestinationObject): void {
+  const isThere = world
+    .objects()
+    .some((o) => o.kind === "ipvs" && o.namespace === namespace && o.family === family && o.mark === mark);
+  if (!isThere) throw new KernelError("ESRCH", "No such process");
 }
 
 function refuseLink(world: World, object: LinkObject): void {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import {
   type BaseText,
+  type DestinationObject,
   isSameLink,
   isWatched,
   keyOf,
@@ -28,8 +29,10 @@ export class World {
   readonly sysctls = new Map<string, string>();
   /** What tables begin with; undefined before somebody said it, and when the host's were flushed. */
   base: BaseText | undefined;
-  /** Types of links that it cannot make. */
-  readonly lacking = new Set<LinkObject["type"]>();
+  /** Types of links that it cannot make, and IPVS. */
+  readonly lacking = new Set<LinkObject["type"] | "ipvs">();
+  /** IPVS destinations that were removed and not forgotten, by key. */
+  readonly leaving = new Map<string, DestinationObject>();
   readonly #tell: (event: KernelEvent) => void;
 
   constructor(tell: (event: KernelEvent) => void) {
@@ -65,6 +68,7 @@ export class World {
     if (object.kind === "sysctl") this.sysctls.set(key, object.value);
     if (object.kind === "tunnel") this.#redirect(object);
     if (object.kind === "wireguard") this.#takeAddress(object);
+    this.leaving.delete(key);
     this.state.set(key, { object, owner });
     if (!same) this.tell(object);
   }
@@ -84,6 +88,7 @@ export class World {
       throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
     if (object.kind === "chain" && this.#isReferenced(object.namespace, object.family, object.name))
       throw new KernelError("EBUSY", "nftables: Could not process rule: Device or resource busy");
+    if (object.kind === "destination") this.leaving.set(keyOf(object), object);
     this.lose(keyOf(object));
   }
 
@@ -93,6 +98,7 @@ export class World {
     if (gone === undefined) return;
     this.state.delete(key);
     this.tell(gone);
+    for (const [name, one] of this.leaving) if (leftWithout(gone, one) === undefined) this.leaving.delete(name);
     for (const other of this.objects()) {
       const left = leftWithout(gone, other);
       if (left === undefined) this.lose(keyOf(other));
@@ -166,5 +172,6 @@ function eventName(object: Exclude<PlanObject, { kind: "namespace" }>): string {
   if (object.kind === "element") return object.set;
   if (object.kind === "sysctl") return object.key;
   if (object.kind === "rule") return String(object.priority);
+  if (object.kind === "ipvs" || object.kind === "destination") return String(object.mark);
   return "name" in object ? object.name : object.link;
 }

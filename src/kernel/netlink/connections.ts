@@ -6,10 +6,11 @@ import type { Message } from "./message.ts";
 /** Tracked connections (include/uapi/linux/netfilter/nfnetlink_conntrack.h). */
 const types = { get: 0x0101, del: 0x0102 } as const; // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_*
 /** CTA_* */
-const attribute = { reply: 2, status: 3, id: 12, zone: 18, filter: 25, statusMask: 26 } as const;
+const attribute = { original: 1, reply: 2, status: 3, id: 12, zone: 18, filter: 25, statusMask: 26 } as const;
 const tupleIp = 1; // CTA_TUPLE_IP
 /** CTA_IP_*: which is which depends on the family. */
 const source = { 2: 1, 10: 3 } as const;
+const destination = { 2: 2, 10: 4 } as const;
 const replyFlags = 2; // CTA_FILTER_REPLY_FLAGS
 const bySource = 1; // CTA_FILTER_F_CTA_IP_SRC (net/netfilter/nf_internals.h)
 const destinationTranslated = 1 << 5; // IPS_DST_NAT
@@ -43,11 +44,12 @@ export const dumpTranslated = (family: FamilyNumber): Message =>
 
 /**
  * At least those that are answered from an address, as far as Linux can tell: it compares IPv4 addresses since 5.8, and leaves
- * out of IPv6 ones just those that are equal (net/netfilter/nf_conntrack_netlink.c, ctnetlink_filter_match_tuple).
+ * out of IPv6 ones just those that are equal (net/netfilter/nf_conntrack_netlink.c, ctnetlink_filter_match_tuple). What IPVS has
+ * translated has no status that says so.
  */
 export function dumpAnsweredFrom(address: IpAddress): Message {
   const bytes = addressBytes(address);
-  if (bytes.length !== 4) return dumpTranslated(10);
+  if (bytes.length !== 4) return message(types.get, 10, []);
   return message(types.get, 2, [
     [attribute.reply, [[tupleIp, [[source[2], bytes]]]]],
     [attribute.filter, [[replyFlags, u32(bySource)]]],
@@ -65,9 +67,11 @@ export interface ConnectionInfo {
 export function readConnection(bytes: Buffer): ConnectionInfo | undefined {
   const family = bytes.readUInt8(0) as FamilyNumber;
   const a = decodeAttributes(bytes.subarray(bodyLength));
-  const ip = decodeAttributes(a.get(attribute.reply) ?? Buffer.alloc(0)).get(tupleIp);
-  const from = ip && decodeAttributes(ip).get(source[family]);
-  if (from === undefined) return undefined;
+  const addressIn = (tuple: number, which: number) =>
+    decodeAttributes(decodeAttributes(a.get(tuple) ?? Buffer.alloc(0)).get(tupleIp) ?? Buffer.alloc(0)).get(which);
+  const from = addressIn(attribute.reply, source[family]);
+  const to = addressIn(attribute.original, destination[family]);
+  if (from === undefined || to === undefined) return undefined;
   const names = naming.flatMap((type): Attribute[] => {
     const value = a.get(type);
     // A tuple is nested, and to be marked so.
@@ -75,7 +79,7 @@ export function readConnection(bytes: Buffer): ConnectionInfo | undefined {
   });
   return {
     answeredFrom: addressText(from),
-    isTranslated: ((a.get(attribute.status)?.readUInt32BE(0) ?? 0) & destinationTranslated) !== 0,
+    isTranslated: !from.equals(to),
     forget: message(types.del, family, names),
   };
 }

@@ -1,51 +1,33 @@
 import { addressBytes, addressText } from "../../lib/address-bytes.ts";
-import { KernelError } from "../kernel.ts";
-import { type Attribute, decodeAttributes, decodeList, text, u16, u32, u8 } from "../netlink/attributes.ts";
-import type { Message } from "../netlink/message.ts";
+import { type Attribute, decodeAttributes, decodeList, u16, u32, u8 } from "../netlink/attributes.ts";
+import { familyId, genericAttributes, genericMessage } from "../netlink/generic.ts";
 import type { Realm } from "../realms.ts";
 import { keepalive, nowhere, type WireguardDevice, type WireguardPeer, type WireguardState } from "./device.ts";
 
-/** include/uapi/linux/genetlink.h: the family that knows the numbers of the others. */
-const control = { family: 16, getFamily: 3, id: 1, name: 2 } as const;
 /** include/uapi/linux/wireguard.h */
 const command = { get: 0, set: 1 } as const;
 const device = { index: 1, privateKey: 3, port: 6, peers: 8 } as const; // WGDEVICE_A_*
 const peer = { publicKey: 1, flags: 3, endpoint: 4, keepalive: 5, lastHandshake: 6, addresses: 9 } as const; // WGPEER_A_*
 const peerFlags = { remove: 1, replaceAddresses: 2 } as const; // WGPEER_F_*
 const allowed = { family: 1, address: 2, prefix: 3 } as const; // WGALLOWEDIP_A_*
-const headLength = 4; // struct genlmsghdr
 const families = { ip: 2, ip6: 10 } as const;
 
-/** Generic netlink: number of the command, and version of its family. */
-const message = (type: number, number: number, attributes: readonly Attribute[]): Message => ({
-  type,
-  flags: 0,
-  body: Buffer.from([number, 1, 0, 0]),
-  attributes,
-});
-
-/** The kernel looks for the module when the family is not there. @throws {KernelError} ENOENT when it has no WireGuard */
-export function wireguardFamily(realm: Realm): number {
-  const ask = message(control.family, control.getFamily, [[control.name, text("wireguard")]]);
-  const [reply] = realm.generic().exchange(ask);
-  const id = reply && decodeAttributes(reply.body.subarray(headLength)).get(control.id);
-  if (id === undefined) throw new KernelError("ENOENT", "the kernel does not say how to speak of WireGuard");
-  return id.readUInt16LE(0);
-}
+/** The family, where the kernel has WireGuard. */
+export const wireguardFamily = "wireguard";
 
 /** A device of the kernel's own, by its index in the realm. */
 export function kernelDevice(realm: Realm, index: number): WireguardDevice {
-  const family = wireguardFamily(realm);
+  const family = familyId(realm, wireguardFamily);
   const self: Attribute = [device.index, u32(index)];
   const set = (...attributes: Attribute[]) =>
-    void realm.generic().exchange(message(family, command.set, [self, ...attributes]));
+    void realm.generic().exchange(genericMessage(family, command.set, [self, ...attributes]));
   const setPeer = (...attributes: Attribute[]) => set([device.peers, [[0, attributes]]]);
   return {
     read: () =>
       readAll(
         realm
           .generic()
-          .dump(message(family, command.get, [self]))
+          .dump(genericMessage(family, command.get, [self]))
           .map(({ body }) => body),
       ),
     setUp: (privateKey, udpPort) => set([device.privateKey, privateKey], [device.port, u16(udpPort)]),
@@ -98,7 +80,7 @@ function readEndpoint(bytes: Buffer): WireguardPeer["endpoint"] {
 
 /** A device with many peers comes in several messages; those after the first have peers only. */
 function readAll(bodies: readonly Buffer[]): WireguardState {
-  const parts = bodies.map((body) => decodeAttributes(body.subarray(headLength)));
+  const parts = bodies.map((body) => genericAttributes(body));
   const peers = parts.flatMap((a) => decodeList(a.get(device.peers) ?? Buffer.alloc(0))).map(decodeAttributes);
   const privateKey = parts.map((a) => a.get(device.privateKey)).find((key) => key?.some((byte) => byte !== 0) === true);
   return {
