@@ -268,6 +268,22 @@ function describeLinks(open: () => OpenKernel): void {
     turn(changed, wanted);
   });
 
+  it("keeps a far end's neighbours when only the MTU changes", () => {
+    const { kernel } = open();
+    const wish = { number: 1 };
+    const wanted = [...networkPlan(wish), ...endpointPlan(wish, 2)];
+    const cable = wanted.find(({ object }) => object.kind === "link" && object.type === "veth");
+    assert.ok(cable?.object.kind === "link" && cable.object.type === "veth");
+    const { owner, object } = cable;
+    const { namespace, name: link } = object.peer;
+    const neighbour = { kind: "neighbour", namespace, link, address: "10.1.0.9", mac: "02:00:00:00:00:09" } as const;
+    kernel.apply(creates([...wanted, { owner, object: neighbour }]));
+    const smaller = { ...object, mtu: 1300 };
+    kernel.apply([change(smaller, object, owner)]);
+    const others = wanted.filter((one) => one !== cable);
+    assertHolds(kernel, [...others, { owner, object: smaller }, { owner, object: neighbour }]);
+  });
+
   it("describes a link, and none", () => {
     const { kernel } = open();
     kernel.apply([create(bridge("br-9", { mtu: 1400 }), "network:n")]);

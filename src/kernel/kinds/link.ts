@@ -187,10 +187,12 @@ export class LinkHandler implements Handler<LinkObject> {
     if (object.type === "vxlan") explained(object, () => realm.route.exchange(...messages));
     else realm.route.exchange(...messages);
     if (object.type !== "veth") return;
-    const { namespace, name, mac: peerMac } = object.peer;
+    const { namespace, name } = object.peer;
     const there = this.#realms.get(namespace);
+    // Told its own address, Linux forgets all neighbours of a link (net/core/neighbour.c, neigh_changeaddr).
+    const peerMac = there.link({ name })?.mac === object.peer.mac ? {} : { mac: object.peer.mac };
     there.route.exchange(
-      setLink({ name }, { mac: peerMac, mtu }),
+      setLink({ name }, { ...peerMac, mtu }),
       this.#markPeer(name, owner),
       ...this.#plug(there, object.peer),
     );
