@@ -2,18 +2,31 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attempt, run } from "../../src/lab/command.ts";
+import type { Flow } from "../support/flow.ts";
 import { until } from "../support/swarm.ts";
 import { assertNoneFailed, useWebSwarm } from "../support/web-swarm.ts";
 
-const moment = 1000; // milliseconds in which every node knows of a task
+const all = [1, 2, 3] as const;
+const moment = 1000; // milliseconds in which every node knows of a task's end
+const heartbeat = 1000; // milliseconds
+/** Three heartbeats, and one in which the last one may have come. */
+const detection = 4 * heartbeat;
 const count = 6;
 const fiveDays = 5 * 24 * 3600; // seconds
 const ingress = "--net=/run/tombolo/netns/ingress_sbox";
+const ended = /^(ECONNRESET|EPIPE|end)$/;
 
 describe("services under faults", () => {
   const web = useWebSwarm();
-  const { host, docker } = web;
+  const { host, docker, rowOf } = web;
 
+  /** A host that has one of the service's containers, by the name that its task gives. */
+  async function hostOf(task: string): Promise<number> {
+    for (const number of all) if ((await docker(number, `ps -q -f id=${task}`)) !== "") return number;
+    return assert.fail(`${task} runs nowhere`);
+  }
+  const addressOf = (number: number, task: string) =>
+    host(number).docker("inspect", "-f", "{{.NetworkSettings.Networks.shop.IPAddress}}", task);
   const runs = (wanted: number) =>
     until(
       async () => (await docker(1, "service ls --format {{.Replicas}}").catch(() => "")) === `${wanted}/${wanted}`,
@@ -21,13 +34,47 @@ describe("services under faults", () => {
       `${wanted} tasks`,
     );
 
-  it("keep connections while daemons are away, and are called by name while they are healthy", async () => {
+  it("lose no request while tasks are replaced, the leader is killed, and no manager is left", async (test) => {
+    await web.threeManagers();
+    await web.serve(10, "");
+    const first = await web.askBoth(3, 500);
+    await web.roll({ order: "start-first", parallelism: 5 });
+    await web.roll({ order: "stop-first", parallelism: 5 });
+    await web.roll({ order: "stop-first", parallelism: 5, isRollback: true });
+    await assertNoneFailed(first);
+
+    const second = await web.askBoth(3, 500);
+    const leader = (await web.nodes(3)).find(({ manager }) => manager === "Leader")?.name;
+    const number = Number(leader?.slice(1));
+    await web.crash(number);
+    await until(
+      async () =>
+        (await web.nodes((number % 3) + 1).catch(() => [])).some(
+          (row) => row.manager === "Leader" && row.name !== leader,
+        ),
+      20_000,
+      "another leader",
+    );
+    for (const other of all) if (other !== number) await web.crash(other);
+    await sleep(3000);
+    for (const one of all) await host(one).start();
+    await until(async () => (await web.managersOf()) === 3, 20_000, "three managers");
+    await assertNoneFailed(second);
+    await runs(10);
+    test.diagnostic(`the leader was ${leader}`);
+    await web.clear();
+  });
+
+  it("keep connections while daemons restart, and fail for moments with tasks and hosts", async () => {
     await docker(1, "swarm init");
     const secret = await web.token("worker");
     for (const number of [2, 3]) await web.joinWith(number, secret);
-    await web.serve(count, "");
+    await web.serve(count, "--restart-delay 0s");
     await restartDaemons();
+    await docker(1, `swarm update --dispatcher-heartbeat ${heartbeat}ms`);
     await hearOfHealth();
+    await loseTasks();
+    await loseHost();
     await web.clear();
   });
 
@@ -87,5 +134,84 @@ describe("services under faults", () => {
     await docker(2, `exec ${task} rm /well`);
     await until(async () => (await named()).length === 0, 5000, "it has none any more");
     await docker(1, "service rm sick");
+  }
+  /** Its process is killed, then a container removed by force. */
+  async function loseTasks(): Promise<void> {
+    const ways = [
+      async (number: number, task: string) => {
+        const pid = await docker(number, `inspect -f {{.State.Pid}} ${task}`);
+        return () => host(number).run("kill", "-9", pid);
+      },
+      async (number: number, task: string) => () => docker(number, `rm -f ${task}`),
+    ];
+    for (const way of ways) {
+      const loads = await web.askBoth(1, 200);
+      const flows = await flowsToOne();
+      const number = await hostOf(flows.task);
+      const address = await addressOf(number, flows.task);
+      const lose = await way(number, flows.task);
+      const from = Date.now();
+      await lose();
+      await until(async () => !(await web.named(1, "tasks.web")).includes(address), moment, "no name leads to it");
+      await moves(flows, from);
+      await runs(count);
+      await assertNoneFailed(loads, { from: from - 500, to: from + moment });
+    }
+  }
+
+  interface Flows {
+    readonly task: string;
+    readonly streams: readonly Flow[];
+    readonly datagrams: readonly Flow[];
+  }
+  /** Streams and datagrams that one task has, by the virtual address and by the mesh. @param isRight of the task's host */
+  async function flowsToOne(isRight = (_: number) => true): Promise<Flows> {
+    const open = [
+      () => web.flowVirtual(1, { protocol: "tcp" }),
+      () => web.flowMesh(2, { protocol: "tcp" }),
+      () => web.flowVirtual(1, { protocol: "udp", patience: 100 }),
+      () => web.flowMesh(2, { protocol: "udp", patience: 100 }),
+    ];
+    let task: string | undefined;
+    const found: Flow[] = [];
+    for (const one of open)
+      for (let tries = 0; ; tries += 1) {
+        assert.ok(tries < 50, `no flow to ${task}`);
+        const { flow, first } = await one();
+        if (task === undefined && isRight(await hostOf(first))) task = first;
+        if (first === task) {
+          found.push(flow);
+          break;
+        }
+        flow.end();
+      }
+    return { task: task ?? "", streams: found.slice(0, 2), datagrams: found.slice(2) };
+  }
+  /** Streams are reset, datagrams go to somebody else, within a moment. */
+  async function moves({ task, streams, datagrams }: Flows, from: number, within = moment): Promise<void> {
+    for (const [at, flow] of datagrams.entries())
+      await until(
+        async () => /^[0-9a-f]{12}$/.test(await flow.say("hello")) && (await flow.say("hello")) !== task,
+        from + within - Date.now(),
+        `datagrams ${at} go to another task`,
+      );
+    for (const [at, flow] of streams.entries()) assert.match(await flow.say("hello"), ended, `stream ${at}`);
+    for (const flow of [...streams, ...datagrams]) flow.end();
+  }
+
+  async function loseHost(): Promise<void> {
+    const flows = await flowsToOne((number) => number === 3);
+    const loads = await web.askBoth(1, 200, [1, 2]);
+    const from = Date.now();
+    await host(3).cut();
+    await web.crash(3);
+    await moves(flows, from, detection + moment);
+    await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "it is down");
+    await sleep(2000);
+    await assertNoneFailed(loads, { from: from - 500, to: from + detection + moment });
+    await host(3).heal();
+    await host(3).start();
+    await until(() => web.isReady("h3"), 20_000, "it is back");
+    await runs(count);
   }
 });

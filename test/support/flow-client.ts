@@ -32,9 +32,12 @@ async function main({ protocol, address, port, source, sourcePort, patience = 10
       heard(`${data.length + bytes} bytes`);
       bytes = 0;
     });
-    socket.on("error", (error: NodeJS.ErrnoException) => heard(error.code ?? error.message));
-    socket.on("end", () => heard("end"));
-    return (text) => void socket.write(text);
+    let end: string | undefined;
+    const over = (why: string) => heard((end ??= why));
+    socket.on("error", (error: NodeJS.ErrnoException) => over(error.code ?? error.message));
+    socket.on("end", () => over("end"));
+    // Who writes to a connection that has ended hears of it no more.
+    return (text) => (end === undefined ? void socket.write(text) : heard(end));
   }
   function overUdp(): (text: string) => void {
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
