@@ -12,7 +12,7 @@ const numberOf = ({ protocol, published }: ServicePort) => `${protocol}|${publis
 /**
  * Claims what a service publishes on every node, and gives back what it publishes no more. A port without a number keeps the
  * one that it was given before.
- * @returns the ports with their numbers @throws {EngineError} invalid for one that another service has, naming it
+ * @returns the ports with their numbers @throws {EngineError} invalid for one that another service, or somebody on a node, has, naming it
  */
 export function claimPorts(tx: Transaction, before: Holder, wished: readonly ServicePort[]): ServicePort[] {
   const others = wished.length === 0 ? new Map<string, Service>() : hostPortsOfOthers(tx, before.id);

@@ -18,7 +18,7 @@ const isJob = ({ mode }: ServiceSpec) => mode.kind === "replicated-job" || mode.
 
 /**
  * Makes a service: its name, its published ports and an address of each family on each of its networks are claimed.
- * @throws {EngineError} conflict for a name; invalid for a port that another service has, naming it, and for a secret or
+ * @throws {EngineError} conflict for a name; invalid for a port that somebody has, naming who, and for a secret or
  *   config that there is not; as `claimAddress`
  */
 export function openService(tx: Transaction, spec: ServiceSpec, now: number): Service {
