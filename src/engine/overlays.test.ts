@@ -15,7 +15,7 @@ interface Cut {
 }
 const outage = 100; // milliseconds
 const arrival = 20; // milliseconds in which a message that was sent arrives
-const patience = 10_000; // milliseconds
+const patience = 30_000; // milliseconds
 
 /**
  * Containers come and go on both hosts, on the other one while the wire is cut, too; in the end some are left.
