@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { removeClusterNetwork } from "./cluster-networks.ts";
 import { newSpec, newTask, onNetwork, playCluster, port } from "./cluster-testing.ts";
+import { createNetworks } from "./networks.ts";
+import type { Parts } from "./parts.ts";
 import { createServices } from "./services.ts";
 
 const rpc = (text: string) => ({ class: "invalid", message: `rpc error: code = FailedPrecondition desc = ${text}` });
@@ -43,6 +45,19 @@ test("a network that services are on cannot be removed, also without tasks", asy
   const published = await services.create(newSpec({ endpoint: { mode: "vip", ports: [port(8080)] } }));
   const needed = `ingress network cannot be removed because service ${published} depends on it`;
   await assert.rejects(removeClusterNetwork(cluster.parts, ingress), rpc(needed));
+});
+
+test("prune passes over a network that comes into use meanwhile, and goes on", async () => {
+  const { cluster, services, shop } = await play();
+  await cluster.network("unused");
+  const { membership } = cluster.parts;
+  const task = { networks: [onNetwork(shop.id)] };
+  const update: typeof membership.update = async (change) => {
+    if (cluster.store.snapshot().list("services").length === 0) await services.create(newSpec({ task }));
+    return membership.update(change);
+  };
+  const parts = { ...cluster.parts, membership: { ...membership, update } } as Parts;
+  assert.deepEqual(await createNetworks(parts).prune(new Map()), ["unused"]);
 });
 
 test("a network goes when the tasks of a service that is gone have ended, and is not waited for otherwise", async () => {

@@ -333,7 +333,8 @@ async function prune(parts: Parts, filters: Filters): Promise<string[]> {
       await removeNetwork(parts, network.id);
       names.push(network.spec.name);
     } catch (error) {
-      if (!(error instanceof EngineError) || (error.class !== "forbidden" && error.class !== "not-found")) throw error;
+      // It came into use meanwhile, or is gone.
+      if (!(error instanceof EngineError) || !["forbidden", "invalid", "not-found"].includes(error.class)) throw error;
     }
   }
   return names;
