@@ -78,7 +78,7 @@ class Workers {
       this.#hear(client);
       resolve();
     };
-    const lost = () => void (this.#lost += 1);
+    const lost = async () => void (this.#lost += 1);
     const done = async () => {};
     const heard = {
       managers: nothing,

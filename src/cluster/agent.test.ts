@@ -86,9 +86,8 @@ function begin() {
         standing: nothing,
         cluster: nothing,
         connected: nothing,
-        lost: nothing,
-        logsWanted: nothing,
       },
+      lost: async () => {},
       logsWanted: async () => {},
       rows: (batch) => replica.receive(batch),
       settled: () => {

@@ -38,9 +38,10 @@ export interface AgentEvents {
   logsWanted(wanted: LogsWanted): Promise<void>;
   /** Resolves when what was kept is in the kernel. */
   settled(signal: AbortSignal): Promise<void>;
-  /** The stream is there, with all that the node needs; `error` says why it is not, when it is lost. */
+  /** The stream is there, with all that the node needs. */
   connected(): void;
-  lost(error: unknown): void;
+  /** It is not, and why. No other is begun until that is dealt with. */
+  lost(error: unknown): Promise<void>;
 }
 
 const pause = { least: 200, most: 2000 } as const; // milliseconds between two attempts, doubling
@@ -89,7 +90,7 @@ export class Agent {
       try {
         await this.#client.use((calls) => this.#session(calls, signal), signal);
       } catch (error) {
-        if (!signal.aborted) this.#events.lost(error);
+        if (!signal.aborted) await this.#events.lost(error);
       }
       const wait = Math.min(pause.least * 2 ** this.#failures, pause.most);
       this.#failures += 1;

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EngineError, isUnavailable, system } from "../lib/errors.ts";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
+import type { NodeId } from "../model/cluster.ts";
 import type { EndpointId } from "../model/ids.ts";
 import type { Attached, AttachWish } from "./attachments.ts";
 import type { ControlClient } from "./control-client.ts";
 import type { AttachResponse } from "./gen/control_pb.ts";
+import { saysRemoved } from "./removal.ts";
 import { texts } from "./texts.ts";
 
 const patience = { attach: 5000, again: 100, detach: 2000 } as const; // milliseconds
@@ -12,11 +14,16 @@ const patience = { attach: 5000, again: 100, detach: 2000 } as const; // millise
 /** A node's calls to managers for its containers that come onto networks of the cluster, or leave them. */
 export class AttachmentClient {
   readonly #client: ControlClient;
+  readonly #nodeId: NodeId;
   readonly #connected: (signal: AbortSignal) => Promise<void>;
 
-  /** @param connected resolves when the node has its stream: what is asked for before could be taken for left over */
-  constructor(client: ControlClient, connected: (signal: AbortSignal) => Promise<void>) {
+  /**
+   * @param connected resolves when the node has its stream: what is asked for before could be taken for left over; rejects as
+   *   managers do when the node was removed
+   */
+  constructor(client: ControlClient, nodeId: NodeId, connected: (signal: AbortSignal) => Promise<void>) {
     this.#client = client;
+    this.#nodeId = nodeId;
     this.#connected = connected;
   }
 
@@ -47,11 +54,18 @@ export class AttachmentClient {
     return this.#client.use(async ({ node }) => attachedFromWire(await node.attach(request, { signal })), signal);
   }
 
-  /** Gives back what was claimed. @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again */
+  /**
+   * Gives back what was claimed. Of a node that was removed nothing is.
+   * @throws {EngineError} unavailable when no manager answers in time: `Overlays` tries again
+   */
   async detach(endpointIds: readonly EndpointId[]): Promise<void> {
     const late = AbortSignal.timeout(patience.detach);
-    await this.#connected(late);
-    await this.#client.use(({ node }) => node.detach({ endpointIds: [...endpointIds] }, { signal: late }), late);
+    try {
+      await this.#connected(late);
+      await this.#client.use(({ node }) => node.detach({ endpointIds: [...endpointIds] }, { signal: late }), late);
+    } catch (error) {
+      if (!saysRemoved(error, this.#nodeId)) throw error;
+    }
   }
 }
 

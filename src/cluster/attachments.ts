@@ -11,6 +11,7 @@ import type { Network } from "../model/network.ts";
 import { hasEnded, type TaskId } from "../model/service.ts";
 import type { Peer } from "../model/peer.ts";
 import { encryptionLack, wireguardPlace } from "./encryption.ts";
+import { removedNode } from "./removal.ts";
 import { rowsNamed } from "../store/named.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 
@@ -50,7 +51,7 @@ const mostNames = 100;
  */
 export function attach(tx: Transaction, nodeId: NodeId, wish: AttachWish): Attached {
   const node = tx.get("nodes", nodeId);
-  if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
+  if (node === undefined) throw removedNode(nodeId);
   if (node.status.session === undefined) throw unavailable(`node ${nodeId} has no stream`);
   checkWish(wish);
   const network = networkNamed(tx, wish.network);

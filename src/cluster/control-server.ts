@@ -11,11 +11,13 @@ import { once } from "node:events";
 import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { unavailable } from "../lib/errors.ts";
 import type { NodeId, NodeRole } from "../model/cluster.ts";
 import { explain, toWire } from "./call-errors.ts";
 import { check } from "./identity/calls.ts";
 import type { Identity } from "./identity/names.ts";
 import { Peers } from "./identity/peer.ts";
+import { texts } from "./texts.ts";
 
 /** By what a host shows who it is and tells who others are; PEM. */
 export interface Credentials {
@@ -37,6 +39,8 @@ export interface ControlServerParts {
   routes(router: ConnectRouter): void;
   /** @returns the role in the node's row; undefined for who is no node (any more): such a one may do nothing */
   standing(node: NodeId): NodeRole | undefined;
+  /** False while rows may have changed that this manager has not seen: a node that it does not know may be one. */
+  isCurrent?(): boolean;
   /** Told of errors whose text did not go over the wire. */
   failed(error: unknown, call: string): void;
   /** Told of calls that were denied, and by whom they were made. */
@@ -172,7 +176,11 @@ export class ControlServer {
 
   /** Before anything of the message is read. */
   #gate(context: HandlerContext): void {
-    const removed = (node: NodeId) => this.#parts.standing(node) === undefined;
+    const removed = (node: NodeId) => {
+      if (this.#parts.standing(node) !== undefined) return false;
+      if (this.#parts.isCurrent?.() === false) throw unavailable(texts.noLeader);
+      return true;
+    };
     try {
       check(context.method.localName, callerOf(context).identity, removed);
     } catch (error) {

@@ -32,6 +32,7 @@ after(async () => {
 interface Wish {
   readonly now?: () => number;
   readonly standing?: (id: string) => NodeRole | undefined;
+  readonly isCurrent?: () => boolean;
   readonly root?: string;
   readonly credentials?: ReturnType<typeof credentialsOf>;
 }
@@ -80,8 +81,8 @@ async function serve(wish: Wish = {}) {
     });
   };
   const standing = wish.standing ?? (() => "manager");
-  const { now = Date.now } = wish;
-  const parts = { routes, standing, now, failed: (error: unknown) => failures.push(error) };
+  const { now = Date.now, isCurrent = () => true } = wish;
+  const parts = { routes, standing, isCurrent, now, failed: (error: unknown) => failures.push(error) };
   const server = new ControlServer(wish.credentials ?? credentialsOf(self), clusterId, parts);
   const { port } = await server.listen("127.0.0.1", 0);
   open.push(server);
@@ -228,6 +229,11 @@ describe("a connection that may be no more is cut within 5 s", () => {
     await assert.rejects(session.ended, { class: "unavailable" });
     assert.ok(Date.now() - since < 5000);
     await assert.rejects(openSession(clientOf([address], worker)), { class: "forbidden", message: /was removed/ });
+  });
+
+  it("but by a manager that may not have seen its row nothing is said of it", async () => {
+    const { address } = await serve({ standing: () => undefined, isCurrent: () => false });
+    await assert.rejects(openSession(clientOf([address], node(authority))), { class: "unavailable" });
   });
 
   it("when its certificate expires", async () => {

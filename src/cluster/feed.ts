@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from "node:util";
-import { forbidden } from "../lib/errors.ts";
 import { Turns } from "../lib/turns.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { Commit, Snapshot } from "../store/store.ts";
@@ -8,6 +7,7 @@ import { Members, type Need, needing, needsOf } from "./members.ts";
 import type { Wanted } from "./log-broker.ts";
 import { isDraining } from "./orchestration/draining.ts";
 import { Outbox } from "./outbox.ts";
+import { removedNode } from "./removal.ts";
 import { goneOf, type Shown, shownChange, shownEnd, shownFor, shownTo } from "./views.ts";
 import { availabilityToWire, roleToWire } from "./wire.ts";
 
@@ -103,7 +103,7 @@ export class Feed {
     const outbox = this.#outboxes.get(node);
     if (outbox === undefined) return;
     const [old, row] = [before.get("nodes", node), this.#rows.get("nodes", node)];
-    if (row === undefined) outbox.end(forbidden(`node ${node} was removed from the swarm`));
+    if (row === undefined) outbox.end(removedNode(node));
     else if (old?.role !== row.role || old.availability !== row.availability) this.#tellStanding(node, outbox);
   }
 

@@ -1,5 +1,5 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import { forbidden, rpcError } from "../lib/errors.ts";
+import { rpcError } from "../lib/errors.ts";
 import {
   type Cluster,
   type ClusterNode,
@@ -16,6 +16,7 @@ import type { Join, Node } from "./gen/control_pb.ts";
 import { trustBundle } from "./identity/authority.ts";
 import { readRequest } from "./identity/csr.ts";
 import { digestOf, formatToken, sameSecret } from "./identity/token.ts";
+import { removedNode } from "./removal.ts";
 import { availabilityFromWire, descriptionFromWire, roleToWire } from "./wire.ts";
 import { WrongTokens } from "./wrong-tokens.ts";
 
@@ -78,7 +79,7 @@ export function renewCertificate(parts: SigningParts): ServiceImpl<typeof Node>[
     const nodeId = callerOf(context).identity?.nodeId ?? "";
     const rowIn = (rows: Snapshot) => {
       const node = rows.get("nodes", nodeId);
-      if (node === undefined) throw forbidden(`node ${nodeId} was removed from the swarm`);
+      if (node === undefined) throw removedNode(nodeId);
       return node;
     };
     const holder = (rows: Snapshot): Holder => ({ nodeId, role: rowIn(rows).role });

@@ -20,6 +20,7 @@ import { closeRunning, Manager, type ManagerParts, type Running } from "./manage
 import { identityIn } from "./node-state.ts";
 import { OwnFiles } from "./own-files.ts";
 import { gainVote, openAgain } from "./own-manager.ts";
+import { removedNode, saysRemoved } from "./removal.ts";
 import type { Replica } from "./replica.ts";
 import { leaveWarning, texts } from "./texts.ts";
 import { roleFromWire } from "./wire.ts";
@@ -80,6 +81,8 @@ export class LocalNode {
   #unlistedSince = Number.POSITIVE_INFINITY;
   #isConnected = false;
   #wasConnected = false;
+  /** What a manager has said, until another one says otherwise. */
+  #wasRemoved = false;
   #error = "";
   #work: Promise<void> | undefined;
   #wake = () => {};
@@ -95,8 +98,8 @@ export class LocalNode {
       files.state.managers.map((one) => this.#wayTo(one)),
       this.credentials,
     );
-    this.attachments = new AttachmentClient(this.#client, (signal) => this.#connected(signal));
     const { nodeId, clusterId, dataPathAddress } = files.state;
+    this.attachments = new AttachmentClient(this.#client, nodeId, (signal) => this.#connected(signal));
     parts.replica.begin({ nodeId, clusterId, dataPath: dataPathAddress });
     const facts = {
       describe: () => this.#description(),
@@ -113,8 +116,11 @@ export class LocalNode {
       },
       standing: (role) => this.#want(role),
       cluster: (cluster) => void this.#trust(cluster).catch((error: unknown) => this.#fail(error)),
-      connected: () => this.#tell(true, ""),
-      lost: (error) => this.#tell(false, (error as Error).message),
+      connected: () => {
+        this.#wasRemoved = false;
+        this.#tell(true, "");
+      },
+      lost: (error) => this.#lose(error),
     });
   }
 
@@ -184,7 +190,10 @@ export class LocalNode {
 
   async #connected(signal: AbortSignal): Promise<void> {
     const late = lateness(signal, () => this.#error || texts.noManager);
-    while (!this.#isConnected) await Promise.race([this.#heard.promise, late]);
+    while (!this.#isConnected) {
+      if (this.#wasRemoved) throw removedNode(this.state.nodeId);
+      await Promise.race([this.#heard.promise, late]);
+    }
   }
 
   standing(): Standing {
@@ -236,6 +245,13 @@ export class LocalNode {
     this.#error = error;
     if (!isConnected) this.#parts.log.warn({ error }, "the node has lost its manager: it looks for another");
     this.#notify();
+  }
+  /** Who was removed keeps nothing of the swarm but its place, until it is told to leave; it asks on. */
+  async #lose(error: unknown): Promise<void> {
+    const isRemoved = saysRemoved(error, this.state.nodeId);
+    this.#wasRemoved ||= isRemoved;
+    this.#tell(false, (error as Error).message);
+    if (isRemoved) await this.#parts.replica.removed(this.#stopped.signal).catch((err: unknown) => this.#fail(err));
   }
   #notify(): void {
     const { resolve } = this.#heard;

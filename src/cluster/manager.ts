@@ -201,6 +201,7 @@ export class Manager {
     const server = new ControlServer(credentials, identity.clusterId, {
       routes,
       standing,
+      isCurrent: () => manager.hasMajority,
       failed,
       denied: (call, caller) => denied({ call, ...caller }),
     });

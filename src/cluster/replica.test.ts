@@ -72,7 +72,15 @@ function begin() {
       .list("peers")
       .map(({ id }) => id);
   const join = (id: string, networkId: string) =>
-    store.update((tx) => tx.insert("endpoints", { id, networkId, sandboxId: "s", containerId: "s" } as Endpoint));
+    store.update((tx) =>
+      tx.insert("endpoints", {
+        id,
+        networkId,
+        sandboxId: "s",
+        containerId: "s",
+        addresses: [] as Endpoint["addresses"],
+      } as Endpoint),
+    );
   const setMtu = (value: number) => {
     mtu = value;
   };
@@ -206,6 +214,25 @@ it("keeps nothing when the swarm was left", async () => {
     store.update((tx) => replica.keep(tx, { network: network("n1"), pools: [] })),
     { class: "unavailable" },
   );
+});
+
+it("keeps nothing when its node was removed, containers first; and is that node still", async () => {
+  const { store, replica, names, peers, join, clusters } = begin();
+  const known = [row("clusters", "c", publicPart(newCluster())), row("tasks", "t", newTask({ id: "t", nodeId: "me" }))];
+  await replica.receive(batch([...known, ...whole("n1", peer("p1", "n1", "other"))], false, true));
+  await join("e1", "n1");
+  replica.onRemoved = async () => {
+    assert.deepEqual([names(), peers()], [["n1"], ["p1"]]);
+    await store.update((tx) => tx.delete("endpoints", "e1"));
+  };
+  await replica.removed(new AbortController().signal);
+  assert.deepEqual([names(), peers(), store.snapshot().list("tasks")], [[], [], []]);
+  assert.equal(clusters.at(-1), undefined);
+  await replica.receive(batch(whole("n1", peer("e2", "n1", "me")), false, true));
+  assert.deepEqual([names(), peers()], [["n1"], []], "its own endpoints are no other host's");
+  replica.onRemoved = async () => {};
+  await replica.removed(AbortSignal.abort());
+  assert.deepEqual(names(), ["n1"], "it has left meanwhile: what is there is another swarm's");
 });
 
 it("keeps the other hosts' ends of WireGuard as long as they have endpoints here, and tells of the cluster after its rows", async () => {

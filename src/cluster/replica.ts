@@ -59,6 +59,8 @@ export class Replica {
   #udpPort = 4789;
   /** Told of endpoints of this host that the cluster does not know: it was begun again from what it was earlier. */
   onMissing: (ids: readonly EndpointId[]) => void = () => {};
+  /** Takes this host's containers off the networks of the cluster. */
+  onRemoved: () => Promise<void> = async () => {};
   /** Told that secrets or configs have come. */
   onFiles: () => void = () => {};
   readonly #files = new Map<string, FileContent>();
@@ -177,9 +179,22 @@ export class Replica {
     }
   }
 
-  /** Forgets its tasks, and all networks of the cluster that no container is on. */
+  /** This host is in no swarm any more. It forgets its tasks, and all networks of the cluster that no container is on. */
   async clear(): Promise<void> {
     this.#self = undefined;
+    await this.#forget();
+  }
+
+  /**
+   * Managers count this host among their nodes no more: it keeps nothing of the cluster.
+   * @param signal it leaves, too: what comes here from then on may be another swarm's
+   */
+  async removed(signal: AbortSignal): Promise<void> {
+    await this.onRemoved();
+    if (!signal.aborted) await this.#forget();
+  }
+
+  async #forget(): Promise<void> {
     this.#files.clear();
     this.#registryAuths.clear();
     this.#held.clear(); // what is still being asked for is another swarm's
@@ -187,7 +202,7 @@ export class Replica {
       for (const { id } of tx.list("tasks")) tx.delete("tasks", id);
       forgetEnds(
         tx,
-        networksIn(tx).flatMap(({ id }) => this.#drop(tx, id)),
+        networksIn(tx).flatMap(({ id }) => drop(tx, id)),
       );
     });
     this.#parts.onCluster(undefined);

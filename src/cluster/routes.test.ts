@@ -107,7 +107,7 @@ it("a node describes itself anew when that is another thing than before, by its 
     logsWanted: async () => {},
     connected: ignore,
   };
-  const agent = new Agent(client as unknown as ControlClient, facts, { ...events, lost: ignore });
+  const agent = new Agent(client as unknown as ControlClient, facts, { ...events, lost: async () => {} });
   agent.start();
   await settled();
   assert.deepEqual(routesOf(id), [route("10.7.0.0/16")]);

@@ -11,6 +11,7 @@ import type { Report, SessionRequest } from "./gen/control_pb.ts";
 import { newSwarmId } from "./identity/names.ts";
 import type { Wanted } from "./log-broker.ts";
 import type { Down, Outbox } from "./outbox.ts";
+import { removedNode } from "./removal.ts";
 import { descriptionFromWire } from "./wire.ts";
 
 export interface SessionsParts {
@@ -224,7 +225,7 @@ export class Sessions {
     const { self, now, store } = this.#parts;
     await store.update((tx) => {
       const row = tx.get("nodes", node);
-      if (row === undefined) throw forbidden(`node ${node} was removed from the swarm`);
+      if (row === undefined) throw removedNode(node);
       // Not of the transaction: it would be at odds with every other write of a node.
       const others = store.snapshot();
       for (const former of formerSelves(others, node, description, address)) keepOnly(tx, former, new Set());

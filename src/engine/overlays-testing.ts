@@ -196,6 +196,8 @@ function putContainer(tx: Transaction, number: number): void {
 /** A worker's engine over a kernel in memory, with running containers `c1`, `c2`, …: all that connects them to the cluster is real. */
 export async function startWorker({ worker, address }: Manager, containers: number) {
   const store = createMemoryStore();
+  const warnings: string[] = [];
+  const log = { ...quiet, warn: (_: object, text: string) => void warnings.push(text) };
   const dataRoot = mkdtempSync(join(tmpdir(), "tombolo-overlays-"));
   const kernel = createFakeKernel();
   const registry = new Map(Object.entries(drivers));
@@ -226,7 +228,7 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   };
   const given = {
     ...{ store, dataplane, replica, membership, drivers: registry, bus: new EventBus(), locks: new KeyedLock() },
-    ...{ log: quiet, lan: {}, resolver: { open() {}, close() {} }, runtime: { processes: { logPath: () => "" } } },
+    ...{ log, lan: {}, resolver: { open() {}, close() {} }, runtime: { processes: { logPath: () => "" } } },
     ...{ host: { dns: () => ({ servers: [], search: [], options: [] }) }, settings: { dataRoot, dns: {} } },
   } as unknown as Omit<Parts, "addresses" | "overlays">;
   const overlays = new Overlays(given, {
@@ -244,6 +246,8 @@ export async function startWorker({ worker, address }: Manager, containers: numb
   local.start();
   return {
     store,
+    /** What its engine has warned of. */
+    warnings,
     /** From now on it has an ingress sandbox while the swarm has such a network. */
     startIngress: () => ingress.start(),
     /** As when it leaves the swarm. */

@@ -51,6 +51,7 @@ export class Overlays {
     this.#parts = parts;
     this.#verbs = verbs;
     parts.replica.onMissing = (ids) => this.#askAgain(ids);
+    parts.replica.onRemoved = () => this.#disconnectAll();
   }
 
   /**
@@ -94,9 +95,8 @@ export class Overlays {
 
   /** This host is in no swarm any more: its containers leave networks that were the cluster's. */
   async leave(): Promise<void> {
-    const { store, replica } = this.#parts;
-    await this.#disconnect(endpointsIn(store.snapshot()));
-    await replica.clear();
+    await this.#disconnectAll();
+    await this.#parts.replica.clear();
   }
 
   /** Resolves when the cluster has these endpoints back, or after two seconds. */
@@ -190,6 +190,8 @@ export class Overlays {
     // It ended meanwhile: what was given back before is there again.
     if (store.snapshot().get("endpoints", id) === undefined) this.giveUp(id);
   }
+
+  #disconnectAll = () => this.#disconnect(endpointsIn(this.#parts.store.snapshot()));
 
   async #disconnect(ids: readonly EndpointId[]): Promise<void> {
     const { store, log } = this.#parts;

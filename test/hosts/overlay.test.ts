@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { assertAgreement } from "../support/ledger.ts";
 import { until, useSwarm } from "../support/swarm.ts";
 
 describe("overlay networks of the lab's hosts", () => {
@@ -363,12 +364,28 @@ describe("overlay networks of the lab's hosts", () => {
     await until(async () => (await rowOf("h2"))?.status === "Down", 5000, "h2 has left");
     await run(3, "c", "net", "--ip", "10.20.0.3");
     assert.ok(await pings(1, "a", "c"));
+    await docker(1, "service create -q --no-resolve-image --constraint node.hostname==h3 --name web busybox sleep 1d");
     await host(3).kill();
     await until(async () => (await rowOf("h3"))?.status === "Down", 25_000, "h3 is down");
     assert.match(await refused(1, "run --rm --network net --ip 10.20.0.3 busybox true"), /is container c's on node h3/);
     await docker(1, "node rm h3");
-    await docker(1, "run --rm --network net --ip 10.20.0.3 busybox true");
+    await run(1, "d", "net", "--ip", "10.20.0.3");
+    await host(3).cut();
     await host(3).start();
+    await sleep(2000);
+    assert.match(await docker(3, "exec c ip -o addr"), / 10\.20\.0\.3\/16 /, "no manager has said anything to h3");
+    assert.equal((await docker(3, "ps -q")).split("\n").length, 2);
+    await host(3).heal();
+    await until(async () => (await overlays(3)).join() === "", 10_000, "h3 keeps what is not its own");
+    await until(async () => (await docker(3, "ps --format {{.Names}}")) === "c", 10_000, "h3 keeps a task");
+    assert.doesNotMatch(await docker(3, "exec c ip -o addr"), /10\.20\./);
+    const format = "{{.Swarm.LocalNodeState}} {{.Swarm.Error}}";
+    assert.match(await host(3).docker("info", "-f", format), /^pending .*node \w+ was removed from the swarm$/);
+    assert.match(await refused(3, "run --rm --network net busybox true"), /node \w+ was removed from the swarm/);
+    await docker(1, "service rm web");
+    await assertAgreement([1, 2, 3].map(host), host(1));
+    assert.deepEqual(await host(3).audit(), []);
+    assert.ok(await pings(1, "a", "10.20.0.3"));
     assert.ok(await isReady("h1"));
   });
 

@@ -1,5 +1,6 @@
 import { EngineError, forbidden } from "../../lib/errors.ts";
 import type { NodeRole } from "../../model/cluster.ts";
+import { removedNode } from "../removal.ts";
 import type { Identity, SwarmId } from "./names.ts";
 
 export type Caller = "nobody" | NodeRole;
@@ -50,8 +51,7 @@ export const allowed: Readonly<Record<CallName, readonly Caller[]>> = {
  */
 export function check(call: string, peer: Identity | undefined, removed: (nodeId: SwarmId) => boolean): void {
   const callers = Object.hasOwn(allowed, call) ? allowed[call as CallName] : [];
-  if (peer !== undefined && removed(peer.nodeId))
-    throw forbidden(`${call}: node ${peer.nodeId} was removed from the swarm`);
+  if (peer !== undefined && removed(peer.nodeId)) throw removedNode(peer.nodeId, call);
   if (callers.includes(peer?.role ?? "nobody")) return;
   if (peer === undefined) throw new EngineError("unauthorized", `${call}: a valid certificate of this swarm is needed`);
   throw forbidden(`${call}: a ${peer.role} may not make this call`);
