@@ -119,6 +119,7 @@ export class LocalNode {
       connected: () => {
         this.#wasRemoved = false;
         this.#tell(true, "");
+        this.#wake();
       },
       lost: (error) => this.#lose(error),
     });
@@ -344,6 +345,7 @@ export class LocalNode {
       return true;
     }
     if (this.#wanted !== "manager" || this.#manager !== undefined) return true;
+    if (this.#wasRemoved) return true; // the others' etcd knows this one's no more
     await (this.#files.hasStoreKeys ? this.#openManager(signal) : this.#becomeManager(signal));
     return false;
   }

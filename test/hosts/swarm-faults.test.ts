@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { arm, startArmable } from "../support/lab.ts";
 import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
 
@@ -151,7 +152,7 @@ describe("a swarm whose hosts fail", () => {
       );
     });
 
-    it("are demoted and promoted again, and leave", async () => {
+    it("are demoted and promoted again, removed while they are away, and leave", async () => {
       await threeManagers();
       await docker(1, "node demote h2 h3");
       for (const number of [2, 3]) {
@@ -163,6 +164,16 @@ describe("a swarm whose hosts fail", () => {
       }
       await docker(1, "node promote h2 h3");
       await until(async () => (await managersOf(1)) === 3, 30_000, "both are managers");
+      await crash(2);
+      await docker(1, "node demote h2");
+      await docker(1, "node rm --force h2");
+      await host(2).start();
+      const isRemoved = async () =>
+        (await host(2).docker("info", "-f", "{{.Swarm.Error}}")).endsWith("was removed from the swarm");
+      await until(isRemoved, 10_000, "h2 knows that it was removed");
+      await sleep(2500);
+      assert.deepEqual(etcds(2), [], "h2 begins no etcd any more");
+      await until(isRemoved, 5000, "h2 says that it was removed");
       assert.match(
         await refused(3, "swarm leave"),
         /You are attempting to leave the swarm on a node that is participating as a manager/,
@@ -170,7 +181,9 @@ describe("a swarm whose hosts fail", () => {
       await docker(3, "swarm leave --force");
       await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "h3 is down");
       await until(async () => (await rowOf("h3"))?.manager === "", 5000, "h3 is no manager");
-      await docker(1, "node update --label-add still=writes h2");
+      const writes = async () =>
+        (await host(1).tryDocker("node", "update", "--label-add", "still=writes", "h1")).status === 0;
+      await until(writes, 15_000, "who is left alone writes");
     });
   });
 
