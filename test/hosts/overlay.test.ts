@@ -144,13 +144,13 @@ describe("overlay networks of the lab's hosts", () => {
       [1, 2, 3].map((number) => host(number).address),
     );
     assert.deepEqual(
-      inspected.Services[""].Tasks.map((t: { Name: string; EndpointIP: string; Info: { Node?: string } }) => [
+      inspected.Services[""].Tasks.map((t: { Name: string; EndpointIP: string; Info: { Node: string } }) => [
         t.Name,
         t.EndpointIP,
         t.Info.Node,
       ]),
       [
-        ["a", "10.20.0.2", undefined],
+        ["a", "10.20.0.2", "h1"],
         ["b", "10.20.9.9", "h2"],
         ["c", "10.20.0.3", "h3"],
       ],
