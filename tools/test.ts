@@ -1,5 +1,5 @@
 /**
- * Every tier of tests but `long`, or those named: `tools/test.ts types lint format unit kernel docker vm hosts long`. One line a tier, the
+ * Every tier of tests but `long`, or those named: `tools/test.ts types lint format unit kernel docker vm etcd hosts long`. One line a tier, the
  * output of what failed, and totals at the end. What is missing or skipped is a failure.
  */
 import { spawn } from "node:child_process";
@@ -37,6 +37,7 @@ const tiers: Readonly<Record<string, Tier>> = {
   kernel: { files: ["test/kernel/**/*.test.ts"], alone: true, minutes: 4 },
   docker: { files: ["test/docker/**/*.test.ts"], alone: true, minutes: 8 },
   vm: { files: ["test/vm/**/*.test.ts"], alone: true, minutes: 15, beside: true },
+  etcd: { files: ["test/etcd/**/*.test.ts"], alone: true, minutes: 5, beside: true },
   hosts: { files: ["test/hosts/**/*.test.ts"], alone: true, minutes: 8 },
   long: { files: ["test/long/**/*.test.ts"], alone: true, minutes: 15 },
 };

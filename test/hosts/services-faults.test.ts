@@ -38,7 +38,6 @@ describe("services under faults", () => {
     await web.threeManagers();
     await web.serve(10, "");
     const first = await web.askBoth(3, 500);
-    await web.roll({ order: "start-first", parallelism: 5 });
     await web.roll({ order: "stop-first", parallelism: 5 });
     await web.roll({ order: "stop-first", parallelism: 5, isRollback: true });
     await assertNoneFailed(first);
