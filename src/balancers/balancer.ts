@@ -1,7 +1,8 @@
+import { createHash } from "node:crypto";
 import { invalid } from "../lib/errors.ts";
 import type { Endpoint } from "../model/endpoint.ts";
 import type { EndpointId, IpAddress, SandboxId } from "../model/ids.ts";
-import type { PlanObject } from "../model/plan.ts";
+import { type Family, familyOf, type PlanObject } from "../model/plan.ts";
 import { type BalancePolicy, serviceLabels, type TaskId, type VirtualService } from "../model/service.ts";
 
 /** A task that takes connections now. */
@@ -37,11 +38,13 @@ export interface PublishedView extends ServiceView {
   readonly entry: EntryView;
 }
 
-/** Three functions without I/O, clock or randomness: the same view gives the same plan. */
+/** Functions without I/O, clock or randomness: the same view gives the same plan. */
 export interface Balancer {
   readonly name: string;
   /** The ways in which it can share out connections; by any other it does what it can. */
   readonly ways: readonly BalancePolicy["by"][];
+  /** What a client's sandbox needs, whichever services it sees. */
+  planClient(sandbox: SandboxId): readonly PlanObject[];
   /** A service in a client's sandbox: connections to its virtual addresses go to its tasks. */
   planService(view: ServiceView): readonly PlanObject[];
   /** A service in the ingress sandbox: connections that come in for its published ports go to its tasks. */
@@ -50,14 +53,33 @@ export interface Balancer {
   planEntry(view: EntryView): readonly PlanObject[];
 }
 
-/** @throws {EngineError} invalid, when the balancer cannot do what a service asks for */
-export function checkPolicy({ name, ways }: Pick<Balancer, "name" | "ways">, { by }: BalancePolicy): void {
-  if (!ways.includes(by))
-    throw invalid(`${serviceLabels.balance}=${by} is not for the balancer ${name}, which has ${ways.join(", ")}`);
+/** @param nodes that have the balancer @throws {EngineError} invalid, when it cannot do what a service asks for */
+export function checkPolicy(
+  { name, ways }: Pick<Balancer, "name" | "ways">,
+  { by }: BalancePolicy,
+  nodes: readonly string[],
+): void {
+  if (ways.includes(by)) return;
+  const whose = nodes.toSorted().join(", ");
+  throw invalid(
+    `${serviceLabels.balance}=${by} is not for the balancer ${name}, which has ${ways.join(", ")}, and is that of ${whose}`,
+  );
 }
 
 /** The targets that a service's policy leaves: those of this host when it prefers them, and there are any. */
-export function preferred({ service, targets }: ServiceView): readonly Target[] {
+function preferred({ service, targets }: ServiceView): readonly Target[] {
   const here = service.balance.local ? targets.filter(({ isHere }) => isHere) : [];
   return here.length > 0 ? here : targets;
+}
+
+/**
+ * The tasks' addresses of a family, by their numbers. Each client begins with another task, for most of them ask once; but by
+ * `source` an address has the same task on every host.
+ */
+export function targetsIn(view: ServiceView, family: Family): IpAddress[] {
+  const addresses = preferred(view).flatMap((target) => target.addresses.filter((one) => familyOf(one) === family));
+  if (view.service.balance.by === "source" || addresses.length < 2) return addresses;
+  const turn = createHash("sha256").update(`${view.client} ${view.service.serviceId}`).digest().readUInt32BE();
+  const start = turn % addresses.length;
+  return [...addresses.slice(start), ...addresses.slice(0, start)];
 }

@@ -61,6 +61,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   dataPathAddress: node.addresses.dataPath,
   routes: (node.routes ?? []).map(({ to, link }) => ({ to, link })),
   takenPorts: (node.takenPorts ?? []).map((one) => ({ ...one })),
+  balancer: node.balancer ?? "",
   ...(node.wireguard !== undefined && { wireguard: wireguardToWire(node.wireguard) }),
 });
 
@@ -127,7 +128,7 @@ const portFromWire = ({ protocol, address, port, container }: Required<TakenPort
 export function descriptionFromWire(d: Description | undefined): NodeDescription {
   if (d === undefined) throw invalid("a node must describe itself");
   const labels = Object.entries(d.labels);
-  const texts = [d.hostname, d.os, d.architecture, d.engineVersion, ...d.drivers.map(({ name }) => name)];
+  const texts = [d.hostname, d.os, d.architecture, d.engineVersion, d.balancer, ...d.drivers.map(({ name }) => name)];
   const isMalformed = [...texts, ...labels.flat()].some((text) => text.length > longest || /\p{Cc}/u.test(text));
   if (d.drivers.length > mostDrivers || labels.length > mostLabels || isMalformed)
     throw invalid("a node's description is malformed");
@@ -149,6 +150,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
     ...(d.routes.length > 0 && { routes: d.routes.map(({ to, link }) => ({ to, link })) }),
     ...(d.takenPorts.length > 0 && { takenPorts: d.takenPorts.map(portFromWire) }),
+    ...(d.balancer !== "" && { balancer: d.balancer }),
     ...(d.wireguard !== undefined && { wireguard: wireguardFromWire(d.wireguard) }),
   };
 }

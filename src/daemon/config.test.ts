@@ -18,3 +18,8 @@ it("an etcd of the user's is named by URLs; in clear only on this host", () => {
   ];
   for (const [args, message] of cases) assert.throws(() => read(...args), { name: ConfigError.name, message });
 });
+
+it("a balancer is one of those that there are", () => {
+  assert.deepEqual([read()?.balancer, read("--balancer", "ipvs")?.balancer], ["nft", "ipvs"]);
+  assert.throws(() => read("--balancer", "lvs"), { name: ConfigError.name, message: /'lvs' is invalid.*nft, ipvs/ });
+});

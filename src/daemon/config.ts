@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { Command, CommanderError, Option } from "commander";
 import { z } from "zod";
+import { balancers, defaultBalancer } from "../balancers/index.ts";
 import type { EtcdAddress } from "../store/etcd/client.ts";
 
 /** A mistake in the command line or the configuration file. The message is for the user; the program ends with status 1. */
@@ -9,6 +10,7 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
+const balancerNames = Object.keys(balancers);
 const levels = ["debug", "info", "warn", "error"] as const;
 
 /** What the daemon was told, defaults filled in. Paths are absolute. */
@@ -26,6 +28,8 @@ export interface Config {
   readonly bridge: string;
   readonly bip?: string;
   readonly ip: string;
+  /** What shares out connections to services: a name in `balancers`. */
+  readonly balancer: string;
   readonly addressPools: readonly { readonly base: string; readonly size: number }[];
   readonly lenientCidr: boolean;
   readonly dns: readonly string[];
@@ -58,6 +62,7 @@ const fileSchema = z.strictObject({
   bridge: z.string().optional(),
   bip: z.string().optional(),
   ip: z.string().optional(),
+  balancer: z.enum(balancerNames).optional(),
   "default-address-pools": z.array(z.strictObject({ base: z.string(), size: z.number() })).optional(),
   "lenient-cidr": z.boolean().optional(),
   dns: z.array(z.string()).optional(),
@@ -94,6 +99,7 @@ const flags: readonly (readonly [option: Option, key: keyof Flags])[] = [
   [new Option("-b, --bridge <name>", "name of the default bridge, or none"), "bridge"],
   [new Option("--bip <cidr>", "address of the default bridge: 172.17.0.1/16"), "bip"],
   [new Option("--ip <address>", "host address of published ports that name none"), "ip"],
+  [new Option("--balancer <name>", "what shares out connections to services").choices(balancerNames), "balancer"],
   [
     new Option("--default-address-pool <base=…,size=…>", "where subnets come from").argParser(
       (text, before: FileConfig["default-address-pools"] = []) => [...before, readPool(text)],
@@ -187,6 +193,7 @@ function complete(given: Flags): Config {
     bridge: given.bridge ?? "docker0",
     ...(given.bip !== undefined && { bip: given.bip }),
     ip: given.ip ?? "0.0.0.0",
+    balancer: given.balancer ?? defaultBalancer.name,
     addressPools: given["default-address-pools"] ?? defaultPools,
     lenientCidr: given["lenient-cidr"] ?? false,
     dns: given.dns ?? [],

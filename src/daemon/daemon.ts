@@ -3,7 +3,8 @@ import { createApiServer } from "../api/server.ts";
 import { Membership } from "../cluster/membership.ts";
 import { portsToTell } from "../cluster/node-ports.ts";
 import { Replica } from "../cluster/replica.ts";
-import { defaultBalancer } from "../balancers/index.ts";
+import type { Balancer } from "../balancers/balancer.ts";
+import { balancerNamed } from "../balancers/index.ts";
 import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
@@ -53,6 +54,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const kernel = parts.adopt(createKernel({ netnsDir, engine: engineMark(settings.id) }), (k) => k.close());
   checkBridge(kernel, config.bridge);
   if (config.bip !== undefined) bipSubnet(config.bip);
+  const balancer = balancerOf(config, kernel);
   const host = createHost(kernel);
   const registry = new Map(Object.entries(drivers));
   const bus = new EventBus();
@@ -60,7 +62,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     store,
     kernel,
     driverFor: (name) => registry.get(name),
-    balancer: defaultBalancer,
+    balancer,
     log,
     onParent: parentTeller(bus, log, (networks) => engine.announce(networks)),
   });
@@ -76,6 +78,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
     bus,
     log,
     replica,
+    balancer: balancer.name,
     settled: (signal) => dataplane.balanced(store.snapshot().revision, signal),
     wireguard: wireguard.said,
     hostRoutes: () => [...host.routes(), ...wayOutRoutes(store.snapshot())],
@@ -87,7 +90,7 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   const engine = createEngine({
     ...{ membership, replica, store, runtime, dataplane, resolver, host, lan, settings, bus, log },
     drivers: registry,
-    balancer: defaultBalancer,
+    balancerNamed,
     locks: new KeyedLock(),
   });
   let isReady = false;
@@ -116,6 +119,13 @@ export async function startDaemon(config: Config, version: string, log: Log): Pr
   log.info({ hosts: config.hosts, version }, "tombolod is ready");
   const started = parts.move();
   return { stop: () => started.disposeAsync() };
+}
+
+/** @throws {ConfigError} where the kernel cannot do what the balancer plans */
+function balancerOf({ balancer: name }: Config, kernel: Kernel): Balancer {
+  if (name === "ipvs" && !kernel.hasIpvs())
+    throw new ConfigError("balancer: this kernel has no IPVS (module ip_vs): install it, or use --balancer nft");
+  return balancerNamed(name);
 }
 
 const upstreamOf =
@@ -181,6 +191,7 @@ const createMembership = (
     readonly log: Log;
     readonly replica: Replica;
     readonly settled: (signal: AbortSignal) => Promise<void>;
+    readonly balancer: string;
     readonly wireguard: () => NodeWireguard;
     readonly hostRoutes: () => readonly HostRoute[];
     readonly takenPorts: () => TakenPort[];
@@ -200,6 +211,7 @@ const createMembership = (
       engineVersion: parts.version,
       engineLabels: Object.fromEntries(config.labels.map(pairOf)),
       drivers: engineDrivers,
+      balancer: parts.balancer,
       wireguard: parts.wireguard(),
     }),
     hostRoutes: parts.hostRoutes,

@@ -125,6 +125,7 @@ export function planForServices(rows: Snapshot, sandbox: SandboxId, balancer: Ba
       key: "net.netfilter.nf_conntrack_tcp_be_liberal",
       value: "1",
     },
+    ...(sandbox === ingressSandbox ? [] : balancer.planClient(sandbox)),
     ...(entry === undefined ? [] : [...planRouter(entry), ...balancer.planEntry(entry)]),
   ];
 }

@@ -1,4 +1,4 @@
-import { defaultBalancer } from "../balancers/index.ts";
+import { balancerNamed } from "../balancers/index.ts";
 import { openIngress, openNetwork } from "../cluster/networks.ts";
 import { newCluster, newNode } from "../cluster/testing.ts";
 import type { ClusterNode } from "../model/cluster.ts";
@@ -14,7 +14,7 @@ export interface PlayedCluster {
   readonly store: Store;
   readonly manager: ClusterNode;
   /** A manager's membership: what the verbs ask of it. */
-  readonly parts: Pick<Parts, "membership" | "store" | "balancer" | "host">;
+  readonly parts: Pick<Parts, "membership" | "store" | "balancerNamed" | "host">;
   /** Ports of this host that a process has: `tcp|22`. */
   readonly taken: Set<string>;
   network(name: string, spec?: Partial<NetworkSpec>): Promise<Network>;
@@ -57,7 +57,7 @@ export async function playCluster(): Promise<PlayedCluster> {
       host: { portTaken } as Parts["host"],
       membership: membership as unknown as Parts["membership"],
       store: createMemoryStore(),
-      balancer: defaultBalancer,
+      balancerNamed,
     },
     network: async (name, spec = {}) => {
       const { result } = await store.update((tx) =>

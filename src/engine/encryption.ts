@@ -7,14 +7,12 @@ import type { Network } from "../model/network.ts";
 import type { Peer } from "../model/peer.ts";
 import { generationTo, isSilent, type OwnEnd, type WireguardEnd } from "../model/wireguard.ts";
 import type { Snapshot } from "../store/store.ts";
+import { nodesAtWork } from "./nodes.ts";
 import type { Parts } from "./parts.ts";
-
-const atWork = (rows: Snapshot | undefined) =>
-  rows?.list("nodes").filter(({ status }) => status.state === "ready") ?? [];
 
 /** Which nodes at work cannot encrypt, and why. @param rows the cluster's, where they can be read */
 export function lackOfEncryption(rows: Snapshot | undefined): string[] {
-  const groups = Map.groupBy(atWork(rows), encryptionLack);
+  const groups = Map.groupBy(rows ? nodesAtWork(rows) : [], encryptionLack);
   return [...groups].flatMap(([lack, nodes]) => {
     const names = nodes.map(({ hostname }) => hostname).toSorted();
     return lack === undefined ? [] : [`encrypted networks are not possible on ${names.join(", ")}: ${lack}`];
@@ -28,7 +26,7 @@ export function lackOfEncryption(rows: Snapshot | undefined): string[] {
  */
 export function checkEncryption(rows: Snapshot): string {
   const text = lackOfEncryption(rows).join("; ");
-  if (atWork(rows).every((node) => encryptionLack(node) !== undefined)) throw notImplemented(text);
+  if (nodesAtWork(rows).every((node) => encryptionLack(node) !== undefined)) throw notImplemented(text);
   return text;
 }
 

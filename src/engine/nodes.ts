@@ -9,6 +9,9 @@ import { outOfSequence, tlsOf } from "./swarm.ts";
 
 const listFilters = ["id", "label", "membership", "name", "node.label", "role"];
 
+export const nodesAtWork = (rows: Snapshot): ClusterNode[] =>
+  rows.list("nodes").filter(({ status }) => status.state === "ready");
+
 /** The verbs of `docker node`. */
 export function createNodes({ membership }: Pick<Parts, "membership">): Nodes {
   const rows = () => membership.control().store.snapshot();

@@ -89,8 +89,8 @@ export interface Parts {
   readonly dataplane: Dataplane;
   readonly resolver: Resolver;
   readonly drivers: ReadonlyMap<string, NetworkDriver>;
-  /** What it can do is all that is asked of it here. */
-  readonly balancer: Pick<Balancer, "name" | "ways">;
+  /** A node's, by what it says of itself: what it can do is all that is asked of it here. */
+  readonly balancerNamed: (name: string | undefined) => Pick<Balancer, "name" | "ways">;
   readonly host: Host;
   readonly lan: Lan;
   readonly addresses: LanAddresses;

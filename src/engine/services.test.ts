@@ -304,8 +304,18 @@ test("constraints, networks, secrets, configs and images are checked", async () 
   const spread = "placement preference spread=rack is not known: node.labels.KEY, for one, is";
   await refused(placed({ spread: ["node.labels.dc", "rack"] }), "invalid", spread);
   const least = newSpec({ balance: { by: "least", local: false } });
-  const noLeast = "tombolo.lb=least is not for the balancer nft, which has rr, random, source";
+  const noLeast = "tombolo.lb=least is not for the balancer nft, which has rr, random, source, and is that of h1";
   await assert.rejects(services.create(least), { class: "invalid", message: noLeast });
+  await cluster.store.update((tx) => tx.put("nodes", { ...cluster.manager, balancer: "ipvs" }));
+  await services.create(least);
+  const second = { ...cluster.manager, id: "second0000000000000000000", hostname: "h2" };
+  await cluster.store.update((tx) => tx.put("nodes", second));
+  await assert.rejects(services.create(newSpec({ name: "web2", balance: least.balance })), {
+    class: "invalid",
+    message: noLeast.replace("h1", "h2"),
+  });
+  await cluster.store.update((tx) => tx.put("nodes", { ...second, status: { ...second.status, state: "down" } }));
+  await services.create(newSpec({ name: "web2", balance: least.balance }));
   const name = rpc("InvalidArgument", "name must be valid as a DNS name component");
   await assert.rejects(services.create(newSpec({ name: "w_" })), { class: "invalid", message: name });
   assert.deepEqual(services.networkIds(["shop", shop.id, shop.id.slice(0, 12)]), [shop.id, shop.id, shop.id]);

@@ -11,13 +11,14 @@ import type { PortClaim } from "../store/tables.ts";
 import { checkEndpointOptions } from "./attachments.ts";
 import { checkSwarmName } from "./cluster-networks.ts";
 import { newName } from "./create-container.ts";
+import { nodesAtWork } from "./nodes.ts";
 import type { Filters, Services, ServiceStatus, ServiceUpdate } from "./engine.ts";
 import { checkFilters, passesFilters, passesLabels } from "./filters.ts";
 import { networkNamed, swarmObjectNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 import { outOfSequence } from "./swarm.ts";
 
-type ServiceParts = Pick<Parts, "membership" | "store" | "balancer" | "host">;
+type ServiceParts = Pick<Parts, "membership" | "store" | "balancerNamed" | "host">;
 const listFilters = ["id", "label", "mode", "name", "runtime"];
 
 /** The verbs of `docker service`. Tasks are made, and ended, by the leader. */
@@ -31,7 +32,7 @@ export function createServices(parts: ServiceParts): Services {
       return references.map((reference) => networkIdOf(parts, all, reference));
     },
     async create(spec) {
-      checkSpec(parts, spec);
+      checkSpec(parts, rows(), spec);
       await checkOwnPorts(parts, spec.endpoint.ports, []);
       return (await membership.update((tx) => openService(tx, spec, Date.now()))).id;
     },
@@ -46,7 +47,7 @@ export function createServices(parts: ServiceParts): Services {
     inspect: (reference) => swarmObjectNamed(rows(), "services", reference),
     async update(reference, change) {
       const { id, ports } = swarmObjectNamed(rows(), "services", reference);
-      checkSpec(parts, change.spec);
+      checkSpec(parts, rows(), change.spec);
       await checkOwnPorts(parts, change.spec.endpoint.ports, ports);
       await membership.update((tx) => {
         const service = swarmObjectNamed(tx, "services", id);
@@ -84,9 +85,14 @@ function networkIdOf({ store }: ServiceParts, cluster: Snapshot, reference: stri
   return networkNamed(cluster, reference).id;
 }
 
-function checkSpec({ balancer }: ServiceParts, { name, task, balance }: ServiceSpec): void {
+function checkSpec({ balancerNamed }: ServiceParts, cluster: Snapshot, { name, task, balance }: ServiceSpec): void {
   checkSwarmName(name);
-  checkPolicy(balancer, balance);
+  for (const [balancer, nodes] of Map.groupBy(nodesAtWork(cluster), (node) => balancerNamed(node.balancer)))
+    checkPolicy(
+      balancer,
+      balance,
+      nodes.map(({ hostname }) => hostname),
+    );
   parseConstraints(task.placement.constraints);
   const stray = task.placement.spread.find((key) => readerOf(key) === undefined);
   if (stray !== undefined)

@@ -189,6 +189,8 @@ export interface NodeDescription {
   readonly routes?: readonly HostRoute[];
   /** Ports of the host that its programs and containers have, but services' tasks; absent: none. */
   readonly takenPorts?: readonly TakenPort[];
+  /** What shares out connections to services there; absent, as with an older version: `nft`. */
+  readonly balancer?: string;
   /** Its WireGuard; absent, as with an older version: encrypted networks do not reach it. */
   readonly wireguard?: NodeWireguard;
 }

@@ -32,6 +32,10 @@ test("what nobody understands is refused by the label's name", () => {
     "tombolo.idle": "25h",
     "tombolo.publish-address": "eth0",
   };
+  assert.throws(() => readServiceLabels({ "tombolo.lb": "least", "tombolo.idle": "15m" }), {
+    class: "invalid",
+    message: /^label tombolo\.idle: /,
+  });
   for (const [key, value] of Object.entries(cases))
     assert.throws(() => readServiceLabels({ [key]: value }), {
       class: "invalid",

@@ -31,8 +31,13 @@ export function readServiceLabels(labels: Readonly<Record<string, string>>): Lab
   if (address !== undefined && isIP(address) === 0)
     throw invalid(`label ${serviceLabels.address}: "${address}" is no address`);
   const idle = span(labels, serviceLabels.idle);
+  const balance = readBalance(labels[serviceLabels.balance]);
+  if (balance.by === "least" && idle !== undefined)
+    throw invalid(
+      `label ${serviceLabels.idle}: not with ${serviceLabels.balance}=least: IPVS has one such time for all services`,
+    );
   return {
-    balance: readBalance(labels[serviceLabels.balance]),
+    balance,
     keepsClient: readMesh(labels[serviceLabels.mesh]),
     drain: span(labels, serviceLabels.drain) ?? usualDrain,
     ...(idle !== undefined && { idle }),

@@ -70,7 +70,11 @@ export function publishedView(one: BalancerCase, number = 1): PublishedView {
 export function balancerPlans(balancer: Balancer, one: BalancerCase, number = 1): Map<Owner, readonly PlanObject[]> {
   const view = serviceView(one, number);
   const owner: Owner = `service:${view.sandbox}|${view.service.networkId}|${view.service.serviceId}`;
-  if (one.isPublished !== true) return new Map([[owner, balancer.planService(view)]]);
+  if (one.isPublished !== true)
+    return new Map<Owner, readonly PlanObject[]>([
+      [`sandbox:${view.sandbox}`, balancer.planClient(view.sandbox)],
+      [owner, balancer.planService(view)],
+    ]);
   const published = publishedView(one, number);
   const { entry } = published;
   return new Map<Owner, readonly PlanObject[]>([

@@ -23,7 +23,7 @@ export function balancerContract(balancer: Balancer, { cases }: BalancerFixture)
       const tried = new Set(cases.map(({ service }) => service?.balance?.by ?? "rr"));
       assert.deepEqual(new Set(balancer.ways), tried);
       for (const by of ways) {
-        const check = () => checkPolicy(balancer, { by, local: false });
+        const check = () => checkPolicy(balancer, { by, local: false }, ["h1"]);
         if (balancer.ways.includes(by)) check();
         else
           assert.throws(check, { name: "EngineError", class: "invalid", message: new RegExp(`tombolo\\.lb=${by} `) });
@@ -64,6 +64,7 @@ function describePlans(balancer: Balancer, one: BalancerCase): void {
     const [view, published] = [serviceView(one), publishedView(one)];
     const before = structuredClone([view, published]);
     assert.deepEqual(balancer.planService(view), balancer.planService(structuredClone(view)));
+    assert.deepEqual(balancer.planClient(view.sandbox), balancer.planClient(view.sandbox));
     assert.deepEqual(balancer.planPublished(published), balancer.planPublished(structuredClone(published)));
     assert.deepEqual(balancer.planEntry(published.entry), balancer.planEntry(structuredClone(published.entry)));
     assert.deepEqual([view, published], before);

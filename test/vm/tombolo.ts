@@ -15,12 +15,12 @@ export class TomboloHost {
     this.host = host;
   }
 
-  /** Starts tombolod on each host of a lane. @throws with the log of one that does not come up */
-  static async start(lane: Lane): Promise<TomboloHost[]> {
+  /** Starts tombolod with these flags on each host of a lane. @throws with the log of one that does not come up */
+  static async start(lane: Lane, ...flags: readonly string[]): Promise<TomboloHost[]> {
     const { image } = await buildBusybox(join(clone, "build/images"));
     return Promise.all(
       lane.hosts.map(async (station) => {
-        await station.spawn([join(clone, "bin/tombolod")]).sees(/tombolod is ready/, patience);
+        await station.spawn([join(clone, "bin/tombolod"), ...flags]).sees(/tombolod is ready/, patience);
         const host = new TomboloHost(station);
         await host.docker(`load -i ${image}`);
         return host;

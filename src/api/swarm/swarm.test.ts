@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { defaultBalancer } from "../../balancers/index.ts";
+import { balancerNamed } from "../../balancers/index.ts";
 import type { SwarmInit, SwarmJoin } from "../../engine/engine.ts";
 import type { Parts } from "../../engine/parts.ts";
 import { createFileContents } from "../../engine/secrets.ts";
@@ -279,7 +279,7 @@ test("elsewhere they say first why this node cannot be asked", async () => {
     throw unavailable("This node is not a swarm manager.");
   };
   const membership = { control: inspect, current: inspect, update: inspect } as unknown as Parts["membership"];
-  const parts = { membership, store: createMemoryStore(), balancer: defaultBalancer, host: {} as Parts["host"] };
+  const parts = { membership, store: createMemoryStore(), balancerNamed, host: {} as Parts["host"] };
   await using server = await serve({
     swarm: { inspect },
     services: createServices(parts),

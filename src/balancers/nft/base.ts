@@ -10,13 +10,27 @@ const addressType: Readonly<Record<Family, string>> = { ip: "ipv4_addr", ip6: "i
  *   services  virtual address → the number of the chain that shares out its connections
  *   chains    virtual address → a chain of its own, for services of many tasks
  *   members   virtual address and number → task
+ *   marks     virtual address → by which mark IPVS shares out its connections; what a rule has translated before is that rule's
+ *
+ * IPVS leaves a packet its route: one to the client's own task would go out to the network. A new mark in a chain of type `route`
+ * has Linux look for the route again (`itself`).
  */
 export const clientBase = (family: Family): string => `
   map idles { type ${addressType[family]} : verdict; }
   map services { type ${addressType[family]} : mark; }
   map chains { type ${addressType[family]} : verdict; }
   map members { typeof ${family} daddr . numgen inc mod 2 : ${family} daddr; }
+  map marks { type ${addressType[family]} : mark; }
 ${sharedChains(family, byAddress)}
+  chain balance {
+    type filter hook output priority mangle; policy accept;
+    ct status dnat return
+    meta mark set ${family} daddr map @marks
+  }
+  chain itself {
+    type route hook output priority filter; policy accept;
+    meta mark != 0 oifname != "lo" fib daddr type local meta mark set 0
+  }
   chain output {
     type nat hook output priority -100; policy accept;
     ${family} daddr vmap @idles

@@ -13,11 +13,9 @@
  * A request from outside to a published port was led by the host to the ingress sandbox (way-in.ts). There `prerouting` does the
  * same by protocol and port, and the task sees the client's own address; how its answer finds back is in way-back.ts.
  */
-import { createHash } from "node:crypto";
 import { cidrText, masked, parseCidr } from "../../lib/net.ts";
-import type { IpAddress } from "../../model/ids.ts";
 import { type Family, familyOf, type NamespaceName, type PlanObject } from "../../model/plan.ts";
-import { type EntryView, preferred, type PublishedView, type ServiceView } from "../balancer.ts";
+import { type EntryView, type PublishedView, type ServiceView, targetsIn } from "../balancer.ts";
 import { byAddress, byPort, type Choice, mostShared, shareNumber, shareRules } from "./shares.ts";
 
 /** Makes objects of the table `tombolo` of one sandbox and family. */
@@ -85,18 +83,6 @@ export const planEntry = ({ sandbox, outside }: EntryView): PlanObject[] =>
       ...(subnet === undefined ? [] : [table.element("near", cidrText(masked(subnet)))]),
     ];
   });
-
-/**
- * The tasks' addresses of a family, by their numbers. Each client begins with another task, for most of them ask once; but by
- * `source` an address has the same task on every host.
- */
-function targetsIn(view: ServiceView, family: Family): IpAddress[] {
-  const addresses = preferred(view).flatMap((target) => target.addresses.filter((one) => familyOf(one) === family));
-  if (view.service.balance.by === "source" || addresses.length < 2) return addresses;
-  const turn = createHash("sha256").update(`${view.client} ${view.service.serviceId}`).digest().readUInt32BE();
-  const start = turn % addresses.length;
-  return [...addresses.slice(start), ...addresses.slice(0, start)];
-}
 
 /** What has idle connections forgotten sooner than Linux does by itself, where the service says so. @param keys in the map `idles` */
 function idleOf({ service }: ServiceView, table: Table, keys: readonly string[]): PlanObject[] {
