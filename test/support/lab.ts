@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { globSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  globSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { after, afterEach, before } from "node:test";
@@ -105,15 +115,31 @@ export interface Traces {
 }
 const kinds = ["net", "mnt", "uts", "pid"];
 
+/** Namespaces that are held until this process ends: what has the number of one is that one, and no later one of somebody else. */
+const held = new Map<string, number>();
+
+function hold(kind: string, path: string): string | undefined {
+  try {
+    const descriptor = openSync(path, "r");
+    const id = `${kind}:[${fstatSync(descriptor).ino}]`;
+    if (held.has(id)) closeSync(descriptor);
+    else held.set(id, descriptor);
+    return id;
+  } catch {
+    return undefined; // it ended meanwhile
+  }
+}
+
 /** Taken while the lab is up. */
 export function tracesOf({ name, directory, hosts, switch: pin }: Lab): Traces {
   const pins = [pin, ...hosts.map((host) => host.pin)];
-  const inHosts = processesIn(pins).flatMap(({ pid }) => kinds.flatMap((kind) => namespaceOf(pid, kind) ?? []));
+  const inHosts = processesIn(pins).flatMap(({ pid }) =>
+    kinds.flatMap((kind) => hold(kind, `/proc/${pid}/ns/${kind}`) ?? []),
+  );
   const own = new Set(kinds.map((kind) => namespaceOf(process.pid, kind)));
-  const namespaces = new Set([...pins.map((path) => `net:[${statSync(path).ino}]`), ...inHosts]);
+  const namespaces = new Set([...pins.flatMap((path) => hold("net", path) ?? []), ...inHosts]);
   for (const path of globSync("/proc/*/root/run/tombolo/netns/*"))
-    if (namespaces.has(namespaceOf(path.split("/")[2] ?? "", "mnt") ?? ""))
-      namespaces.add(`net:[${statSync(path).ino}]`);
+    if (namespaces.has(namespaceOf(path.split("/")[2] ?? "", "mnt") ?? "")) namespaces.add(hold("net", path) ?? "");
   const containers = globSync(join(directory, "h*/data/containers/*")).map((path) => basename(path));
   return { name, directory, namespaces: namespaces.difference(own), containers: new Set(containers) };
 }
