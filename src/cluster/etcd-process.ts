@@ -21,7 +21,7 @@ export interface Log {
 }
 
 const poll = 20; // milliseconds
-const patience = { answer: 1000, end: 5000 } as const; // milliseconds
+const patience = { answer: 1000, farewell: 3000, end: 5000 } as const; // milliseconds
 
 /**
  * A manager's etcd. It outlives the daemon, which finds it again by its pid and its command line; it is started again
@@ -90,6 +90,16 @@ export class EtcdProcess {
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#watching;
+  }
+
+  /**
+   * Waits until etcd has ended by itself, as it does a second after its vote was taken, at most three. By then the others know it: one of two
+   * that is not told asks for the other's vote for ever.
+   */
+  async farewell(): Promise<void> {
+    await this.stop();
+    for (const end = performance.now() + patience.farewell; performance.now() < end; await sleep(poll))
+      if (findProgram(etcdIn(this.#options)) === undefined) return;
   }
 
   /** Ends etcd and removes its data, certificate and key: the node is no manager any more. */

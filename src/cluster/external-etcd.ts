@@ -11,6 +11,8 @@ export interface ManagerEtcd {
   ready(signal: AbortSignal): Promise<void>;
   /** Another member is about to come. */
   expectOthers(): Promise<void>;
+  /** Its vote was taken: resolves when the others know it. */
+  farewell(): Promise<void>;
   /** Looks after it no longer. */
   stop(): Promise<void>;
   /** Ends it, if it is ours, and removes its data. */
@@ -36,6 +38,7 @@ export function externalEtcd(address: EtcdAddress): ManagerEtcd {
       }
     },
     expectOthers: async () => {},
+    farewell: async () => {},
     stop: async () => {},
     leave: async () => {},
   };

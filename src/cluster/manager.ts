@@ -241,7 +241,9 @@ export class Manager {
       tx.put("nodes", observed(dismissed(own, hasLeft), {}, Date.now()));
       keepOnly(tx, nodeId, new Set());
     });
-    if (row.manager !== undefined) await this.#opened.members.remove(memberIdOf(row.manager.memberId));
+    if (row.manager === undefined) return;
+    await this.#opened.members.remove(memberIdOf(row.manager.memberId));
+    await this.#etcd.farewell();
   }
 
   /** Serves no longer; etcd goes on, for the next daemon. */
