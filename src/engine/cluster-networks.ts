@@ -68,7 +68,9 @@ export async function createClusterNetwork(
   });
   // One that has just come may not have been told yet.
   const routes = parts.host.routes().map(({ to, link }) => ({ to, name: `this host's route ${to} on ${link}` }));
-  if (rowNamed(here, "networks", spec.name)?.spec.name === spec.name)
+  // What this host has of the cluster's may be there for a moment after it was removed.
+  const own = rowNamed(here, "networks", spec.name);
+  if (own?.scope === "local" && own.spec.name === spec.name)
     throw conflict(`network with name ${spec.name} already exists`);
   const wish = {
     spec,

@@ -39,7 +39,8 @@ export function useMesh() {
     const icc = "-o com.docker.network.bridge.enable_icc=false";
     await Promise.all(hosts.map((number) => docker(number, `network create --ipv6 ${icc} docker_gwbridge`)));
     await docker(1, "swarm init");
-    await host(1).ask("DELETE", "/networks/ingress"); // the docker client asks at its terminal whether that is meant
+    // The docker client asks at its terminal whether that is meant.
+    await until(async () => (await host(1).ask("DELETE", "/networks/ingress")).status === 204, 10_000, "ingress goes");
     await docker(1, `network create -d overlay --ingress --ipv6 ${options} ingress`);
     const secret = await token("worker");
     await Promise.all([2, 3].map((number) => joinWith(number, secret)));
