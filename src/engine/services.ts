@@ -97,7 +97,12 @@ function checkSpec({ balancerNamed }: ServiceParts, cluster: Snapshot, { name, t
   const stray = task.placement.spread.find((key) => readerOf(key) === undefined);
   if (stray !== undefined)
     throw invalid(`placement preference spread=${stray} is not known: node.labels.KEY, for one, is`);
-  for (const { driverOptions } of task.networks) checkEndpointOptions(driverOptions);
+  for (const { driverOptions, aliases } of task.networks) {
+    checkEndpointOptions(driverOptions);
+    const taken = aliases.find((alias) => alias.toLowerCase().startsWith("tasks."));
+    if (taken !== undefined)
+      throw invalid(`alias ${taken}: names that begin with "tasks." lead to a service's tasks alone`);
+  }
   const { image } = task.container;
   try {
     parseReference(image);

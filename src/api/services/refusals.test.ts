@@ -56,6 +56,15 @@ const cases: readonly Case[] = [
     rpc("AlreadyExists", "name conflicts with an existing object: service web already exists"),
   ),
   create(
+    "an alias that would be among another service's tasks",
+    {
+      Name: "late",
+      TaskTemplate: { ContainerSpec: busybox, Networks: [{ Target: "ingress", Aliases: ["tasks.web"] }] },
+    },
+    400,
+    'alias tasks.web: names that begin with "tasks." lead to a service\'s tasks alone',
+  ),
+  create(
     "a port that a service publishes on every node",
     ports(port(8080)),
     400,
