@@ -108,7 +108,8 @@ export function openIngress(tx: Transaction, now: number): void {
   }
 }
 
-const ingressIn = (rows: Snapshot) => rows.list("networks").find(({ spec }) => spec.ingress);
+/** The network by which published ports of services come in. */
+export const ingressIn = (rows: Snapshot) => rows.list("networks").find(({ spec }) => spec.ingress);
 
 /** Its name and flags in Docker (moby daemon/cluster). */
 const ingressSpec: NetworkSpec = { ...plainSpec, name: "ingress", driver: "overlay", ingress: true };

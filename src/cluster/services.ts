@@ -9,6 +9,7 @@ import { readServiceLabels } from "../model/service-labels.ts";
 import type { Snapshot, Transaction } from "../store/store.ts";
 import { claimAddresses } from "./attachments.ts";
 import { newSwarmId } from "./identity/names.ts";
+import { ingressIn } from "./networks.ts";
 import { claimPorts, releasePorts } from "./service-ports.ts";
 
 /** True when a port of it is published on every node: its tasks are on the ingress network. */
@@ -152,7 +153,7 @@ function networksOf(rows: Snapshot, spec: ServiceSpec): Network[] {
     return network;
   });
   if (!isOnIngress(spec)) return own;
-  const ingress = rows.list("networks").find((network) => network.spec.ingress);
+  const ingress = ingressIn(rows);
   if (ingress === undefined)
     throw rpcError("FailedPrecondition", "service needs ingress network, but no ingress network is present");
   return [ingress, ...own];

@@ -57,8 +57,10 @@ function checkDataPath(rows: Snapshot, node: NodeId, dataPath: IpAddress, from: 
     );
 }
 
-/** With a key that another node at work has, that one would not be reached any more. @throws {EngineError} forbidden, naming it */
-/** A node has its key to itself; one that is down has it too, but for who comes from where it was: that may be itself, as another node. */
+/**
+ * With a key that another node has, that one would not be reached any more. Of a node that is down it may be had by who comes from
+ * where it was: that may be itself, as another node. @throws {EngineError} forbidden, naming it
+ */
 function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription, from: IpAddress): void {
   const keys = new Set(wireguard?.keys.map(({ publicKey }) => publicKey));
   if (isDeepStrictEqual(wireguard?.keys, rows.get("nodes", node)?.wireguard?.keys)) return;

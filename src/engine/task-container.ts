@@ -1,3 +1,4 @@
+import { ingressIn } from "../cluster/networks.ts";
 import { architecture } from "../lib/machine.ts";
 import type { Words } from "../lib/text-template.ts";
 import type { NodeDescription } from "../model/cluster.ts";
@@ -111,7 +112,7 @@ const labelsOf = (task: Task): Record<string, string> => ({
 
 /** The networks of its service, and where published ports come in; a task without any is on the host's default network. */
 function attachmentsOf({ template, isOnIngress }: Task, rows: Snapshot): Attachment[] {
-  const ingress = isOnIngress ? rows.list("networks").find(({ spec }) => spec.ingress) : undefined;
+  const ingress = isOnIngress ? ingressIn(rows) : undefined;
   const all = [
     ...template.networks.map(({ network, aliases, driverOptions }) => attachment(network, aliases, driverOptions)),
     ...(ingress === undefined ? [] : [attachment(ingress.id)]),

@@ -2,6 +2,7 @@ import type { ClusterNode } from "../../model/cluster.ts";
 import type { Task } from "../../model/service.ts";
 import type { Snapshot } from "../../store/store.ts";
 import { encryptionLack } from "../encryption.ts";
+import { ingressIn } from "../networks.ts";
 import { holderOf } from "../node-ports.ts";
 import { constraintsOf, satisfies } from "./constraints.ts";
 import { fixedPorts, hasPort, type Room } from "./rooms.ts";
@@ -63,7 +64,7 @@ export function filtersOf(task: Task, rows: Snapshot): Filter[] {
 /** True when a network of the task is encrypted, the one by which published ports come in among them. */
 const isEncrypted = ({ template, isOnIngress }: Task, rows: Snapshot): boolean =>
   template.networks.some(({ network }) => rows.get("networks", network)?.isEncrypted) ||
-  (isOnIngress && rows.list("networks").some((network) => network.spec.ingress && network.isEncrypted));
+  (isOnIngress && ingressIn(rows)?.isEncrypted === true);
 
 /** Names of architectures that are one (moby/swarmkit). */
 const architectures: Readonly<Record<string, string>> = { x86_64: "amd64", aarch64: "arm64" };
