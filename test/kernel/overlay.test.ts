@@ -160,15 +160,21 @@ it("lets no program of the host, and no container of a bridge, send to the port 
   }
 });
 
-it("takes nothing from a container that writes another host's address over its own", async () => {
-  await using host = await RealHost.open();
-  const rows = networkOver(over4);
-  await populate(host, rows, addresses.outside);
+/** Puts container 3 on a bridge network of the host. @returns its rows */
+async function bridgedContainer(host: RealHost): Promise<NetworkRows> {
   const bridged = networkRows({ number: 2 });
   await host.commit((tx) => {
     putNetwork(tx, bridged);
     putContainer(tx, bridged, { member: 3 });
   });
+  return bridged;
+}
+
+it("takes nothing from a container that writes another host's address over its own", async () => {
+  await using host = await RealHost.open();
+  const rows = networkOver(over4);
+  await populate(host, rows, addresses.outside);
+  const bridged = await bridgedContainer(host);
   const arrived = counted(host, "host");
   const taken = counted(host, here, `ip saddr ${four(there)}`);
   // VXLAN (RFC 7348 section 5), and in it a packet from the other host's container to ours.
@@ -201,11 +207,7 @@ it("takes another host's packets, whoever of its containers spoke from the tunne
   await using host = await RealHost.open();
   const rows = networkOver(over4);
   await populate(host, rows, addresses.outside);
-  const bridged = networkRows({ number: 2 });
-  await host.commit((tx) => {
-    putNetwork(tx, bridged);
-    putContainer(tx, bridged, { member: 3 });
-  });
+  await bridgedContainer(host);
   const from = 5000;
   await host.send(3, addresses.outside, from, udpPort);
   farEnd(host, rows, addresses.outside, addresses.host, ` srcport ${from} ${from + 1}`);

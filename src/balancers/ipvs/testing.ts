@@ -2,9 +2,9 @@ import type { BalancerCase, BalancerFixture } from "../../../test/contract/balan
 import type { BalancePolicy } from "../../model/service.ts";
 import { fixture as rules } from "../nft/testing.ts";
 
-const shared = (by: BalancePolicy["by"], tasks = 3): BalancerCase => ({
+const shared = (by: BalancePolicy["by"]): BalancerCase => ({
   title: `tombolo.lb=${by}`,
-  tasks,
+  tasks: 3,
   service: { balance: { by, local: false } },
 });
 

@@ -4,26 +4,11 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { next } from "./next.ts";
 
 const [address = "", port = ""] = process.argv.slice(2);
 const held: { readonly name: string; readonly socket: Socket }[] = [];
 const datagrams = createSocket(address.includes(":") ? "udp6" : "udp4");
-const late = 20_000; // milliseconds
-
-/** What comes next on a connection: a line, or how it ended. */
-function next(socket: Socket): Promise<string> {
-  return new Promise((resolve) => {
-    const done = (text: string) => {
-      for (const event of ["data", "end", "error"]) socket.removeAllListeners(event);
-      socket.on("error", () => {});
-      resolve(text);
-    };
-    socket.once("data", (data: Buffer) => done(data.toString().trim()));
-    socket.once("end", () => done("end"));
-    socket.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? "error"));
-    setTimeout(done, late, "silence").unref();
-  });
-}
 
 const verbs: Readonly<Record<string, (word: string) => Promise<string>>> = {
   /** Begins a connection. @returns who answers, as he says first */

@@ -15,6 +15,7 @@ import { createKernel } from "../../../src/kernel/linux-kernel.ts";
 import { addressBytes } from "../../../src/lib/address-bytes.ts";
 import { keyOf, type NamespaceName, type Owner, type PlanObject } from "../../../src/model/plan.ts";
 import { creates, endpointPlan, idOf, networkPlan } from "../../contract/kernel-plans.ts";
+import { next } from "./next.ts";
 
 const wish = { number: 1, ipv6: true };
 const members = { client: 2, one: 3, two: 4 } as const;
@@ -26,7 +27,6 @@ const virtual = 9;
 const [tcp, udp] = [7000, 7001];
 const kernel = createKernel({ netnsDir: mkdtempSync("/run/ipvs-"), engine: "test" });
 const closing: (() => unknown)[] = [];
-const patience = 20_000; // milliseconds
 
 /** struct sockaddr_in or sockaddr_in6 */
 function place(address: string, port: number): Buffer {
@@ -87,21 +87,6 @@ function plan(...names: readonly Name[]): void {
   ];
   kernel.apply(inOrder(steps));
   planned = wanted;
-}
-
-/** What comes next on a connection: a line, or how it ended. */
-function next(socket: Socket): Promise<string> {
-  return new Promise((resolve) => {
-    const done = (text: string) => {
-      for (const event of ["data", "end", "error"]) socket.removeAllListeners(event);
-      socket.on("error", () => {});
-      resolve(text);
-    };
-    socket.once("data", (data: Buffer) => done(data.toString().trim()));
-    socket.once("end", () => done("end"));
-    socket.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? "error"));
-    setTimeout(done, patience, "silence").unref();
-  });
 }
 
 /** Somebody who asks one virtual address, and holds what it has begun. */
