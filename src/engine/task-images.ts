@@ -25,15 +25,17 @@ export class TaskImages {
 
   /**
    * Resolves when the image is here.
-   * @throws {EngineError} what the registry said; unavailable while the login to it has not come; conflict when the task is called off
+   * @throws {EngineError} that there is no such image, in Docker's words, and what the registry said; unavailable while the login
+   * to it has not come; conflict when the task is called off
    */
   async need({ id, template }: Task): Promise<void> {
     const { image } = template.container;
-    if (await this.#isHere(image)) return;
+    const missing = await this.#missing(image);
+    if (missing === undefined) return;
     const auth = template.registryAuth === undefined ? "" : this.#replica.registryAuth(id);
     if (auth === undefined) throw unavailable("the login to the registry has not come from a manager yet");
     const key = JSON.stringify([image, auth]);
-    const pull = this.#pulls.get(key) ?? this.#begin(key, image, auth);
+    const pull = this.#pulls.get(key) ?? this.#begin(key, image, auth, missing);
     const called = Promise.withResolvers<never>();
     pull.users.set(id, called);
     try {
@@ -60,24 +62,25 @@ export class TaskImages {
     for (const { end } of this.#pulls.values()) end.abort();
   }
 
-  async #isHere(image: string): Promise<boolean> {
+  /** @returns what is said of an image that is not here */
+  async #missing(image: string): Promise<string | undefined> {
     try {
       await this.#images.find(image);
-      return true;
+      return undefined;
     } catch (error) {
-      if (error instanceof EngineError && error.class === "not-found") return false;
+      if (error instanceof EngineError && error.class === "not-found") return error.message;
       throw error;
     }
   }
 
-  #begin(key: string, image: string, text: string): Pull {
+  #begin(key: string, image: string, text: string, missing: string): Pull {
     const end = new AbortController();
     const auth = readRegistryAuth(text);
     const done = this.#images
       .pull(image, auth === undefined ? {} : { auth }, () => {}, end.signal)
       .catch((error: unknown) => {
         // Another node may have the image, or reach the registry: that is not waited for here.
-        throw error instanceof EngineError ? system(error.message, error) : error;
+        throw error instanceof EngineError ? system(`${missing}: ${error.message}`, error) : error;
       })
       .finally(() => {
         if (this.#pulls.get(key) === pull) this.#pulls.delete(key);

@@ -228,7 +228,10 @@ it("what users do to a task's container is noticed", async (test) => {
 it("without its image it is rejected, with the registry's reason; so is one whose words are wrong", async (test) => {
   const h = await host(test, newTask(), { isHere: false, refuses: notFound("pull access denied for busybox") });
   await h.becomes("rejected");
-  assert.deepEqual([h.row()?.status.error, h.all().length], ["pull access denied for busybox", 0]);
+  assert.deepEqual(
+    [h.row()?.status.error, h.all().length],
+    ["No such image: busybox: pull access denied for busybox", 0],
+  );
   const other = await host(test, newTask({}, { container: { ...plainContainer, env: ["A={{.Nope}}"] } }));
   await other.becomes("rejected");
   assert.match(other.row()?.status.error ?? "", /\{\{\.Nope\}\} is not known/);

@@ -234,7 +234,7 @@ describe("what nodes do with their tasks", () => {
     );
     await until(async () => (await tasks("lost"))[0]?.state === "Rejected", 20_000, "rejected");
     const [lost] = await tasks("lost");
-    assert.match(lost?.error ?? "", /127\.0\.0\.1:1.*refused|No such image/i);
+    assert.match(lost?.error ?? "", /^No such image: 127\.0\.0\.1:1\/no\/such:image: .*refused/);
     await docker(3, "run -d --name holder -p 8081:80 busybox sleep 1d");
     await create(
       "port",
