@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { removeClusterNetwork } from "./cluster-networks.ts";
+import { closeNetwork } from "../cluster/networks.ts";
+import { overlay } from "../drivers/overlay/index.ts";
+import { type Network, plainSpec } from "../model/network.ts";
+import { createClusterNetwork, removeClusterNetwork } from "./cluster-networks.ts";
 import { newSpec, newTask, onNetwork, playCluster, port } from "./cluster-testing.ts";
 import { createNetworks } from "./networks.ts";
 import type { Parts } from "./parts.ts";
@@ -89,4 +92,25 @@ test("a task that is to run keeps its network", async () => {
     tx.insert("peers", peer(`web.1.${taskId}`));
   });
   await assert.rejects(removeClusterNetwork(cluster.parts, shop), { message: /has active endpoints/ });
+});
+
+test("a network's name is free at once after removal, whatever this host still has of it; not one of its own", async () => {
+  const { cluster, shop } = await play();
+  const parts = { ...cluster.parts, host: { routes: () => [] }, settings: { lenientCidr: false } } as unknown as Parts;
+  const has = (network: Network) =>
+    parts.store.update((tx) => {
+      tx.put("networks", network);
+      tx.put("names", { kind: "network", name: network.spec.name, id: network.id });
+    });
+  const create = () => createClusterNetwork(parts, { ...plainSpec, name: "shop", driver: "overlay" }, overlay);
+  const taken = { class: "conflict", message: "network with name shop already exists" };
+  await has(shop);
+  await assert.rejects(create(), taken);
+  await removeClusterNetwork(parts, shop);
+  const { id } = await create();
+  assert.notEqual(id, shop.id);
+  assert.equal(cluster.store.snapshot().get("names", "network|shop")?.id, id);
+  await cluster.store.update((tx) => closeNetwork(tx, id));
+  await has({ ...shop, scope: "local" });
+  await assert.rejects(create(), taken);
 });
