@@ -224,6 +224,11 @@ for (const client of dockers) {
       await create("--generic-resource", "gpu=1", "busybox"),
       `${daemon}Resources.Reservations.GenericResources is not supported: nodes have none to give`,
     );
+    assert.equal(await create("--cap-add", "FOO", "busybox"), `${daemon}invalid CapAdd: unknown capability: "CAP_FOO"`);
+    assert.equal(
+      await create("--sysctl", "foo=1", "busybox"),
+      `${daemon}sysctl "foo" is not in a separate kernel namespace`,
+    );
     assert.match(
       await create("--env", "A={{.Foo}}", "busybox"),
       /expanding env failed: expanding env "A=\{\{\.Foo\}\}": /,

@@ -174,6 +174,22 @@ const texts: readonly (readonly [string, () => ReturnType<typeof created>, strin
     () => withHost({ Ulimits: [{ Name: "nofile", Soft: 3, Hard: 2 }] }),
     "ulimit soft limit must be less than or equal to hard limit: 3 > 2",
   ],
+  ["an unknown limit", () => withHost({ Ulimits: [{ Name: "foo", Soft: 1, Hard: 1 }] }), "invalid ulimit type: foo"],
+  [
+    "an unknown capability",
+    () => withHost({ CapAdd: ["all", "cap_Net_Admin", "foo"] }),
+    'invalid CapAdd: unknown capability: "CAP_FOO"',
+  ],
+  [
+    "an unknown capability to drop",
+    () => withHost({ CapDrop: ["NET_RAW", "CAP_FOO"] }),
+    'invalid CapDrop: unknown capability: "CAP_FOO"',
+  ],
+  [
+    "a setting of the whole host",
+    () => withHost({ Sysctls: { "net.core.somaxconn": "1", "kernel.shmmax": "1", "kernel.panic": "1" } }),
+    'sysctl "kernel.panic" is not in a separate kernel namespace',
+  ],
   [
     "a bad score",
     () => withHost({ OomScoreAdj: 1001 }),

@@ -60,11 +60,16 @@ export function readRestart(body: z.infer<typeof restartPolicy> | null | undefin
   return { name, maximumRetryCount: count };
 }
 
-/** @throws {EngineError} invalid */
+/** Setrlimit(2), as far as Docker's client knows it (docker/go-units ulimit.go). */
+const ulimits = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split(
+  " ",
+);
+
+/** @throws {EngineError} invalid, with the texts of Docker's client */
 export function readUlimits(body: HostConfigBody["Ulimits"]): ContainerSpec["ulimits"] {
   return (body ?? []).map(({ Name, Soft, Hard }) => {
     const [name, soft, hard] = [Name ?? "", Soft ?? 0, Hard ?? 0];
-    if (!/^[a-z]+$/.test(name)) throw invalid(`invalid ulimit type: ${name}`);
+    if (!ulimits.includes(name)) throw invalid(`invalid ulimit type: ${name}`);
     if (hard !== -1 && (soft === -1 || soft > hard))
       throw invalid(`ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`);
     return { name, soft, hard };

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import type { ContainerRequest } from "../../engine/engine.ts";
 import { invalid } from "../../lib/errors.ts";
 import { signalNumber } from "../../lib/signals.ts";
+import { capabilityNamed } from "../../model/capabilities.ts";
 import type { ContainerSpec, Mount } from "../../model/container.ts";
 import type { CreateBody, HostConfigBody } from "./create-body.ts";
 import { readHealthCheck } from "./health-check.ts";
@@ -11,6 +12,7 @@ import { readPorts } from "./ports.ts";
 import { refuseUnsupported } from "./refusals.ts";
 import { readLimits, readRestart, readUlimits } from "./resources.ts";
 import { shownOf } from "./shown.ts";
+import { checkSysctls } from "./sysctls.ts";
 
 const shmSize = 64 << 20; // bytes, Docker's default
 
@@ -139,6 +141,9 @@ function checkSimpleFields(body: CreateBody, host: HostConfigBody): void {
   if (score < -1000 || score > 1000) throw invalid(`Invalid value ${score}, range for oom score adj is [-1000, 1000]`);
   for (const line of host.ExtraHosts ?? []) checkExtraHost(line);
   for (const server of host.Dns ?? []) if (isIP(server) === 0) throw invalid(`${server} is not an ip address`);
+  for (const name of host.CapAdd ?? []) capabilityNamed(name, "CapAdd");
+  for (const name of host.CapDrop ?? []) capabilityNamed(name, "CapDrop");
+  checkSysctls(host.Sysctls ?? {});
   checkMode("PID", host.PidMode ?? "", ["", "host"]);
   checkMode("IPC", host.IpcMode ?? "", ["", "host", "private", "shareable"]);
 }

@@ -246,6 +246,13 @@ test("what Docker refuses is refused, with its texts", () => {
   refused(health({ Retries: -1 }), rpc("ContainerSpec: Retries in HealthConfig cannot be negative"));
 });
 
+test("what no node could give a task is refused as it is to containers", () => {
+  refused(withContainer({ CapabilityAdd: ["FOO"] }), 'invalid CapAdd: unknown capability: "CAP_FOO"');
+  refused(withContainer({ CapabilityDrop: ["FOO"] }), 'invalid CapDrop: unknown capability: "CAP_FOO"');
+  refused(withContainer({ Sysctls: { foo: "1" } }), 'sysctl "foo" is not in a separate kernel namespace');
+  refused(withContainer({ Ulimits: [{ Name: "foo", Soft: 1, Hard: 1 }] }), "invalid ulimit type: foo");
+});
+
 test("words in {{ }} are checked where they are filled in", () => {
   const env = rpc('expanding env failed: expanding env "A={{.Foo}}": template: {{.Foo}} is not known: .Service.ID');
   refused(withContainer({ Env: ["A={{.Foo}}"] }), new RegExp(`^${RegExp.escape(env)}`));

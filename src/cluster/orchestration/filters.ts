@@ -15,7 +15,7 @@ export interface Filter {
 
 /** The filters that ask for something, in the order in which they are asked. @param rows say which networks are encrypted */
 export function filtersOf(task: Task, rows: Snapshot): Filter[] {
-  const { placement, reservations } = task.template;
+  const { placement, reservations, container } = task.template;
   const constraints = constraintsOf(placement);
   const ports = fixedPorts(task.hostPorts);
   const { nanoCpus, memory } = reservations;
@@ -29,6 +29,11 @@ export function filtersOf(task: Task, rows: Snapshot): Filter[] {
         nanoCpus + load.nanoCpus <= resources.nanoCpus && memory + load.memory <= resources.memoryBytes,
       explain: (nodes) => `insufficient resources on ${nodes}`,
       isAsked: nanoCpus + memory > 0,
+    },
+    {
+      fits: ({ node }) => container.nanoCpus <= node.resources.nanoCpus,
+      explain: (nodes) => `the limit of CPUs is more than there are on ${nodes}`,
+      isAsked: container.nanoCpus > 0,
     },
     {
       fits: ({ node }) => satisfies(node, constraints),

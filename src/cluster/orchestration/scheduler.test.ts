@@ -111,6 +111,16 @@ describe("where tasks can not go", () => {
     const ended = room("n3", { resources }, [{ ...told, status: { ...newTask().status, state: "shutdown" } }]);
     assert.deepEqual(shares(some(1, reserving(1e9, 1000)), [ended]), { n3: 1 });
   });
+  it("nodes with fewer CPUs than the limit says", () => {
+    const rooms = [room("n1"), room("n2", { resources: { nanoCpus: 8e9, memoryBytes: 1000 } })];
+    const limited = (nanoCpus: number): Partial<Task> => ({
+      template: { ...plainTemplate, container: { ...plainTemplate.container, nanoCpus } },
+    });
+    assert.deepEqual(shares(some(4, limited(2e9)), rooms), { n1: 2, n2: 2 });
+    assert.deepEqual(shares(some(4, limited(3e9)), rooms), { n2: 4 });
+    const why = "no suitable node (the limit of CPUs is more than there are on 2 nodes)";
+    assert.equal(reason(some(1, limited(1000e9)), rooms), why);
+  });
   it("ports of the host, one task a node; on two addresses, two", () => {
     const port = { name: "", protocol: "tcp", target: 80, published: 8080, mode: "host" } as const;
     const rooms = [room("n1", {}, [{ ...other, hostPorts: [port] }]), room("n2"), room("n3")];
