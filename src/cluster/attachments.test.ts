@@ -144,7 +144,10 @@ it("a task is on the networks of its service, attachable or not, until it has en
   await assert.rejects(on(h2, 1, { taskId: task.id }), new RegExp(`task ${task.id} is not this node's`));
   await assert.rejects(on(h1, 1, { taskId: "none" }), /task none is not this node's/);
   for (const network of ["net", "ingress"])
-    await assert.rejects(on(h1, 1, { network, taskId: plain.id }), new RegExp(`is not to be on network ${network}`));
+    await assert.rejects(
+      on(h1, 1, { network, taskId: plain.id }),
+      new RegExp(`is a task of service web, which is not on network ${network}: docker service update --network-add`),
+    );
   const [first, second] = [
     await on(h1, 1, { taskId: task.id }),
     await on(h1, 2, { containerId: id("c", 1), network: "ingress", taskId: task.id }),

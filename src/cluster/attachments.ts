@@ -8,7 +8,7 @@ import type { ClusterNode, NodeId } from "../model/cluster.ts";
 import type { EndpointAddress } from "../model/endpoint.ts";
 import type { ContainerId, EndpointId, IpAddress, MacAddress } from "../model/ids.ts";
 import type { Network } from "../model/network.ts";
-import { hasEnded, type TaskId } from "../model/service.ts";
+import { hasEnded, type TaskId, taskName } from "../model/service.ts";
 import type { Peer } from "../model/peer.ts";
 import { encryptionLack, wireguardPlace } from "./encryption.ts";
 import { removedNode } from "./removal.ts";
@@ -159,7 +159,10 @@ function checkTask(rows: Snapshot, network: Network, nodeId: NodeId, id: TaskId)
   const isThere = network.spec.ingress
     ? task.isOnIngress
     : task.template.networks.some((one) => one.network === network.id);
-  if (!isThere) throw forbidden(`task ${id} is not to be on network ${network.spec.name}`);
+  if (isThere) return;
+  throw forbidden(
+    `${taskName(task)} is a task of service ${task.serviceName}, which is not on network ${network.spec.name}: docker service update --network-add changes that`,
+  );
 }
 
 function checkIngressSandbox(rows: Snapshot, network: Network, nodeId: NodeId, { endpointId }: AttachWish): void {

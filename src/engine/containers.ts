@@ -1,6 +1,6 @@
 import { conflict, invalid } from "../lib/errors.ts";
 import { signalNumber } from "../lib/signals.ts";
-import type { Container } from "../model/container.ts";
+import type { Container, ContainerSpec } from "../model/container.ts";
 import { createArchives } from "./archives.ts";
 import { type ContainerFacts, createContainerViews } from "./container-views.ts";
 import { createContainer, publishContainer } from "./create-container.ts";
@@ -42,6 +42,7 @@ export function createContainers(
     rename: (reference, name) => locked(reference, (c) => rename(parts, c, name)),
     update: (reference, change) =>
       locked(reference, async (c) => {
+        checkUpdate(c, change);
         const next = { ...c, spec: { ...c.spec, ...change } };
         if (isRunning(c)) await processes.update(next);
         await parts.store.update((tx) => {
@@ -104,6 +105,15 @@ export const isRunning = (container: Container) =>
 function running(container: Container): Container {
   if (!isRunning(container)) throw conflict(`container ${container.id} is not running`);
   return container;
+}
+
+/** What follows a task that ends is its service's to say. @throws {EngineError} conflict */
+function checkUpdate({ name, taskId, spec }: Container, { restart }: Partial<ContainerSpec>): void {
+  if (taskId === undefined || restart === undefined || restart.name === "no") return;
+  const service = spec.labels["com.docker.swarm.service.name"];
+  throw conflict(
+    `container ${name} is a task of service ${service}: what follows when it ends is for docker service update --restart-condition`,
+  );
 }
 
 async function rename(parts: Parts, container: Container, text: string): Promise<void> {

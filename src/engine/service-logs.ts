@@ -1,6 +1,6 @@
 import type { ReadTaskLog } from "../cluster/log-publisher.ts";
 import { notFound } from "../lib/errors.ts";
-import { hasEnded, taskName } from "../model/service.ts";
+import { hasEnded } from "../model/service.ts";
 import type { Parts } from "./parts.ts";
 
 /**
@@ -12,7 +12,7 @@ export const taskLogReader =
   async (id, options, signal) => {
     const rows = store.snapshot();
     const task = rows.get("tasks", id);
-    const container = task && rows.get("containers", rows.get("names", `container|${taskName(task)}`)?.id ?? "");
+    const [container] = task === undefined ? [] : rows.where("containers", "task", id);
     if (container !== undefined) return runtime.processes.logs(container, { ...options, until: 0 }, signal);
     if (task !== undefined && hasEnded(task.status.state)) return nothing();
     throw notFound("it has no container on its node");

@@ -2,9 +2,9 @@ import { ingressIn } from "../cluster/networks.ts";
 import { architecture } from "../lib/machine.ts";
 import type { Words } from "../lib/text-template.ts";
 import type { NodeDescription } from "../model/cluster.ts";
-import type { Attachment, ContainerSpec } from "../model/container.ts";
+import type { Attachment, Container, ContainerSpec } from "../model/container.ts";
 import type { ContainerId, NetworkId } from "../model/ids.ts";
-import { type ServicePort, type Task, taskName, type TaskTemplate } from "../model/service.ts";
+import { type ServiceNetwork, type ServicePort, type Task, taskName, type TaskTemplate } from "../model/service.ts";
 import { filledIn, taskWords } from "../model/task-words.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { ContainerRequest } from "./engine.ts";
@@ -101,6 +101,10 @@ export const attachmentsIn = (rows: Snapshot, containerId: ContainerId): Task["a
       rows.get("networks", networkId)?.scope === "cluster" ? [{ network: networkId, addresses }] : [],
     );
 
+/** A network of its service that a task's container is not on any more: there it is not reached. */
+export const lostNetwork = (task: Task, { attachments }: Container, rows: Snapshot): NetworkId | undefined =>
+  networksOf(task, rows).find((one) => !attachments.some(({ network }) => network === one.network))?.network;
+
 const labelsOf = (task: Task): Record<string, string> => ({
   "com.docker.swarm.node.id": task.nodeId ?? "",
   "com.docker.swarm.service.id": task.serviceId,
@@ -110,18 +114,21 @@ const labelsOf = (task: Task): Record<string, string> => ({
   "com.docker.swarm.task.name": taskName(task),
 });
 
-/** The networks of its service, and where published ports come in; a task without any is on the host's default network. */
-function attachmentsOf({ template, isOnIngress }: Task, rows: Snapshot): Attachment[] {
+/** The networks of its service, and where published ports come in. */
+function networksOf({ template, isOnIngress }: Task, rows: Snapshot): readonly ServiceNetwork[] {
   const ingress = isOnIngress ? ingressIn(rows) : undefined;
-  const all = [
-    ...template.networks.map(({ network, aliases, driverOptions }) => attachment(network, aliases, driverOptions)),
-    ...(ingress === undefined ? [] : [attachment(ingress.id)]),
-  ];
-  const usual = rows.get("names", "network|bridge") === undefined ? "none" : "bridge";
-  return all.length > 0 ? all : [attachment(usual)];
+  return ingress === undefined ? template.networks : [...template.networks, plainly(ingress.id)];
 }
-const attachment = (
-  network: NetworkId,
-  aliases: readonly string[] = [],
-  driverOptions: Attachment["driverOptions"] = {},
-): Attachment => ({ network, aliases, driverOptions, linkLocal: [], links: [], gatewayPriority: 0 });
+const plainly = (network: NetworkId): ServiceNetwork => ({ network, aliases: [], driverOptions: {} });
+
+/** A task without networks is on the host's default network. */
+function attachmentsOf(task: Task, rows: Snapshot): Attachment[] {
+  const networks = networksOf(task, rows);
+  const usual = rows.get("names", "network|bridge") === undefined ? "none" : "bridge";
+  return (networks.length > 0 ? networks : [plainly(usual)]).map((one) => ({
+    ...one,
+    linkLocal: [],
+    links: [],
+    gatewayPriority: 0,
+  }));
+}

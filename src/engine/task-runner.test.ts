@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { it, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { endpointRow, networkRows } from "../../test/support/rows.ts";
 import { newTask, plainContainer } from "../cluster/task-testing.ts";
 import { notFound, unavailable } from "../lib/errors.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
@@ -15,6 +16,7 @@ import { createMemoryFiles } from "../runtime/files/memory-files.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import { createContainers } from "./containers.ts";
 import { EventBus } from "./events.ts";
+import { createNetworks } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 import { TaskRunner } from "./task-runner.ts";
 
@@ -42,7 +44,7 @@ interface Play {
 }
 
 /** The engine's containers and the runner, over what stands for containerd and the registry. */
-async function host(test: TestContext, task: Task, wish: Partial<Play> = {}) {
+async function host(test: TestContext, task: Task, wish: Partial<Play> = {}, networks: readonly Network[] = []) {
   const dataRoot = await mkdtemp(join(tmpdir(), "tombolo-tasks-"));
   const store = createMemoryStore();
   const states: TaskState[] = [];
@@ -60,6 +62,7 @@ async function host(test: TestContext, task: Task, wish: Partial<Play> = {}) {
     create: async () => {},
     remove: async () => {},
     start: async () => 7,
+    update: async () => {},
     logPath: () => "",
     kill: async (id: string, signal: number) => {
       signals.push(signal);
@@ -97,6 +100,7 @@ async function host(test: TestContext, task: Task, wish: Partial<Play> = {}) {
         return [];
       },
       release() {},
+      async renew() {},
       async released() {},
     },
     replica: { file: () => undefined, registryAuth: () => undefined, onFiles() {} },
@@ -106,8 +110,10 @@ async function host(test: TestContext, task: Task, wish: Partial<Play> = {}) {
     log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
   } as unknown as Parts;
   await store.update((tx) => {
-    tx.insert("networks", none);
-    tx.insert("names", { kind: "network", name: "none", id: "none" });
+    for (const network of [none, ...networks]) {
+      tx.insert("networks", network);
+      tx.insert("names", { kind: "network", name: network.spec.name, id: network.id });
+    }
     tx.insert("tasks", task);
   });
   const containers = createContainers(parts, { execIds: () => [], health: () => ({ failingStreak: 0, log: [] }) });
@@ -133,7 +139,7 @@ async function host(test: TestContext, task: Task, wish: Partial<Play> = {}) {
   const row = () => store.snapshot().get("tasks", task.id);
   const all = () => store.snapshot().where("containers", "task", task.id);
   return {
-    ...{ store, states, play, pulls, signals, containers, row, all },
+    ...{ parts, store, states, play, pulls, signals, containers, row, all },
     becomes: (state: TaskState) => until(() => row()?.status.state, state),
     exits: (code: number) => exits(all()[0]?.id ?? "", code),
     desires: (desired: TaskState) =>
@@ -223,6 +229,40 @@ it("what users do to a task's container is noticed", async (test) => {
   await h.containers.remove(h.all()[0]?.id ?? "", { force: true, volumes: false, link: false });
   await h.becomes("failed");
   assert.equal(h.row()?.status.error, "task: its container was removed");
+});
+
+it("a task that is not on its service's networks any more has failed, and is reached nowhere from then on", async (test) => {
+  const rows = networkRows({ number: 1, driver: "overlay" });
+  const shop: Network = { ...rows.network, scope: "cluster" };
+  const { name } = shop.spec;
+  const networks = [{ network: shop.id, aliases: [], driverOptions: {} }];
+  const h = await host(test, newTask({ id: "t", desired: "ready" }, { networks }), {}, [shop]);
+  await h.becomes("ready");
+  const [{ id = "" } = {}] = h.all();
+  const endpoint = { ...endpointRow(rows, { member: 2 }), sandboxId: id, containerId: id };
+  await h.store.update((tx) => tx.insert("endpoints", endpoint));
+  await h.desires("running");
+  await h.becomes("running");
+  assert.deepEqual(h.row()?.attachments, [{ network: shop.id, addresses: endpoint.addresses }]);
+  await createNetworks(h.parts).disconnect(name, "web.1.t", true);
+  await h.becomes("failed");
+  assert.equal(h.row()?.status.error, `task: non-zero exit (143): its container was taken off network ${name}`);
+  assert.deepEqual([h.row()?.attachments, h.all()[0]?.state.status], [[], "exited"]);
+});
+
+it("a task's container has the name that users give it; what follows its end is its service's to say", async (test) => {
+  const h = await host(test, newTask({ id: "t" }));
+  await h.becomes("running");
+  await h.containers.rename("web.1.t", "mine");
+  const update = (name: "always" | "no") => h.containers.update("mine", { restart: { name, maximumRetryCount: 0 } });
+  await assert.rejects(update("always"), {
+    class: "conflict",
+    message: /^container mine is a task of service web: .* docker service update --restart-condition$/,
+  });
+  await update("no");
+  await h.desires("shutdown");
+  await h.becomes("shutdown");
+  assert.deepEqual([h.all()[0]?.name, h.all()[0]?.state.status], ["mine", "exited"]);
 });
 
 it("without its image it is rejected, with the registry's reason; so is one whose words are wrong", async (test) => {

@@ -7,7 +7,7 @@ import { type Snapshot, StoreError } from "../store/store.ts";
 import { isRunning } from "./containers.ts";
 import type { Containers, Engine, Volumes } from "./engine.ts";
 import type { Parts } from "./parts.ts";
-import { attachmentsIn, containerOf, nodeFacts, portsOf, volumesOf } from "./task-container.ts";
+import { attachmentsIn, containerOf, lostNetwork, nodeFacts, portsOf, volumesOf } from "./task-container.ts";
 import { filesOf } from "./task-files.ts";
 import { TaskImages } from "./task-images.ts";
 
@@ -21,6 +21,7 @@ export interface TaskVerbs {
 const pause = { least: 1000, most: 10_000 } as const; // milliseconds between two attempts, doubling
 /** What is said of a task whose health checks fail (moby daemon/cluster/executor/container/errors.go), before it is ended. */
 const unhealthy = "dockerexec: unhealthy container";
+const takenOff = "its container was taken off network ";
 
 /** The work on one task: one thing after the other. */
 interface Line {
@@ -170,11 +171,12 @@ export class TaskRunner {
     const { id, status } = task;
     if (container === undefined) return this.#note(id, { state: "failed", error: "task: its container was removed" });
     if (container.state.status === "created") return this.#start(container);
-    if (container.state.status === "exited") return this.#note(id, endOf(container, status.error === unhealthy));
+    if (container.state.status === "exited") return this.#note(id, endOf(container, troubleIn(status.error)));
     if (!isRunning(container)) return; // it is being removed
     const { health } = container.state;
-    if (isChecked(container.spec) && health === "unhealthy") {
-      await this.#note(id, { error: unhealthy });
+    const trouble = troubleOf(task, container, this.#rows);
+    if (trouble !== undefined) {
+      await this.#note(id, { error: trouble }, attachmentsIn(this.#rows, container.id));
       return this.#stop(container);
     }
     const seen = { container: seenOf(container), ports: portsOf(task, this.#rows, container.id) };
@@ -235,13 +237,24 @@ const isWanted = (task: Task | undefined) => task !== undefined && compareStates
 
 const seenOf = ({ id, state }: Container) => ({ id, pid: state.pid, exitCode: state.exitCode });
 
-/** With swarmkit's words (moby daemon/cluster/executor/container/controller.go, exitError). */
-function endOf(container: Container, isUnhealthy: boolean): Partial<TaskStatus> {
+/** Why a task's container that runs is to be ended, though the task is wanted. */
+function troubleOf(task: Task, container: Container, rows: Snapshot): string | undefined {
+  const lost = lostNetwork(task, container, rows);
+  if (lost !== undefined) return `${takenOff}${rows.get("networks", lost)?.spec.name ?? lost}`;
+  return isChecked(container.spec) && container.state.health === "unhealthy" ? unhealthy : undefined;
+}
+const troubleIn = (error: string) => (error === unhealthy || error.startsWith(takenOff) ? error : undefined);
+
+/**
+ * With swarmkit's words (moby daemon/cluster/executor/container/controller.go, exitError).
+ * @param trouble why it was ended, if not because it was told to
+ */
+function endOf(container: Container, trouble: string | undefined): Partial<TaskStatus> {
   const { exitCode } = container.state;
   const seen = { container: seenOf(container) };
-  if (exitCode === 0 && !isUnhealthy) return { state: "complete", message: "finished", error: "", ...seen };
+  if (exitCode === 0 && trouble === undefined) return { state: "complete", message: "finished", error: "", ...seen };
   const exit = exitCode === 0 ? "task" : `task: non-zero exit (${exitCode})`;
-  return { state: "failed", error: isUnhealthy ? `${exit}: ${unhealthy}` : exit, ...seen };
+  return { state: "failed", error: trouble === undefined ? exit : `${exit}: ${trouble}`, ...seen };
 }
 
 /** It is so already. */

@@ -111,11 +111,24 @@ describe("what nodes do with their tasks", () => {
     }
     assert.equal(addresses.size, 3);
     assert.match(await refused(2, "run --rm --network app busybox true"), /not manually attachable/);
-    for (const number of numbers) await docker(number, `rm -f -v ${(await containers(number)).join(" ")}`);
-    await until(async () => (await all("status=running")).length === 3, 20_000, "what users remove is made again");
-    assert.ok(
-      (await tasks("web")).some(({ state, error }) => state === "Failed" && error.includes("container was removed")),
+    const [first = "", second = "", third = ""] = await all();
+    assert.match(
+      await refused(1, `update --restart always ${first}`),
+      /is a task of service web: .*--restart-condition/,
     );
+    await docker(1, `rm -f -v ${first}`);
+    await docker(2, `stop ${second}`);
+    await docker(3, `rename ${third} mine`);
+    await docker(3, "network disconnect -f app mine");
+    const failures = async () =>
+      (await tasks("web")).flatMap(({ state, error }) => (state === "Failed" ? error : [])).toSorted();
+    await until(async () => (await failures()).length === 3, 20_000, "what users take away has failed");
+    assert.deepEqual(await failures(), [
+      "task: its container was removed",
+      "task: non-zero exit (137)",
+      "task: non-zero exit (137): its container was taken off network app",
+    ]);
+    await become("web", 3);
     await docker(1, "service rm web");
     await until(async () => (await all()).length === 0, 20_000, "no container is left");
     for (const number of numbers) await docker(number, `volume rm data-h${number}`);
