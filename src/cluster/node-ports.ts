@@ -43,13 +43,16 @@ export const holderOf = (
       (isAny(port.address) || isAny(one.address) || one.address === port.address),
   );
 
+/** @param container its name; absent: a program of the host has the port */
+export const holderText = ({ hostname }: Pick<ClusterNode, "hostname">, container?: string): string =>
+  `${container === undefined ? "a process" : `container '${container}'`} on node '${hostname}'`;
+
 /** @returns who has a port that is to be published on every node, for the reader of an error */
 export function holderAnywhere(rows: Snapshot, port: ServicePort): string | undefined {
   for (const node of rows.list("nodes")) {
     const holder = holderOf(node, port);
     if (holder === undefined) continue;
-    const { container } = holder;
-    return `${container === undefined ? "a process" : `container '${container}'`} on node '${node.hostname}'`;
+    return holderText(node, holder.container);
   }
   return undefined;
 }

@@ -72,7 +72,9 @@ export function rollBackService(
   if (previous === undefined)
     throw rpcError("FailedPrecondition", `service ${service.id} does not have a previous spec`);
   const update = { state: "rollback_started", startedAt: now, message } as const;
-  const after = put(tx, { ...service, update }, previous, now);
+  const { update: _update, ...rest } = service;
+  // A job has no tasks to replace one after the other: what follows is another run of it, as after an update.
+  const after = put(tx, isJob(service.spec) ? rest : { ...rest, update }, previous, now);
   if (byUser) return after;
   const { previous: _, ...settled } = after;
   tx.put("services", settled);

@@ -185,6 +185,20 @@ test("a rollback goes to the spec before, with its claims, and back again", asyn
   assert.equal(services.inspect("web").previous, undefined);
 });
 
+test("a job that is rolled back begins another run, and is never said to be under way", async () => {
+  const { services, update } = await play();
+  for (const [name, mode] of [
+    ["job", { kind: "replicated-job", total: 3, concurrent: 2 }],
+    ["each", { kind: "global-job" }],
+  ] as const) {
+    await services.create(newSpec({ name, mode }));
+    await update(name, { mode, task: { forceUpdate: 1 } });
+    await services.rollBack(name, 2);
+    const { update: status, job, spec } = services.inspect(name);
+    assert.deepEqual([status, job?.iteration, spec.task.forceUpdate], [undefined, 2, 0]);
+  }
+});
+
 test("another version, name or mode is refused with Docker's texts", async () => {
   const { services, update } = await play();
   await services.create(newSpec());
@@ -238,7 +252,7 @@ test("a port that a container of this host has published is refused", async () =
     await cluster.parts.store.update((tx) =>
       tx.insert("ports", { protocol: "tcp", hostIp: "0.0.0.0", hostPort, endpointId: "e1" }),
     );
-  const message = rpc("InvalidArgument", "port '8081' is already in use by container 'e1' on this node");
+  const message = rpc("InvalidArgument", "port '8081' is already in use by container 'e1' on node 'h1'");
   await assert.rejects(update("web", { endpoint: { mode: "vip", ports: [port(8081)] } }), {
     class: "invalid",
     message,
@@ -253,7 +267,7 @@ test("a port that a process of this host, or a container of any, has is refused 
   const refused = (one: ReturnType<typeof port>, text: string) =>
     assert.rejects(create(one), { class: "invalid", message: rpc("InvalidArgument", text) });
   cluster.taken.add("tcp|22");
-  await refused(port(22), "port '22' is already in use by a process on this node");
+  await refused(port(22), "port '22' is already in use by a process on node 'h1'");
   const on = (address: string, number: number) => ({ protocol: "tcp", address, port: number, container: "shop" });
   const program = { protocol: "tcp", address: "127.0.0.1", port: 25 };
   const takenPorts = [on("0.0.0.0", 8080), on("192.0.2.7", 8081), on("::", 30_000), program];
@@ -350,16 +364,21 @@ test("jobs run again with each update; lists count what runs and what is done", 
   assert.equal(services.inspect("job").job?.iteration, 1);
   const web = await services.create(newSpec({ mode: { kind: "global" }, labels: { a: "b" } }));
   const complete = { state: "complete", at: 0, message: "", error: "" } as const;
+  const [pending, shutdown] = [{ ...complete, state: "pending" } as const, { ...complete, state: "shutdown" } as const];
   await cluster.store.update((tx) => {
-    tx.insert("tasks", newTask("a", { serviceId: web }));
-    tx.insert("tasks", newTask("b", { serviceId: web, desired: "ready", status: { ...complete, state: "pending" } }));
-    tx.insert(
-      "tasks",
-      newTask("c", { serviceId: web, desired: "shutdown", status: { ...complete, state: "shutdown" } }),
-    );
-    tx.insert("tasks", newTask("d", { serviceId: id, jobIteration: 0, desired: "complete", status: complete }));
-    tx.insert("tasks", newTask("e", { serviceId: id, jobIteration: 1, desired: "complete", status: complete }));
-    tx.insert("tasks", newTask("f", { serviceId: id, jobIteration: 1, desired: "complete" }));
+    tx.insert("nodes", newNode({ id: "lost", status: { state: "down", message: "", address: "" } }));
+    const task = (key: string, change: Parameters<typeof newTask>[1]) =>
+      tx.insert("tasks", newTask(key, { nodeId: cluster.manager.id, ...change }));
+    task("a", { serviceId: web });
+    task("b", { serviceId: web, desired: "ready", status: pending });
+    task("c", { serviceId: web, desired: "shutdown", status: shutdown });
+    task("on a node that is down", { serviceId: web, nodeId: "lost", desired: "shutdown" });
+    task("on one that was removed", { serviceId: web, nodeId: "gone", desired: "shutdown" });
+    task("d", { serviceId: id, jobIteration: 0, desired: "complete", status: complete });
+    task("e", { serviceId: id, jobIteration: 1, desired: "complete", status: complete });
+    task("f", { serviceId: id, jobIteration: 1, desired: "complete" });
+    task("g", { serviceId: id, jobIteration: 1, desired: "complete", nodeId: "lost" });
+    tx.insert("tasks", newTask("fits nowhere", { serviceId: web, status: pending }));
   });
   const list = (filters: Record<string, string[]>) =>
     services.list(new Map(Object.entries(filters)), true).map(({ service, status }) => [service.spec.name, status]);

@@ -1,5 +1,7 @@
 import { checkPolicy } from "../balancers/balancer.ts";
+import { holderText } from "../cluster/node-ports.ts";
 import { parseConstraints, readerOf } from "../cluster/orchestration/constraints.ts";
+import { isLost } from "../cluster/orchestration/tasks.ts";
 import { changeService, closeService, openService, rollBackService } from "../cluster/services.ts";
 import { forbidden, invalid, rpcError } from "../lib/errors.ts";
 import type { NetworkId } from "../model/ids.ts";
@@ -11,7 +13,7 @@ import type { PortClaim } from "../store/tables.ts";
 import { checkEndpointOptions } from "./attachments.ts";
 import { checkSwarmName } from "./cluster-networks.ts";
 import { newName } from "./create-container.ts";
-import { nodesAtWork } from "./nodes.ts";
+import { nodeNamed, nodesAtWork } from "./nodes.ts";
 import type { Filters, Services, ServiceStatus, ServiceUpdate } from "./engine.ts";
 import { checkFilters, passesFilters, passesLabels } from "./filters.ts";
 import { networkNamed, swarmObjectNamed } from "./lookup.ts";
@@ -116,30 +118,36 @@ function checkSpec({ balancerNamed }: ServiceParts, cluster: Snapshot, { name, t
  * hosts have is in their nodes' rows. @param before what the service publishes already
  */
 async function checkOwnPorts(
-  { store, host }: ServiceParts,
+  { store, host, membership }: ServiceParts,
   ports: readonly ServicePort[],
   before: readonly ServicePort[],
 ): Promise<void> {
   const rows = store.snapshot();
+  const refused = (published: number, container?: string) => {
+    const { store: cluster, node } = membership.control();
+    const own = nodeNamed(cluster.snapshot(), node.state.nodeId);
+    return rpcError("InvalidArgument", `port '${published}' is already in use by ${holderText(own, container)}`);
+  };
   for (const { mode, protocol, published, address = "0.0.0.0" } of ports) {
     const isOld = before.some((old) => old.protocol === protocol && old.published === published);
     if (mode !== "ingress" || published === 0 || isOld) continue;
-    const [holder] = rows.where("ports", "number", `${protocol}|${published}`);
-    if (holder !== undefined) checkHolder(rows, holder);
-    else if ((await host.portTaken(protocol, address, published)) === "address already in use")
-      throw rpcError("InvalidArgument", `port '${published}' is already in use by a process on this node`);
+    const [claim] = rows.where("ports", "number", `${protocol}|${published}`);
+    if (claim !== undefined && !isOfService(rows, claim)) throw refused(published, containerOf(rows, claim));
+    if (claim === undefined && (await host.portTaken(protocol, address, published)) === "address already in use")
+      throw refused(published);
   }
 }
 
-function checkHolder(rows: Snapshot, { protocol, hostPort, endpointId }: PortClaim): void {
+/** True for a port that a service has asked for: that is told of the service, where its ports are claimed. */
+function isOfService(rows: Snapshot, { protocol, hostPort, endpointId }: PortClaim): boolean {
   const endpoint = rows.get("endpoints", endpointId);
   const container = endpoint && rows.get("containers", endpoint.containerId);
   const task = container?.taskId === undefined ? undefined : rows.get("tasks", container.taskId);
-  // What a service has asked for is told of the service, where its ports are claimed.
-  if (task?.hostPorts.some((port) => port.protocol === protocol && port.published === hostPort)) return;
-  const name = endpoint?.containerName ?? endpointId;
-  throw rpcError("InvalidArgument", `port '${hostPort}' is already in use by container '${name}' on this node`);
+  return task?.hostPorts.some((port) => port.protocol === protocol && port.published === hostPort) === true;
 }
+
+const containerOf = (rows: Snapshot, { endpointId }: PortClaim): string =>
+  rows.get("endpoints", endpointId)?.containerName ?? endpointId;
 
 /** A login that is not said again stays (moby daemon/cluster/services.go). */
 function withAuth(service: Service, { spec, registryAuthFrom }: ServiceUpdate): ServiceSpec {
@@ -159,7 +167,10 @@ const passes = ({ id, spec }: Service, filters: Filters): boolean =>
     runtime: (value) => value === "container",
   });
 
-/** How many tasks there are and shall be (moby/swarmkit manager/controlapi/service.go, ListServiceStatuses). */
+/**
+ * How many tasks there are and shall be (moby/swarmkit manager/controlapi/service.go, ListServiceStatuses). What a node that is
+ * down has said last is not counted, nor what has no node to be on.
+ */
 function statusOf(rows: Snapshot, { id, spec, job }: Service): ServiceStatus {
   const tasks = rows
     .where("tasks", "service", id)
@@ -167,13 +178,16 @@ function statusOf(rows: Snapshot, { id, spec, job }: Service): ServiceStatus {
   const count = (isMeant: (task: (typeof tasks)[number]) => boolean) => tasks.filter(isMeant).length;
   const global = () =>
     job === undefined
-      ? count(({ desired }) => compareStates(desired, "running") <= 0)
-      : count(({ desired, status }) => desired === "complete" && status.state !== "complete");
+      ? count(({ nodeId, desired }) => nodeId !== undefined && compareStates(desired, "running") <= 0)
+      : count(
+          ({ nodeId, desired, status }) =>
+            nodeId !== undefined && desired === "complete" && status.state !== "complete",
+        );
   const { mode } = spec;
   const desired =
     mode.kind === "replicated" ? mode.replicas : mode.kind === "replicated-job" ? mode.concurrent : global();
   return {
-    running: count(({ status }) => status.state === "running"),
+    running: count(({ status, nodeId = "" }) => status.state === "running" && !isLost(rows.get("nodes", nodeId))),
     desired,
     completed: job === undefined ? 0 : count(({ status }) => status.state === "complete"),
   };

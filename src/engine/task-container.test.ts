@@ -43,6 +43,8 @@ it("a task's container has Docker's name and labels, and its words are filled in
   );
   const request = containerOf(task, node, await rows());
   assert.equal(request.name, "web.3.t1");
+  const { name, spec } = containerOf({ ...task, slot: 1, jobIteration: 0 }, node, await rows());
+  assert.deepEqual([name, spec.hostname], ["web.n1.t1", "h1-0"]);
   assert.equal(request.taskId, "t1");
   assert.deepEqual(request.spec.labels, {
     own: "yes",

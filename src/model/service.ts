@@ -250,9 +250,18 @@ export interface Task extends Versioned {
   readonly jobIteration?: number;
 }
 
+/**
+ * The number of a task in its name; 0: its node's id is there. Docker counts a job's from 0, and names its first by its node, too:
+ * clients wait for that. One of a global service that fits on no node has no node's id.
+ */
+export function shownSlot({ slot, nodeId, jobIteration }: Pick<Task, "slot" | "nodeId" | "jobIteration">): number {
+  if (slot === 0) return nodeId === undefined ? 1 : 0;
+  return jobIteration === undefined ? slot : slot - 1;
+}
+
 /** `web.1.<task id>`, of global services `web.<node id>.<task id>`: the name of the task's container (moby daemon/cluster/executor/container). */
-export const taskName = ({ serviceName, slot, nodeId = "", id }: Task): string =>
-  `${serviceName}.${slot === 0 ? nodeId : slot}.${id}`;
+export const taskName = (task: Task): string =>
+  `${task.serviceName}.${shownSlot(task) || (task.nodeId ?? "")}.${task.id}`;
 
 /** A service as clients on one network see it. Nodes on that network have it; those of the ingress network all nodes. */
 export interface VirtualService {

@@ -1,6 +1,6 @@
 import { fillIn, parseTemplate, type Words } from "../lib/text-template.ts";
 import type { NodeDescription } from "./cluster.ts";
-import { type Task, taskName } from "./service.ts";
+import { shownSlot, type Task, taskName } from "./service.ts";
 
 /** What words in `{{ }}` of a task's env, hostname, mounts, secrets and configs stand for (moby/swarmkit template/context.go). */
 export const taskWords = (task: Task, node: Pick<NodeDescription, "hostname" | "platform">): Words => ({
@@ -10,7 +10,7 @@ export const taskWords = (task: Task, node: Pick<NodeDescription, "hostname" | "
     Hostname: node.hostname,
     Platform: { OS: node.platform.os, Architecture: node.platform.architecture },
   },
-  Task: { ID: task.id, Name: taskName(task), Slot: task.slot === 0 ? (task.nodeId ?? "") : String(task.slot) },
+  Task: { ID: task.id, Name: taskName(task), Slot: task.slot === 0 ? (task.nodeId ?? "") : String(shownSlot(task)) },
 });
 
 /** The same where nothing but the service is known: what these fill in, a task's fill in. */

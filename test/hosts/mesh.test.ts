@@ -143,7 +143,7 @@ describe("services of the lab's hosts are reached", () => {
         holder,
       );
     await isNamed(8099, "container 'holder' on node 'h3'");
-    await isNamed(2377, "a process on this node");
+    await isNamed(2377, "a process on node 'h1'");
     await isNamed(8098, "a process on node 'h2'"); // with its next beat
     assert.equal(await docker(1, "service ls -q"), services);
     assert.match(

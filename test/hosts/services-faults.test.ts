@@ -207,6 +207,8 @@ describe("services under faults", () => {
     await moves(flows, from, detection + moment);
     await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "it is down");
     await sleep(2000);
+    const replicas = async () => docker(1, "service ls -f name=web --format {{.Replicas}}");
+    await until(async () => (await replicas()) === `${count}/${count}`, 10_000, "its tasks are not counted");
     await assertNoneFailed(loads, { from: from - 500, to: from + detection + moment });
     await host(3).heal();
     await host(3).start();

@@ -170,6 +170,9 @@ describe("services of the lab's hosts", () => {
       "the second time",
     );
     assert.equal((await lines(3, "service logs --raw every")).filter((line) => line === "ok").length, 3);
+    await docker(1, "service rollback -q -d every");
+    const run = "service inspect -f {{.JobStatus.JobIteration.Index}}|{{.UpdateStatus}} every";
+    assert.equal(await docker(2, run), "2|<nil>");
     await docker(1, "service rm job every");
     await nothingRuns();
   });

@@ -92,7 +92,7 @@ const cases: readonly Case[] = [
     "a port of a process of this one",
     ports(port(22)),
     400,
-    wrong("port '22' is already in use by a process on this node"),
+    wrong("port '22' is already in use by a process on node 'h1'"),
   ),
   create(
     "a port twice",

@@ -194,12 +194,13 @@ test("a task is shown with Docker's fields in Docker's order", () => {
     string,
     unknown
   >;
-  assert.ok(!("Slot" in shown) && !("NodeID" in shown) && !("NetworksAttachments" in shown));
-  const ofJob = (place: number) => taskJson({ task: { ...waiting, slot: place, jobIteration: 0 }, attachments: [] });
-  assert.deepEqual(
-    [1, 2].map((place) => (ofJob(place) as { Slot?: number }).Slot),
-    [undefined, 1],
-  );
+  assert.ok(!("NodeID" in shown) && !("NetworksAttachments" in shown));
+  const slotOf = (change: Partial<Task>) =>
+    (taskJson({ task: { ...waiting, ...change }, attachments: [] }) as { Slot?: number }).Slot;
+  const ofJob = (slot: number) => slotOf({ slot, jobIteration: 0 });
+  assert.deepEqual([ofJob(1), ofJob(2)], [undefined, 1]);
+  // A client names the first by its node, and one that fits on no node has none.
+  assert.deepEqual([slotOf({ slot: 0, nodeId: "n1" }), slotOf({ slot: 0 })], [undefined, 1]);
   assert.deepEqual([shown.JobIteration, (shown.Status as { Err: string }).Err], [{}, "no suitable node"]);
 });
 

@@ -1,6 +1,6 @@
 import type { TaskDetail } from "../../engine/engine.ts";
 import type { Network } from "../../model/network.ts";
-import type { Task } from "../../model/service.ts";
+import { shownSlot, type Task } from "../../model/service.ts";
 import { type Call, json, type Reply } from "../call.ts";
 import { param, readFilters } from "../query.ts";
 import type { Route } from "../router.ts";
@@ -42,9 +42,8 @@ export function taskJson({ task, attachments }: TaskDetail): object {
   };
 }
 
-/** Docker's client counts the tasks of a replicated job from 0, and waits for ever for one that it does not find. */
-function slotJson({ slot, jobIteration }: Task): object {
-  const shown = jobIteration === undefined || slot === 0 ? slot : slot - 1;
+function slotJson(task: Task): object {
+  const shown = shownSlot(task);
   return shown === 0 ? {} : { Slot: shown };
 }
 
