@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
 import { attempt } from "../../src/lab/command.ts";
 import { Cfssl } from "../support/cfssl.ts";
-import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
+import { swarmDirectory, useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 describe("a swarm whose certificates Debian's CFSSL signs", () => {
   const { host, docker, refused, nodes, rowOf, isReady, managersOf, stateOf, token, joinWith, tombolo, crash } =
@@ -41,11 +42,11 @@ describe("a swarm whose certificates Debian's CFSSL signs", () => {
     await ca.start("-mutual-tls-ca", ca.certificate);
     await joinWith(2, await token("worker"));
     await joinWith(3, await token("manager"));
-    await until(async () => (await managersOf()) === 2, 15_000, "two managers");
+    await until(async () => (await managersOf()) === 2, "two managers");
     assert.match(certificateOf(2).subject, /^O=[0-9a-z]{25}\nOU=swarm-worker\nCN=[0-9a-z]{25}$/);
     for (const number of [1, 2, 3]) assert.ok(isBy(number, root()), `h${number}`);
     await docker(1, "node promote h2");
-    await until(async () => (await managersOf()) === 3, 20_000, "three managers");
+    await until(async () => (await managersOf()) === 3, "three managers");
     assert.match(certificateOf(2).subject, /OU=swarm-manager/);
     assert.ok(isBy(2, root()));
     const found = await attempt(["grep", "-rlF", ca.keyLine, ...[1, 2, 3].map((n) => host(n).directory)]);
@@ -54,11 +55,11 @@ describe("a swarm whose certificates Debian's CFSSL signs", () => {
       await host(number).kill();
       await host(number).start();
     }
-    await until(async () => (await managersOf()) === 3, 20_000, "three managers again");
+    await until(async () => (await managersOf()) === 3, "three managers again");
     await docker(1, "node demote h2");
     const isWorker = async () =>
       (await rowOf("h2"))?.manager === "" && /OU=swarm-worker/.test(certificateOf(2).subject);
-    await until(isWorker, 20_000, "h2 is a worker");
+    await until(isWorker, "h2 is a worker");
     assert.ok(isBy(2, root()));
   });
 
@@ -95,7 +96,7 @@ describe("a swarm whose certificates Debian's CFSSL signs", () => {
     await ca.start();
     await docker(1, update);
     await joinWith(2, secret);
-    await until(() => isReady("h2"), 5000, "h2 is ready");
+    await until(() => isReady("h2"), "h2 is ready");
   });
 
   it("is begun again from a backup by the CA that it had, and not without it", async () => {
@@ -119,7 +120,7 @@ describe("a swarm whose certificates Debian's CFSSL signs", () => {
     assert.equal(await token("worker", 2), secret);
     await docker(3, `swarm join --token ${secret} ${host(2).address}:2377`);
     assert.ok(isBy(3, root()));
-    await until(() => isReady("h3", 2), 5000, "h3 is ready");
+    await until(() => isReady("h3", 2), "h3 is ready");
     rmSync(file);
   });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { gateway } from "../../src/lab/switch.ts";
 import { type Question, type Spot, useMesh } from "../support/lab-mesh.ts";
-import { until } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 const families = [4, 6] as const;
 type Family = (typeof families)[number];
@@ -133,15 +133,11 @@ describe("services of the lab's hosts are reached", () => {
     await server({ host: 2 }, [8098]);
     const ask = "service create -d --no-resolve-image --name late";
     const isNamed = (port: number, holder: string) =>
-      until(
-        async () => {
-          const { status, stderr } = await host(1).tryDocker(...`${ask} -p ${port}:80 busybox sleep 1d`.split(" "));
-          if (status === 0) await docker(1, "service rm late");
-          return stderr.includes(`port '${port}' is already in use by ${holder}`);
-        },
-        10_000,
-        holder,
-      );
+      until(async () => {
+        const { status, stderr } = await host(1).tryDocker(...`${ask} -p ${port}:80 busybox sleep 1d`.split(" "));
+        if (status === 0) await docker(1, "service rm late");
+        return stderr.includes(`port '${port}' is already in use by ${holder}`);
+      }, holder);
     await isNamed(8099, "container 'holder' on node 'h3'");
     await isNamed(2377, "a process on node 'h1'");
     await isNamed(8098, "a process on node 'h2'"); // with its next beat
@@ -152,9 +148,9 @@ describe("services of the lab's hosts are reached", () => {
     );
     await docker(1, `${ask} --constraint node.hostname==h3 -p mode=host,target=80,published=8099 busybox sleep 1d`);
     const told = () => docker(1, "service ps --no-trunc --format {{.CurrentState}}{{.Error}} late");
-    await until(async () => (await told()).includes("host-mode port already in use on 1 node"), 5000, "why it waits");
+    await until(async () => (await told()).includes("host-mode port already in use on 1 node"), "why it waits");
     await docker(3, "rm -f holder");
-    await until(async () => (await told()).startsWith("Running"), 10_000, "it runs when the port is free");
+    await until(async () => (await told()).startsWith("Running"), "it runs when the port is free");
   }
 
   it("on encrypted networks, by name and by published port, in both families", async () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertAgreement } from "../support/ledger.ts";
-import { until, useSwarm } from "../support/swarm.ts";
+import { useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 describe("a network of many hosts while no manager answers", () => {
   const { host, docker, refused, oneManager, empty, crash } = useSwarm();
@@ -54,7 +55,7 @@ describe("a network of many hosts while no manager answers", () => {
       );
       await heal();
       await docker(3, "network connect net late");
-      await until(() => pings(3, "late", "b"), 10_000, "the other host has heard of it, too");
+      await until(() => pings(3, "late", "b"), "the other host has heard of it, too");
     });
 
   it("a container that is restarted, by a user or by its policy, runs again with what it had", async () => {
@@ -63,7 +64,7 @@ describe("a network of many hosts while no manager answers", () => {
     const had = await address();
     await crash(1);
     const isBack = async (how: string) => {
-      await until(async () => (await status()) === "running", 10_000, `${how}: it runs`);
+      await until(async () => (await status()) === "running", `${how}: it runs`);
       assert.equal(await address(), had, how);
       assert.ok(await pings(3, "c", "b"), how);
       assert.ok(await pings(2, "b", "c"), how);
@@ -71,7 +72,7 @@ describe("a network of many hosts while no manager answers", () => {
     await docker(2, "restart -t 0 b");
     await isBack("docker restart");
     await host(2).run("kill", "-9", await inspect("{{.State.Pid}}"));
-    await until(async () => (await inspect("{{.RestartCount}}")) === "1", 10_000, "its policy counts");
+    await until(async () => (await inspect("{{.RestartCount}}")) === "1", "its policy counts");
     await isBack("its process was killed");
     const pid = await inspect("{{.State.Pid}}");
     await host(2).kill();

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertAgreement } from "../support/ledger.ts";
-import { until, useSwarm } from "../support/swarm.ts";
+import { useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 describe("overlay networks of the lab's hosts", () => {
   const { host, docker, refused, token, joinWith, oneManager, empty, rowOf, isReady } = useSwarm();
@@ -87,7 +88,7 @@ describe("overlay networks of the lab's hosts", () => {
       /network overlay has active endpoints \(name:"a" id:"[0-9a-f]{12}" on h2\)/,
     );
     await docker(2, "rm -f a");
-    await until(async () => (await overlays(2)).join() === "ingress", 10_000, "h2 needs it no more");
+    await until(async () => (await overlays(2)).join() === "ingress", "h2 needs it no more");
     await docker(1, "network rm overlay");
     assert.deepEqual(await overlays(1), ["ingress"]);
   });
@@ -127,15 +128,10 @@ describe("overlay networks of the lab's hosts", () => {
       async () =>
         (await host(1).tryDocker("exec", "a", "sh", "-c", "wget -qO- http://b/big | wc -c")).stdout.trim() ===
         String(8 << 20),
-      10_000,
       "8 MiB come over",
     );
     await inside(2, "b", `timeout 15 ${process.execPath} -e '${echo}' > /dev/null 2>&1 &`);
-    await until(
-      async () => (await inside(1, "a", `${process.execPath} -e '${ask}' 10.20.9.9`)) === "over",
-      10_000,
-      "UDP",
-    );
+    await until(async () => (await inside(1, "a", `${process.execPath} -e '${ask}' 10.20.9.9`)) === "over", "UDP");
     assert.ok(await pings(3, "c", "192.0.2.254"), "the outside");
     const inspected = JSON.parse(await docker(1, "network inspect -v net"))[0];
     const ips = (inspected.Peers as { IP: string }[]).map(({ IP }) => IP);
@@ -175,7 +171,7 @@ describe("overlay networks of the lab's hosts", () => {
     );
     assert.equal(await docker(3, "port web"), "80/tcp -> 0.0.0.0:8080");
     const published = () => host(1).try("busybox", "wget", "-qO-", `http://${host(3).address}:8080/`);
-    await until(async () => (await published()).stdout === "by the way out\n", 5000, "a published port");
+    await until(async () => (await published()).stdout === "by the way out\n", "a published port");
   });
 
   it("keep published ports when the way out changes, on the host address of the network that leads out", async () => {
@@ -193,7 +189,7 @@ describe("overlay networks of the lab's hosts", () => {
     for (const flags of [[], ["--network", "own"]]) {
       await web(...flags);
       assert.equal(await docker(3, "port web"), "80/tcp -> 127.0.0.1:8080");
-      await until(() => isServed(3, "127.0.0.1"), 5000, "served to the host");
+      await until(() => isServed(3, "127.0.0.1"), "served to the host");
       assert.equal(await isServed(1, host(3).address), false);
       await docker(3, "rm -f web");
     }
@@ -206,7 +202,7 @@ describe("overlay networks of the lab's hosts", () => {
     for (const verb of ["connect", "disconnect", "connect", "disconnect"]) {
       await docker(3, `network ${verb} open web`);
       assert.equal(await docker(3, "port web"), "80/tcp -> 0.0.0.0:8080", verb);
-      await until(() => isServed(1, host(3).address), 5000, `served after ${verb}`);
+      await until(() => isServed(1, host(3).address), `served after ${verb}`);
     }
     await docker(3, "rm -f web");
     await docker(3, "network rm own open");
@@ -224,9 +220,9 @@ describe("overlay networks of the lab's hosts", () => {
       if (status === 0) await docker(1, "network rm over");
       return /10\.66\.3\.0\/24 overlaps with node h2's route 10\.66\.0\.0\/16 on eth0/.test(stderr);
     };
-    await until(isRefused, 5000, "h2's route is known");
+    await until(isRefused, "h2's route is known");
     await route("del", "10.66.0.0/16");
-    await until(async () => !(await isRefused()), 5000, "it is forgotten");
+    await until(async () => !(await isRefused()), "it is forgotten");
     await run(2, "b", "net");
     await route("add", "10.20.9.0/24");
     const overlaps = (number: number) => docker(number, "network inspect net");
@@ -250,7 +246,7 @@ describe("overlay networks of the lab's hosts", () => {
       if (status === 0) await docker(1, "network rm over");
       return /10\.21\.3\.0\/24 overlaps with node h3's route 10\.20\.0\.0\/15 on docker_gwbridge/.test(stderr);
     };
-    await until(isRefused, 5000, "h3's way out is known");
+    await until(isRefused, "h3's way out is known");
     await docker(3, "swarm leave");
     await docker(3, "network rm docker_gwbridge");
   });
@@ -259,7 +255,7 @@ describe("overlay networks of the lab's hosts", () => {
     await docker(1, "swarm init");
     await joinWith(2, await token("manager"));
     await joinWith(3, await token("worker"));
-    await until(() => isReady("h3", 2), 10_000, "h2 is a manager at work");
+    await until(() => isReady("h3", 2), "h2 is a manager at work");
     const since = String(Date.now() / 1000);
     const events = async (number: number, more: readonly string[] = []) => {
       const flags = ["--since", since, "--until", String(Date.now() / 1000 + 0.5), "--filter", "type=network", ...more];
@@ -270,7 +266,7 @@ describe("overlay networks of the lab's hosts", () => {
     await run(3, "c", "net");
     const container = await docker(3, "inspect -f {{.Id}} c");
     await docker(3, "rm -f c");
-    await until(async () => (await overlays(3)).join() === "ingress", 10_000, "h3 needs it no more");
+    await until(async () => (await overlays(3)).join() === "ingress", "h3 needs it no more");
     await docker(2, "network rm net");
     const made = ['swarm create {"name":"net"}', 'swarm remove {"name":"net"}'];
     for (const number of [1, 2]) assert.deepEqual(await events(number), made, `h${number}`);
@@ -293,11 +289,11 @@ describe("overlay networks of the lab's hosts", () => {
     // The user has stopped it: it runs again with the daemon.
     await host(2).kill();
     await host(2).start();
-    await until(async () => (await status()) === "restarting", 10_000, "restarting");
+    await until(async () => (await status()) === "restarting", "restarting");
     await sleep(7000);
     assert.equal(await status(), "restarting", "longer than one try takes");
     await host(1).start();
-    await until(async () => (await status()) === "running", 20_000, "a manager answers");
+    await until(async () => (await status()) === "running", "a manager answers");
     assert.ok(await pings(1, "a", "b"));
   });
 
@@ -343,14 +339,13 @@ describe("overlay networks of the lab's hosts", () => {
       async () =>
         (await host(1).tryDocker("run", "--rm", "--network", "net", "--ip", "10.20.0.3", "busybox", "true")).status ===
         0,
-      10_000,
       "b's address is free",
     );
     await run(3, "c", "net");
     await host(3).kill();
     await run(2, "b", "net");
     await host(3).start();
-    await until(() => pings(3, "c", "b"), 10_000, "h3 has caught up");
+    await until(() => pings(3, "c", "b"), "h3 has caught up");
   });
 
   it("lose a host that leaves, and one that is removed; a name or an address is never two containers'", async () => {
@@ -361,12 +356,12 @@ describe("overlay networks of the lab's hosts", () => {
     await docker(2, "swarm leave");
     assert.equal((await docker(2, "network ls -q -f driver=overlay")).trim(), "");
     assert.match(await docker(2, "exec b ip -o addr"), /lo/);
-    await until(async () => (await rowOf("h2"))?.status === "Down", 5000, "h2 has left");
+    await until(async () => (await rowOf("h2"))?.status === "Down", "h2 has left");
     await run(3, "c", "net", "--ip", "10.20.0.3");
     assert.ok(await pings(1, "a", "c"));
     await docker(1, "service create -q --no-resolve-image --constraint node.hostname==h3 --name web busybox sleep 1d");
     await host(3).kill();
-    await until(async () => (await rowOf("h3"))?.status === "Down", 25_000, "h3 is down");
+    await until(async () => (await rowOf("h3"))?.status === "Down", "h3 is down");
     assert.match(await refused(1, "run --rm --network net --ip 10.20.0.3 busybox true"), /is container c's on node h3/);
     await docker(1, "node rm h3");
     await run(1, "d", "net", "--ip", "10.20.0.3");
@@ -376,8 +371,8 @@ describe("overlay networks of the lab's hosts", () => {
     assert.match(await docker(3, "exec c ip -o addr"), / 10\.20\.0\.3\/16 /, "no manager has said anything to h3");
     assert.equal((await docker(3, "ps -q")).split("\n").length, 2);
     await host(3).heal();
-    await until(async () => (await overlays(3)).join() === "", 10_000, "h3 keeps what is not its own");
-    await until(async () => (await docker(3, "ps --format {{.Names}}")) === "c", 10_000, "h3 keeps a task");
+    await until(async () => (await overlays(3)).join() === "", "h3 keeps what is not its own");
+    await until(async () => (await docker(3, "ps --format {{.Names}}")) === "c", "h3 keeps a task");
     assert.doesNotMatch(await docker(3, "exec c ip -o addr"), /10\.20\./);
     const format = "{{.Swarm.LocalNodeState}} {{.Swarm.Error}}";
     assert.match(await host(3).docker("info", "-f", format), /^pending .*node \w+ was removed from the swarm$/);
@@ -395,9 +390,9 @@ describe("overlay networks of the lab's hosts", () => {
     await run(2, "b", "net");
     assert.match(await docker(1, "exec a ip link show eth0"), /mtu 1450/);
     await host(1).run("ip", "link", "set", "eth0", "mtu", "1400");
-    await until(async () => /mtu 1350/.test(await docker(1, "exec a ip link show eth0")), 5000, "1350");
+    await until(async () => /mtu 1350/.test(await docker(1, "exec a ip link show eth0")), "1350");
     await host(1).run("ip", "link", "set", "eth0", "mtu", "1500");
-    await until(async () => /mtu 1450/.test(await docker(1, "exec a ip link show eth0")), 5000, "1450");
+    await until(async () => /mtu 1450/.test(await docker(1, "exec a ip link show eth0")), "1450");
     const as = (mac: string) =>
       inside(
         2,

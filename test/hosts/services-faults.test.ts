@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attempt, run } from "../../src/lab/command.ts";
 import type { Flow } from "../support/flow.ts";
-import { until } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 import { assertNoneFailed, useWebSwarm } from "../support/web-swarm.ts";
 
 const all = [1, 2, 3] as const;
@@ -30,7 +30,6 @@ describe("services under faults", () => {
   const runs = (wanted: number) =>
     until(
       async () => (await docker(1, "service ls --format {{.Replicas}}").catch(() => "")) === `${wanted}/${wanted}`,
-      20_000,
       `${wanted} tasks`,
     );
 
@@ -51,13 +50,12 @@ describe("services under faults", () => {
         (await web.nodes((number % 3) + 1).catch(() => [])).some(
           (row) => row.manager === "Leader" && row.name !== leader,
         ),
-      20_000,
       "another leader",
     );
     for (const other of all) if (other !== number) await web.crash(other);
     await sleep(3000);
     for (const one of all) await host(one).start();
-    await until(async () => (await web.managersOf()) === 3, 20_000, "three managers");
+    await until(async () => (await web.managersOf()) === 3, "three managers");
     await assertNoneFailed(second);
     await runs(10);
     test.diagnostic(`the leader was ${leader}`);
@@ -119,7 +117,7 @@ describe("services under faults", () => {
       ...`${check}|--health-start-interval|200ms|${place}|busybox|httpd|-f|-h|/etc`.split("|"),
     );
     const found = () => docker(2, "ps -q -f label=com.docker.swarm.service.name=sick");
-    await until(async () => (await found()) !== "", 10_000, "its container");
+    await until(async () => (await found()) !== "", "its container");
     const task = await found();
     const named = () => web.named(3, "tasks.sick");
     await sleep(moment);
@@ -128,10 +126,10 @@ describe("services under faults", () => {
     const ask = async () => (await attempt([...(await web.inside(3, "asks")), "wget", "-qO-", "-T", "2", url])).status;
     assert.notEqual(await ask(), 0);
     await docker(2, `exec ${task} touch /well`);
-    await until(async () => (await named()).length === 1, 5000, "it has a name");
+    await until(async () => (await named()).length === 1, "it has a name");
     assert.equal(await ask(), 0);
     await docker(2, `exec ${task} rm /well`);
-    await until(async () => (await named()).length === 0, 5000, "it has none any more");
+    await until(async () => (await named()).length === 0, "it has none any more");
     await docker(1, "service rm sick");
   }
   /** Its process is killed, then a container removed by force. */
@@ -151,7 +149,7 @@ describe("services under faults", () => {
       const lose = await way(number, flows.task);
       const from = Date.now();
       await lose();
-      await until(async () => !(await web.named(1, "tasks.web")).includes(address), moment, "no name leads to it");
+      await until(async () => !(await web.named(1, "tasks.web")).includes(address), "no name leads to it", moment);
       await moves(flows, from);
       await runs(count);
       await assertNoneFailed(loads, { from: from - 500, to: from + moment });
@@ -191,8 +189,8 @@ describe("services under faults", () => {
     for (const [at, flow] of datagrams.entries())
       await until(
         async () => /^[0-9a-f]{12}$/.test(await flow.say("hello")) && (await flow.say("hello")) !== task,
-        from + within - Date.now(),
         `datagrams ${at} go to another task`,
+        from + within - Date.now(),
       );
     for (const [at, flow] of streams.entries()) assert.match(await flow.say("hello"), ended, `stream ${at}`);
     for (const flow of [...streams, ...datagrams]) flow.end();
@@ -205,14 +203,14 @@ describe("services under faults", () => {
     await host(3).cut();
     await web.crash(3);
     await moves(flows, from, detection + moment);
-    await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "it is down");
+    await until(async () => (await rowOf("h3"))?.status === "Down", "it is down");
     await sleep(2000);
     const replicas = async () => docker(1, "service ls -f name=web --format {{.Replicas}}");
-    await until(async () => (await replicas()) === `${count}/${count}`, 10_000, "its tasks are not counted");
+    await until(async () => (await replicas()) === `${count}/${count}`, "its tasks are not counted");
     await assertNoneFailed(loads, { from: from - 500, to: from + detection + moment });
     await host(3).heal();
     await host(3).start();
-    await until(() => web.isReady("h3"), 20_000, "it is back");
+    await until(() => web.isReady("h3"), "it is back");
     await runs(count);
   }
 });

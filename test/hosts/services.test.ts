@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, it } from "node:test";
-import { until, useSwarm } from "../support/swarm.ts";
+import { useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 const all = [1, 2, 3] as const;
 
@@ -39,7 +40,6 @@ describe("services of the lab's hosts", () => {
   const nothingRuns = () =>
     until(
       async () => (await Promise.all(all.map((number) => lines(number, "ps -aq")))).flat().length === 0,
-      30_000,
       "no containers",
     );
   const files: string[] = [];
@@ -166,7 +166,6 @@ describe("services of the lab's hosts", () => {
     assert.equal(await docker(2, "service inspect -f {{.JobStatus.JobIteration.Index}} every"), "1");
     await until(
       async () => (await docker(3, "service ls -f name=every --format {{.Replicas}}")) === "0/0 (3/3 completed)",
-      15_000,
       "the second time",
     );
     assert.equal((await lines(3, "service logs --raw every")).filter((line) => line === "ok").length, 3);
@@ -219,7 +218,7 @@ secrets: { key: { file: ./key } }
     await nothingRuns();
     // A host lists a network for as long as it has tasks on it.
     const networks = () => lines(1, "network ls -q -f label=com.docker.stack.namespace=shop");
-    await until(async () => (await networks()).length === 0, 10_000, "no network");
+    await until(async () => (await networks()).length === 0, "no network");
     assert.deepEqual(await lines(1, "secret ls -q"), []);
     assert.deepEqual(await lines(1, "config ls -q"), []);
     for (const number of all) await docker(number, "volume rm shop_data");

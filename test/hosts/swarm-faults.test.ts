@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { arm, startArmable } from "../support/lab.ts";
-import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
+import { swarmDirectory, useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 describe("a swarm whose hosts fail", () => {
   const {
@@ -31,18 +32,17 @@ describe("a swarm whose hosts fail", () => {
       await joinWith(2, secret);
       await joinWith(3, await token("worker"));
       await docker(1, "node promote h3");
-      await until(async () => (await managersOf()) === 3, 20_000, "three managers");
+      await until(async () => (await managersOf()) === 3, "three managers");
       await crash(1);
       await until(
         async () => (await nodes(2).catch(() => [])).some(({ name, manager }) => name !== "h1" && manager === "Leader"),
-        15_000,
         "another leads",
       );
       await docker(2, "node update --label-add a=b h3");
-      await until(async () => (await rowOf("h1", 3))?.manager === "Unreachable", 15_000, "h1 is unreachable");
+      await until(async () => (await rowOf("h1", 3))?.manager === "Unreachable", "h1 is unreachable");
       for (const name of ["h2", "h3"]) assert.equal(await isReady(name, 2), true);
       await host(1).start();
-      await until(async () => (await managersOf(1)) === 3, 20_000, "h1 is back");
+      await until(async () => (await managersOf(1)) === 3, "h1 is back");
       assert.equal((await nodes(1)).filter(({ manager }) => manager === "Leader").length, 1);
     });
 
@@ -80,7 +80,7 @@ describe("a swarm whose hosts fail", () => {
       for (const [what, { begin, end }] of Object.entries(troubles))
         it(`when it ${what}; afterwards one leads, and nothing is lost`, async () => {
           await threeManagers("--dispatcher-heartbeat 1s");
-          await until(agree, 10_000, "one leads");
+          await until(agree, "one leads");
           const [name = ""] = await leaderOf(1);
           const leader = Number(name.slice(1));
           const other = (leader % 3) + 1;
@@ -90,16 +90,16 @@ describe("a swarm whose hosts fail", () => {
             const isGone = async () =>
               (await leaderOf(other)).some((one) => one !== name) ||
               (await rowOf(name, other))?.manager === "Unreachable";
-            if (what !== "has no room on its disk") await until(isGone, 25_000, "the others do without it");
+            if (what !== "has no room on its disk") await until(isGone, "the others do without it");
             await host(other).docker("node", "update", "--label-add", `seen=${what}`, "h2");
           } finally {
             await end(leader);
           }
-          await until(agree, 30_000, "one leads, and all agree");
+          await until(agree, "one leads, and all agree");
           assert.equal(await host(leader).docker("node", "inspect", "-f", "{{.Spec.Labels.seen}}", "h2"), what);
           const write = `node update --label-add after=all h2`;
           const writes = async () => (await host(leader).tryDocker(...write.split(" "))).status === 0;
-          await until(writes, 15_000, "who was away writes again");
+          await until(writes, "who was away writes again");
         });
     });
 
@@ -111,7 +111,6 @@ describe("a swarm whose hosts fail", () => {
           /The swarm does not have a leader/.test(
             (await host(1).tryDocker("node", "update", "--label-add", "a=b", "h1")).stderr,
           ),
-        20_000,
         "no majority",
       );
       assert.deepEqual(
@@ -135,19 +134,18 @@ describe("a swarm whose hosts fail", () => {
       );
       // The others come back to find that they are no managers any more, and can be again.
       for (const number of [2, 3]) await host(number).start();
-      await until(async () => (await isReady("h2")) && (await isReady("h3")), 20_000, "the others are back");
-      await until(() => etcds(2).length + etcds(3).length === 0, 20_000, "their etcd ends");
+      await until(async () => (await isReady("h2")) && (await isReady("h3")), "the others are back");
+      await until(() => etcds(2).length + etcds(3).length === 0, "their etcd ends");
       for (const name of ["h2", "h3"]) {
         await docker(1, `node promote ${name}`);
-        await until(async () => (await rowOf(name))?.manager === "Reachable", 30_000, `${name} is a manager again`);
+        await until(async () => (await rowOf(name))?.manager === "Reachable", `${name} is a manager again`);
       }
       // Its row is there a moment before it answers.
       const answers = async () => (await host(3).tryDocker("node", "update", "--label-add", "c=d", "h1")).status === 0;
-      await until(answers, 10_000, "the last of them answers");
+      await until(answers, "the last of them answers");
       await until(
         async () =>
           (await host(2).docker("node", "inspect", "-f", "{{json .Spec.Labels}}", "h1")) === '{"a":"b","c":"d"}',
-        5000,
         "all have it",
       );
     });
@@ -156,34 +154,34 @@ describe("a swarm whose hosts fail", () => {
       await threeManagers();
       await docker(1, "node demote h2 h3");
       for (const number of [2, 3]) {
-        await until(() => etcds(number).length === 0, 15_000, `etcd ends on h${number}`);
-        await until(async () => (await rowOf(`h${number}`))?.manager === "", 5000, `h${number} is no manager`);
+        await until(() => etcds(number).length === 0, `etcd ends on h${number}`);
+        await until(async () => (await rowOf(`h${number}`))?.manager === "", `h${number} is no manager`);
         assert.equal(await isReady(`h${number}`), true);
         const says = async () => (await host(number).tryDocker("node", "ls")).stderr;
-        await until(async () => /Worker nodes can't be used/.test(await says()), 5000, `h${number} is a worker`);
+        await until(async () => /Worker nodes can't be used/.test(await says()), `h${number} is a worker`);
       }
       await docker(1, "node promote h2 h3");
-      await until(async () => (await managersOf(1)) === 3, 30_000, "both are managers");
+      await until(async () => (await managersOf(1)) === 3, "both are managers");
       await crash(2);
       await docker(1, "node demote h2");
       await docker(1, "node rm --force h2");
       await host(2).start();
       const isRemoved = async () =>
         (await host(2).docker("info", "-f", "{{.Swarm.Error}}")).endsWith("was removed from the swarm");
-      await until(isRemoved, 10_000, "h2 knows that it was removed");
+      await until(isRemoved, "h2 knows that it was removed");
       await sleep(2500);
       assert.deepEqual(etcds(2), [], "h2 begins no etcd any more");
-      await until(isRemoved, 5000, "h2 says that it was removed");
+      await until(isRemoved, "h2 says that it was removed");
       assert.match(
         await refused(3, "swarm leave"),
         /You are attempting to leave the swarm on a node that is participating as a manager/,
       );
       await docker(3, "swarm leave --force");
-      await until(async () => (await rowOf("h3"))?.status === "Down", 5000, "h3 is down");
-      await until(async () => (await rowOf("h3"))?.manager === "", 5000, "h3 is no manager");
+      await until(async () => (await rowOf("h3"))?.status === "Down", "h3 is down");
+      await until(async () => (await rowOf("h3"))?.manager === "", "h3 is no manager");
       const writes = async () =>
         (await host(1).tryDocker("node", "update", "--label-add", "still=writes", "h1")).status === 0;
-      await until(writes, 15_000, "who is left alone writes");
+      await until(writes, "who is left alone writes");
     });
   });
 
@@ -197,7 +195,7 @@ describe("a swarm whose hosts fail", () => {
     const strike = async (number: number, place: string, call: () => Promise<unknown>) => {
       await arm(host(number), place);
       await call().catch(() => {});
-      await until(() => host(number).state() !== "running", 15_000, `died at ${place}`);
+      await until(() => host(number).state() !== "running", `died at ${place}`);
       await startArmable(host(number));
     };
 
@@ -206,7 +204,7 @@ describe("a swarm whose hosts fail", () => {
         await strike(1, `swarm.init.${place}`, () => docker(1, "swarm init"));
         if (place === "after-files") assert.match(await refused(1, "swarm init"), /already part of a swarm/);
         else await docker(1, "swarm init");
-        await until(() => isReady("h1"), 10_000, "ready");
+        await until(() => isReady("h1"), "ready");
         assert.equal((await nodes()).length, 1);
       });
 
@@ -216,7 +214,7 @@ describe("a swarm whose hosts fail", () => {
         const secret = await token("worker");
         await strike(2, `swarm.join.${place}`, () => joinWith(2, secret));
         if (place === "before-files") await joinWith(2, secret);
-        await until(() => isReady("h2"), 10_000, "ready");
+        await until(() => isReady("h2"), "ready");
         assert.equal((await nodes()).length, 2);
       });
 
@@ -225,8 +223,8 @@ describe("a swarm whose hosts fail", () => {
         await docker(1, "swarm init");
         const secret = await token("manager");
         await strike(2, `swarm.promote.${place}`, () => joinWith(2, secret));
-        await until(async () => (await managersOf(1)) === 2, 20_000, "two managers");
-        await until(() => isReady("h1", 2), 20_000, "h2 can be asked");
+        await until(async () => (await managersOf(1)) === 2, "two managers");
+        await until(() => isReady("h1", 2), "h2 can be asked");
         await docker(2, "node update --label-add a=b h1");
       });
 
@@ -235,7 +233,7 @@ describe("a swarm whose hosts fail", () => {
         await docker(1, "swarm init --task-history-limit 9");
         const id = await docker(1, "node ls -q");
         await strike(1, `swarm.recover.${place}`, () => docker(1, "swarm init --force-new-cluster"));
-        await until(() => isReady("h1"), 15_000, "ready");
+        await until(() => isReady("h1"), "ready");
         assert.equal(await docker(1, "node ls -q"), id);
         await docker(1, "swarm init --force-new-cluster");
         await docker(1, "node update --label-add a=b h1");

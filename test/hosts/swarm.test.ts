@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { attempt } from "../../src/lab/command.ts";
 import { kill } from "../../src/lab/processes.ts";
-import { swarmDirectory, until, useSwarm } from "../support/swarm.ts";
+import { swarmDirectory, useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 describe("a swarm of the lab's hosts", () => {
   const {
@@ -62,17 +63,17 @@ describe("a swarm of the lab's hosts", () => {
       for (const line of ["node ls", "swarm join-token worker", "node inspect self"])
         assert.match(await refused(2, line), worker);
       await docker(2, "swarm leave");
-      await until(async () => (await rowOf("h2"))?.status === "Down", 5000, "h2 is down");
+      await until(async () => (await rowOf("h2"))?.status === "Down", "h2 is down");
       await docker(1, "node rm h2");
       assert.equal(await rowOf("h2"), undefined);
     });
 
     it("listens at one port and tells another, as the user says", async () => {
       await docker(1, "swarm init --listen-addr eth0:3377 --advertise-addr eth0:4000");
-      await until(() => isReady("h1"), 5000, "ready");
+      await until(() => isReady("h1"), "ready");
       assert.match(await docker(1, "swarm join-token worker"), /192\.0\.2\.1:4000$/m);
       await docker(2, `swarm join --token ${await token("worker")} ${host(1).address}:3377`);
-      await until(() => isReady("h2"), 5000, "h2 is ready");
+      await until(() => isReady("h2"), "h2 is ready");
     });
 
     it("refuses what cannot be, in Docker's words, and leaves nothing behind", async () => {
@@ -172,21 +173,17 @@ describe("a swarm of the lab's hosts", () => {
       await joinWith(2, await token("worker"));
       const ids = await docker(1, "node ls -q");
       await host(2).cut();
-      await until(async () => (await rowOf("h2"))?.status === "Down", 7000, "h2 is down");
+      await until(async () => (await rowOf("h2"))?.status === "Down", "h2 is down");
       await host(2).heal();
-      await until(() => isReady("h2"), 10_000, "h2 is ready");
+      await until(() => isReady("h2"), "h2 is ready");
       for (const number of [1, 2]) {
         await host(number).kill();
         await host(number).start();
-        await until(
-          async () => (await isReady("h1")) && (await isReady("h2")),
-          10_000,
-          `ready after h${number} came back`,
-        );
+        await until(async () => (await isReady("h1")) && (await isReady("h2")), `ready after h${number} came back`);
       }
       await crash(1);
       await host(1).start();
-      await until(async () => (await isReady("h1")) && (await isReady("h2")), 15_000, "ready after a power cut");
+      await until(async () => (await isReady("h1")) && (await isReady("h2")), "ready after a power cut");
       assert.equal(await docker(1, "node ls -q"), ids);
     });
 
@@ -216,7 +213,6 @@ describe("a swarm of the lab's hosts", () => {
       await until(
         async () =>
           /removed from the swarm|ertificate/.test(await host(2).docker("info", "--format", "{{.Swarm.Error}}")),
-        10_000,
         "h2 knows that it was removed",
       );
       assert.equal(await rowOf("h2"), undefined);
@@ -306,11 +302,7 @@ describe("a swarm of the lab's hosts", () => {
         await host(number).kill();
         await host(number).start();
       }
-      await until(
-        async () => (await isReady("h1")) && (await isReady("h2")) && (await isReady("h3")),
-        15_000,
-        "all are ready",
-      );
+      await until(async () => (await isReady("h1")) && (await isReady("h2")) && (await isReady("h3")), "all are ready");
     });
 
     it("a manager's keys are sealed when the swarm is autolocked, and it waits for the unlock key", async () => {
@@ -335,9 +327,9 @@ describe("a swarm of the lab's hosts", () => {
       const unlock = (text: string) => post(1, "/swarm/unlock", { UnlockKey: text });
       assert.equal((await unlock(`SWMKEY-1-${"A".repeat(43)}`)).status, 401);
       assert.equal((await unlock(key)).status, 200);
-      await until(() => isReady("h1"), 10_000, "ready");
+      await until(() => isReady("h1"), "ready");
       await docker(1, "swarm update --autolock=false");
-      await until(() => files().some((text) => text.includes("PRIVATE KEY")), 3000, "keys in clear again");
+      await until(() => files().some((text) => text.includes("PRIVATE KEY")), "keys in clear again");
       assert.equal((await unlock(key)).status, 409);
     });
   });

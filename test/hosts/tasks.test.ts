@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { arm, startArmable } from "../support/lab.ts";
-import { until, useSwarm } from "../support/swarm.ts";
+import { useSwarm } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 interface Shown {
   readonly name: string;
@@ -36,7 +37,7 @@ describe("what nodes do with their tasks", () => {
   const running = async (service: string) =>
     (await tasks(service)).filter(({ desired, state }) => desired === "Running" && state === "Running");
   const become = (service: string, count: number, milliseconds = 20_000) =>
-    until(async () => (await running(service)).length === count, milliseconds, `${count} tasks of ${service} run`);
+    until(async () => (await running(service)).length === count, `${count} tasks of ${service} run`, milliseconds);
   const create = (name: string, ...words: string[]) =>
     host(1).docker("service", "create", "-d", "-q", "--no-resolve-image", "--name", name, ...words);
   /** For programs that do not hear when they are asked to end: nothing is proved by waiting for them. */
@@ -122,7 +123,7 @@ describe("what nodes do with their tasks", () => {
     await docker(3, "network disconnect -f app mine");
     const failures = async () =>
       (await tasks("web")).flatMap(({ state, error }) => (state === "Failed" ? error : [])).toSorted();
-    await until(async () => (await failures()).length === 3, 20_000, "what users take away has failed");
+    await until(async () => (await failures()).length === 3, "what users take away has failed");
     assert.deepEqual(await failures(), [
       "task: its container was removed",
       "task: non-zero exit (137)",
@@ -130,7 +131,7 @@ describe("what nodes do with their tasks", () => {
     ]);
     await become("web", 3);
     await docker(1, "service rm web");
-    await until(async () => (await all()).length === 0, 20_000, "no container is left");
+    await until(async () => (await all()).length === 0, "no container is left");
     for (const number of numbers) await docker(number, `volume rm data-h${number}`);
     await docker(1, "network rm app");
   });
@@ -164,7 +165,7 @@ describe("what nodes do with their tasks", () => {
     assert.equal(attached?.Network.ID, ingress);
     assert.match(attached?.Addresses[0] ?? "", /^10\.0\.0\.\d+\/24$/);
     await docker(1, "service rm web");
-    await until(async () => (await all()).length === 0, 25_000, "no container is left");
+    await until(async () => (await all()).length === 0, "no container is left");
   });
 
   it("secrets and configs are files of their tasks, in memory where these are and nowhere else", async () => {
@@ -225,12 +226,12 @@ describe("what nodes do with their tasks", () => {
     await host(2).start();
     assert.equal(await exec("cat /run/secrets/own"), hush);
     await docker(2, `kill ${name}`);
-    await until(async () => (await containers(2, "status=running")).length === 1, 20_000, "another one");
+    await until(async () => (await containers(2, "status=running")).length === 1, "another one");
     const [other = ""] = await containers(2, "status=running");
     assert.equal(await docker(2, `exec ${other} cat /deep/er`), hush);
     assert.equal(await isOnDisk(2, hush), false);
     await docker(1, "service rm one");
-    await until(async () => (await all()).length === 0, 20_000, "no container is left");
+    await until(async () => (await all()).length === 0, "no container is left");
     assert.equal(await heldBy(2), 0);
     assert.equal((await host(2).try("ls", "/run/tombolo/memory")).status !== 0, true, "nor what they were in");
   });
@@ -245,7 +246,7 @@ describe("what nodes do with their tasks", () => {
       "node.hostname==h3",
       "127.0.0.1:1/no/such:image",
     );
-    await until(async () => (await tasks("lost"))[0]?.state === "Rejected", 20_000, "rejected");
+    await until(async () => (await tasks("lost"))[0]?.state === "Rejected", "rejected");
     const [lost] = await tasks("lost");
     assert.match(lost?.error ?? "", /^No such image: 127\.0\.0\.1:1\/no\/such:image: .*refused/);
     await docker(3, "run -d --name holder -p 8081:80 busybox sleep 1d");
@@ -262,23 +263,22 @@ describe("what nodes do with their tasks", () => {
     );
     // The leader hears of the node's ports a moment later: until then the node refuses the task.
     const taken = /host-mode port already in use on 1 node|starting container failed: .*port is already allocated/;
-    await until(async () => (await tasks("port")).some(({ error }) => taken.test(error)), 20_000, "the port is taken");
+    await until(async () => (await tasks("port")).some(({ error }) => taken.test(error)), "the port is taken");
     await docker(3, "rm -f holder");
     await become("port", 1);
     await create("ends", "--restart-condition", "none", "--mode", "replicated-job", "busybox", "sh", "-c", "exit 3");
-    await until(async () => (await tasks("ends"))[0]?.state === "Failed", 20_000, "failed");
+    await until(async () => (await tasks("ends"))[0]?.state === "Failed", "failed");
     assert.equal((await tasks("ends"))[0]?.error, "task: non-zero exit (3)");
     await create("job", "--mode", "replicated-job", "--replicas", "4", "--max-concurrent", "2", "busybox", "true");
     await until(
       async () => (await tasks("job")).filter(({ state }) => state === "Complete").length === 4,
-      30_000,
       "the job is done",
     );
     await docker(1, "network create -d overlay --subnet 10.51.0.0/29 narrow");
     await create("many", ...atOnce, "--replicas", "6", "--network", "narrow", "busybox", "sleep", "1d");
     const hasNoAddress = ({ error }: Shown) =>
       /no available IPv4 addresses on this network's address pools/.test(error);
-    await until(async () => (await tasks("many")).some(hasNoAddress), 20_000, "no address is left");
+    await until(async () => (await tasks("many")).some(hasNoAddress), "no address is left");
     await docker(1, "service scale -d many=2");
     await become("many", 2);
     await create(
@@ -296,10 +296,10 @@ describe("what nodes do with their tasks", () => {
       "-c",
       "trap 'exit 5' TERM; while :; do sleep 0.1; done",
     );
-    await until(async () => (await tasks("sick"))[0]?.state === "Failed", 20_000, "unhealthy");
+    await until(async () => (await tasks("sick"))[0]?.state === "Failed", "unhealthy");
     assert.equal((await tasks("sick"))[0]?.error, "task: non-zero exit (5): dockerexec: unhealthy container");
     await docker(1, "service rm lost port ends job sick many");
-    await until(async () => (await all()).length === 0, 25_000, "no container is left");
+    await until(async () => (await all()).length === 0, "no container is left");
     await docker(1, "network rm narrow");
   });
 
@@ -315,14 +315,14 @@ describe("what nodes do with their tasks", () => {
     await sleep(1000);
     assert.equal((await containers(3, "status=running")).length, 1);
     await host(1).start();
-    for (const node of ["h1", "h2", "h3"]) await until(() => isReady(node), 20_000, `${node} is ready`);
+    for (const node of ["h1", "h2", "h3"]) await until(() => isReady(node), `${node} is ready`);
     const stateOn = async (node: string) => (await tasks("web")).find((task) => task.node === node)?.state;
-    await until(async () => (await stateOn("h2")) === "Failed", 10_000, "h2 has told it");
+    await until(async () => (await stateOn("h2")) === "Failed", "h2 has told it");
     assert.deepEqual([await stateOn("h1"), await stateOn("h3")], ["Running", "Running"]);
     await docker(3, "swarm leave");
-    await until(async () => (await containers(3)).length === 0, 10_000, "who leaves takes its tasks along");
+    await until(async () => (await containers(3)).length === 0, "who leaves takes its tasks along");
     await docker(1, "service rm web");
-    await until(async () => (await all()).length === 0, 25_000, "no container is left");
+    await until(async () => (await all()).length === 0, "no container is left");
   });
 
   const places = [
@@ -362,7 +362,7 @@ describe("what nodes do with their tasks", () => {
           await become("web", 1);
           await docker(1, "service scale -d web=0");
         }
-        await until(() => host(2).state() !== "running", 20_000, `died at ${place}`);
+        await until(() => host(2).state() !== "running", `died at ${place}`);
         await startArmable(host(2));
         if (!isAtEnd) {
           await become("web", 1);
@@ -373,8 +373,8 @@ describe("what nodes do with their tasks", () => {
           assert.deepEqual(await host(2).audit(), []);
           await docker(1, "service rm web");
         }
-        await until(async () => (await all()).length === 0, 25_000, "no container is left");
-        await until(async () => (await tasks("web").catch(() => [])).length === 0, 10_000, "no task is left");
+        await until(async () => (await all()).length === 0, "no container is left");
+        await until(async () => (await tasks("web").catch(() => [])).length === 0, "no task is left");
         if (isAtEnd) await docker(1, "service rm web");
         assert.deepEqual(await host(2).audit(), []);
       });

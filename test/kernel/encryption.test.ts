@@ -21,7 +21,8 @@ import {
   putContainer,
   putNetwork,
 } from "../support/rows.ts";
-import { canary, encryptionHere, FarWireguard, ownEndOf, type Tap, tapHere } from "../support/wireguard.ts";
+import { until } from "../support/until.ts";
+import { canary, CanaryTap, encryptionHere, FarWireguard, ownEndOf } from "../support/wireguard.ts";
 
 const udpPort = 4789;
 const vni = 4097;
@@ -34,7 +35,7 @@ const sign = canary.toString(16);
 class Pair implements AsyncDisposable {
   readonly host: RealHost;
   readonly far: FarWireguard;
-  readonly tap: Tap;
+  readonly tap: CanaryTap;
   readonly rows: NetworkRows;
   readonly link: string;
   readonly at: string;
@@ -43,7 +44,7 @@ class Pair implements AsyncDisposable {
   readonly keys: Record<string, string> = {};
   #program: WireguardGo | undefined;
 
-  private constructor(host: RealHost, far: FarWireguard, tap: Tap, link: string, isIpv6: boolean) {
+  private constructor(host: RealHost, far: FarWireguard, tap: CanaryTap, link: string, isIpv6: boolean) {
     [this.host, this.far, this.tap, this.link] = [host, far, tap, link];
     const local = isIpv6 ? addresses.host6 : addresses.host;
     this.at = isIpv6 ? addresses.outside6 : addresses.outside;
@@ -60,8 +61,7 @@ class Pair implements AsyncDisposable {
     const far = await FarWireguard.open(`twf${name}`, host.enter("outside"), (...words) =>
       host.run("outside", words[0] ?? "", ...words.slice(1)),
     );
-    const index = Number(/^(\d+): eth0@/.exec(host.run("outside", "ip", "-o", "link", "show", "eth0"))?.[1]);
-    const tap = host.inside("outside", () => tapHere(index));
+    const tap = new CanaryTap((hear) => host.tap("outside", "eth0", hear));
     return new Pair(host, far, tap, `twg${name}`, isIpv6);
   }
 
@@ -117,8 +117,10 @@ class Pair implements AsyncDisposable {
 
   /** Resolves when a container of this host reaches the other one. */
   async reaches(): Promise<void> {
-    for (const end = Date.now() + 15_000; !(await this.pings()); await sleep(50))
-      assert.ok(Date.now() < end, `not reached: ${this.trouble() ?? "nothing was refused"}`);
+    await until(
+      () => this.pings(),
+      () => `reached: ${this.trouble() ?? "nothing was refused"}`,
+    );
   }
   async isCutOff(): Promise<void> {
     const both = [four(there), six(there)];
@@ -152,7 +154,6 @@ class Pair implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     for (const pid of this.programs()) process.kill(pid, "SIGTERM");
-    this.tap.close();
     await this.far[Symbol.asyncDispose]();
     await this.host[Symbol.asyncDispose]();
     rmSync(this.#directory, { recursive: true });
@@ -184,7 +185,7 @@ for (const isIpv6 of [false, true])
     });
     await host.assertClean();
     assert.deepEqual(host.kernel.namespaces(), []);
-    for (const end = Date.now() + 5000; pair.programs().length > 0; await sleep(50)) assert.ok(Date.now() < end);
+    await until(() => pair.programs().length === 0, "no wireguard-go");
     pair.assertSecret();
     assert.ok(await host.pings("host", pair.at, sign));
     assert.notEqual(tap.canaries, 0, "the tap reads what is in clear");
@@ -198,7 +199,7 @@ it("loses nothing when the daemon is started again, whatever rules are there", a
   pair.start();
   await pair.reaches();
   const key = host.kernel.wireguardKey(pair.link);
-  const pings = host.try(here, "busybox", "ping", "-c", "30", "-i", "0.1", "-W", "1", "-p", sign, four(there));
+  const pings = host.try(here, "busybox", "ping", "-c", "30", "-i", "0.1", "-W", "20", "-p", sign, four(there));
   await pair.stop();
   await host.restart();
   assert.equal(host.kernel.wireguardKey(pair.link), key, "the key is read back");
@@ -227,11 +228,11 @@ it("sends nothing while what encrypts is gone, and goes on when it is back", asy
     fault();
     await pair.pings();
     await pair.reaches();
-    await host.repaired("the link", 5000);
+    await host.repaired("the link");
   }
   await pair.stop();
   for (const pid of pair.programs()) process.kill(pid, "SIGKILL");
-  await sleep(100);
+  await until(() => pair.programs().length === 0, "no wireguard-go");
   // The address that the tunnel speaks with is on another link, and the host has a way to everywhere.
   const address = rows.network.tunnel?.encryption?.address ?? "";
   host.run("host", "ip", "address", "add", `${address}/128`, "dev", "lo");
@@ -325,7 +326,7 @@ it("goes over to other keys with nothing lost and nothing in clear, and leaves n
   await pair.reaches();
   await using next = await pair.nextFar();
   const other = `twh${link.slice(3)}`;
-  const flood = host.try(here, "busybox", "ping", "-c", "500", "-i", "0.01", "-W", "1", "-p", sign, four(there));
+  const flood = host.try(here, "busybox", "ping", "-c", "500", "-i", "0.01", "-W", "20", "-p", sign, four(there));
   pair.keys[other] = host.kernel.newWireguardKey();
   next.know(pair.keys[other], addresses.host);
   const own = ownEndOf(pair.keys, 1);
@@ -334,7 +335,7 @@ it("goes over to other keys with nothing lost and nothing in clear, and leaves n
   const keys = [...far.end.keys, ...next.end.keys];
   await host.commit((tx) => tx.put("ends", { ...end, keys }));
   const answered = () => host.kernel.wireguardAnswers(other).has(next.publicKey);
-  for (const late = Date.now() + 5000; !answered(); await sleep(20)) assert.ok(Date.now() < late, "no answer");
+  await until(answered, "an answer");
   await host.commit((tx) => tx.put("ownEnds", { ...own, answered: { [end.id]: 2 } }));
   const mine = pair.rows.network.tunnel?.encryption?.address ?? "";
   host.run("outside", "ip", "-6", "route", "replace", `${mine}/128`, "dev", next.link);
@@ -346,7 +347,7 @@ it("goes over to other keys with nothing lost and nothing in clear, and leaves n
   assert.equal(host.kernel.link(encryptedUnderlay, link), undefined);
   assert.match((await flood) ?? "", /500 packets received, 0% packet loss/);
   await host.assertClean();
-  for (const late = Date.now() + 5000; pair.programs([link]).length > 0; await sleep(50)) assert.ok(Date.now() < late);
+  await until(() => pair.programs([link]).length === 0, "no wireguard-go of the keys before");
   assert.equal(pair.programs().length, 1);
   pair.assertSecret();
 });

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { portName } from "../../src/drivers/cable.ts";
-import type { FrameSocket } from "../../src/kernel/kernel.ts";
 import { udp } from "../../src/lan/frames.ts";
 import type { NamespaceName } from "../../src/model/plan.ts";
-import { canary, forgedFrames, type Frames, honestFrames, loudFrames, type Party } from "../support/forged-frames.ts";
+import { forgedFrames, type Frames, honestFrames, loudFrames, type Party } from "../support/forged-frames.ts";
 import { addresses, RealHost } from "../support/real-host.ts";
 import {
   deleteContainer,
@@ -16,6 +15,10 @@ import {
   putContainer,
   putNetwork,
 } from "../support/rows.ts";
+import { until } from "../support/until.ts";
+import { Ear, stayOnOneProcessor, Wire } from "../support/wire.ts";
+
+stayOnOneProcessor();
 
 const [attacker, victim, owner] = [2, 3, 4];
 const tunnel = { udpPort: 4789, local: addresses.host, mtu: 1450 };
@@ -25,25 +28,18 @@ const bridgeMac = (host: RealHost, rows: NetworkRows) =>
 const bridgeOf = ({ network }: NetworkRows) => `br-${network.id.slice(0, 12)}`;
 const repeats = 90; // fewer than the broadcasts that a port may send at once
 const flood = 10_000;
-const patience = 2000; // milliseconds
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** UDP packets to `aim` that came to the host or to the machine behind it, from now on; waits until there are `expected`. */
+/** @returns how many UDP packets to `aim` have come to the host, or to the machine behind it, from now on */
 const aim = 4790;
-function packets(host: RealHost, place: "host" | "outside", match = `udp dport ${aim}`): (expected?: number) => number {
+function packets(host: RealHost, place: "host" | "outside", match = ""): () => number {
   for (const command of [
     "add table inet t",
     "add chain inet t c { type filter hook prerouting priority -450; }",
-    `add rule inet t c ${match} counter`,
+    `add rule inet t c ${match} udp dport ${aim} counter`,
   ])
     host.run(place, "nft", command);
-  const look = () => Number(/packets (\d+)/.exec(host.run(place, "nft", "list table inet t"))?.[1]);
-  return (expected = 0) => {
-    const late = performance.now() + patience;
-    let found = look();
-    while (found < expected && performance.now() < late) found = look();
-    return found;
-  };
+  return () => Number(/packets (\d+)/.exec(host.run(place, "nft", "list table inet t"))?.[1]);
 }
 
 function party(rows: NetworkRows, member: number): Party {
@@ -75,48 +71,19 @@ async function populate(host: RealHost, rows: NetworkRows, leaf?: number): Promi
   });
 }
 
-/** Raw frames from a container. */
-function mouth(host: RealHost, member: number): Pick<FrameSocket, "send"> & Disposable {
-  const namespace: NamespaceName = `sandbox:${idOf("5", member)}`;
-  const socket = host.kernel.frames("eth0", "dhcp", () => {}, namespace);
-  return { send: (frame) => socket.send(frame), [Symbol.dispose]: () => socket.close() };
-}
+/** From one container to another one of its network. */
+const wire = (host: RealHost, rows: NetworkRows, from: number, to: number, ear = new Ear(host, to)) =>
+  new Wire(host, [from, party(rows, from)], party(rows, to), ear);
 
-/** Frames of ours that came to a container since the last look; waits until there are `expected`, and none comes any more. */
-function arrivals(host: RealHost, member: number): (expected?: number) => number {
-  for (const command of [
-    "add table netdev t",
-    'add chain netdev t c { type filter hook ingress device "eth0" priority 0; }',
-    "add counter netdev t seen",
-    `add rule netdev t c @ll,${canary.bits},32 0x${canary.value} counter name seen`,
-  ])
-    host.run(member, "nft", command);
-  const look = () => Number(/packets (\d+)/.exec(host.run(member, "nft", "reset counter netdev t seen"))?.[1]);
-  return (expected = 0) => {
-    const late = performance.now() + patience;
-    // A frame is on its way for as long as the kernel's thread for it waits for a processor.
-    for (let sum = look(); ; ) {
-      if (sum === expected) return sum;
-      const found = look();
-      sum += found;
-      if (found === 0 && (sum > expected || performance.now() > late)) return sum;
-    }
-  };
-}
-
-/** @param expected of each frame */
-function counts(
-  socket: Pick<FrameSocket, "send">,
-  frames: Frames,
-  seen: (expected?: number) => number,
-  expected = 0,
-): Record<string, number> {
-  seen();
-  const each = Object.entries(frames).map(([name, frame]): [string, number] => {
-    for (let i = 0; i < repeats; i += 1) socket.send(frame);
-    return [name, seen(expected)];
-  });
-  return Object.fromEntries(each);
+/** What comes of each frame, sent `repeats` times. */
+async function counts(from: Wire, frames: Frames, ear: Ear): Promise<Record<string, number>> {
+  ear.heard();
+  const found: Record<string, number> = {};
+  for (const [name, frame] of Object.entries(frames)) {
+    await from.send(frame, repeats);
+    found[name] = ear.heard();
+  }
+  return found;
 }
 const every = (frames: Frames, count: number) => Object.fromEntries(Object.keys(frames).map((name) => [name, count]));
 
@@ -148,18 +115,18 @@ for (const [title, rows, leaf] of [
     await populate(host, rows, leaf);
     await acquaint(host);
     const [a, b, c] = [attacker, victim, owner].map((member) => party(rows, member)) as [Party, Party, Party];
-    using socket = mouth(host, attacker);
-    const seen = arrivals(host, victim);
+    const ear = new Ear(host, victim);
+    using from = wire(host, rows, attacker, victim, ear);
     const before = [victim, "host" as const].map((place) => neighbours(host, place));
     const forged = forgedFrames(a, b, c, gateway);
-    assert.deepEqual(counts(socket, forged, seen), every(forged, 0));
+    assert.deepEqual(await counts(from, forged, ear), every(forged, 0));
     assert.deepEqual(
       [victim, "host" as const].map((place) => neighbours(host, place)),
       before,
     );
     const honest = honestFrames(a, b, free);
     // What goes to all is kept from who is on a leaf (decision 0014), and here from nobody else.
-    assert.deepEqual(counts(socket, honest, seen, repeats), every(honest, repeats));
+    assert.deepEqual(await counts(from, honest, ear), every(honest, repeats));
     await acquaint(host);
     await host.assertClean();
   });
@@ -172,9 +139,10 @@ it("puts the guard back in its place, on the host and in a network's namespace, 
     const nft = (...words: string[]) =>
       host.run("host", "nsenter", `--net=${host.kernel.namespacePath(place)}`, "nft", ...words);
     const [a, b, c] = [attacker, victim, owner].map((member) => party(rows, member)) as [Party, Party, Party];
-    using socket = mouth(host, attacker);
-    const seen = arrivals(host, victim);
+    const ear = new Ear(host, victim);
+    using from = wire(host, rows, attacker, victim, ear);
     const forged = forgedFrames(a, b, c, gateway);
+    const tagged = { one: forged["VLAN 5"] as Buffer };
     for (const [words, guarded] of [
       ["flush ruleset", false],
       ["delete table bridge tombolo", false],
@@ -185,15 +153,11 @@ it("puts the guard back in its place, on the host and in a network's namespace, 
       [`add element bridge tombolo sources { "eth7" . 02:00:00:00:00:01 . 10.1.0.9 }`, true],
     ] as const) {
       nft(...words.split(" "));
-      if (!guarded) assert.notEqual(counts(socket, { VLAN: forged["VLAN 5"] as Buffer }, seen, 1)["VLAN"], 0, words);
+      if (!guarded) assert.notEqual((await counts(from, tagged, ear))["one"], 0, words);
       await host.repaired(words);
-      const until = performance.now() + patience;
       // The base is in no plan, so that no audit says when it is back.
-      while (counts(socket, { one: forged["VLAN 5"] as Buffer }, seen)["one"] !== 0) {
-        assert.ok(performance.now() < until, words);
-        await pause(10);
-      }
-      assert.deepEqual(counts(socket, forged, seen), every(forged, 0), words);
+      await until(async () => (await counts(from, tagged, ear))["one"] === 0, words);
+      assert.deepEqual(await counts(from, forged, ear), every(forged, 0), words);
       await pause(1100); // more often would be a fight
     }
     await host.restart();
@@ -207,13 +171,13 @@ it("gives an address back to all when its container is gone", async () => {
   const rows = networkRows({ number: 1, ipv6: true });
   await populate(host, rows);
   const [a, b, c] = [attacker, victim, owner].map((member) => party(rows, member)) as [Party, Party, Party];
-  using socket = mouth(host, attacker);
-  const seen = arrivals(host, victim);
+  const ear = new Ear(host, victim);
+  using from = wire(host, rows, attacker, victim, ear);
   const frames = honestFrames(a, b, c);
   const floating = Object.fromEntries(Object.entries(frames).filter(([name]) => name.includes("nobody has")));
-  assert.deepEqual(counts(socket, floating, seen), every(floating, 0));
+  assert.deepEqual(await counts(from, floating, ear), every(floating, 0));
   await host.commit((tx) => deleteContainer(tx, endpointRow(rows, { member: owner })));
-  assert.deepEqual(counts(socket, floating, seen, repeats), every(floating, repeats));
+  assert.deepEqual(await counts(from, floating, ear), every(floating, repeats));
 });
 
 for (const [title, rows, limited] of [
@@ -229,24 +193,22 @@ for (const [title, rows, limited] of [
     await using host = await RealHost.open();
     await populate(host, rows);
     await host.commit((tx) => tx.put("peers", peerRow(rows, { member: 8, dataPath: addresses.outside })));
-    const out = packets(host, "outside", `udp dport ${tunnel.udpPort}`);
-    const seen = arrivals(host, victim);
+    assert.ok(await host.pings("host", addresses.outside), "what waits for a neighbour is not on its way");
+    const [here, out] = [new Ear(host, victim), new Ear(host, "outside")];
     for (const [name, frame] of Object.entries(loudFrames(party(rows, attacker), free))) {
-      using socket = mouth(host, attacker);
-      const [before, begun] = [out(), performance.now()];
-      seen();
-      for (let i = 0; i < flood; i += 1) socket.send(frame);
-      const isLimited = (limited as readonly string[]).includes(name);
-      const here = seen(isLimited ? 1 : flood);
+      using from = wire(host, rows, attacker, victim, here);
+      const begun = performance.now();
+      await from.send(frame, flood);
       const most = 101 + (performance.now() - begun);
-      if (isLimited) assert.ok(here > 0 && here <= most, `${here} of ${most}`);
-      else assert.equal(here, flood, name);
-      const expected = limited.length === 2 ? here : 0;
-      assert.equal(out(before + expected) - before, expected, name);
+      const heard = here.heard();
+      if ((limited as readonly string[]).includes(name)) assert.ok(heard > 0 && heard <= most, `${heard} of ${most}`);
+      else assert.equal(heard, flood, name);
+      assert.equal(out.heard(), limited.length === 2 ? heard : 0, name);
       // Its neighbour speaks all the same.
-      using other = mouth(host, owner);
-      other.send(loudFrames(party(rows, owner), free)[name] as Buffer);
-      assert.equal(seen(1), 1);
+      using other = wire(host, rows, owner, victim, here);
+      await other.send(loudFrames(party(rows, owner), free)[name] as Buffer);
+      assert.equal(here.heard(), 1);
+      out.heard();
     }
     await host.assertClean();
   });
@@ -257,21 +219,20 @@ it("takes frames for a bridge's reserved addresses on no other way than all othe
   await populate(host, rows, 1);
   const sender = party(rows, attacker);
   const bridges = `"${bridgeOf(rows)}", "lf1-${rows.network.id.slice(0, 10)}"`;
-  const [strays, outside] = [
-    packets(host, "host", `iifname != { ${bridges} } udp dport ${aim}`),
-    packets(host, "outside"),
-  ];
-  for (const member of [attacker, victim]) {
-    using socket = mouth(host, member);
+  const [strays, outside] = [packets(host, "host", `iifname != { ${bridges} }`), packets(host, "outside")];
+  for (const [member, other] of [
+    [attacker, victim],
+    [victim, attacker],
+  ] as const) {
+    using from = wire(host, rows, member, other);
     for (let last = 0; last < 16; last += 1)
       for (const source of [sender.ip, addresses.outside])
         for (const address of [addresses.host, addresses.outside]) {
           const to = `01:80:c2:00:00:${last.toString(16).padStart(2, "0")}`;
-          const { mac: from } = party(rows, member);
-          socket.send(udp({ to, from }, { address: source, port: 9 }, { address, port: aim }, Buffer.alloc(8)));
+          const link = { to, from: party(rows, member).mac };
+          await from.send(udp(link, { address: source, port: 9 }, { address, port: aim }, Buffer.alloc(8)));
         }
   }
-  await pause(20);
   assert.equal(strays(), 0);
   assert.equal(outside(), 0);
 });
@@ -296,11 +257,12 @@ it("lets a container be a router between two networks, and no more", async () =>
     host.run(member, "ip", "route", "add", `10.${net}.0.0/16`, "via", `10.${via}`);
     host.run(member, "ip", "route", "add", `fd00:${net}::/64`, "via", `fd00:${via.replace(".0.", "::")}`);
   }
-  await pause(2000); // the router asks for its neighbours from its addresses of the links, which it probes first
+  // The router asks for its neighbours from its addresses of the links, which it probes first.
+  await until(() => host.run(router, "ip", "-6", "address", "show", "tentative") === "", "it has probed them");
   for (const address of ["10.2.0.3", "fd00:2::3"]) assert.ok(await host.pings(2, address), address);
   // As if it were container 2 of the other network, or that network's gateway.
   const [here, there] = [packets(host, "host"), packets(host, "outside")];
-  using socket = mouth(host, 3);
+  using mouth = wire(host, two, 3, 5, new Ear(host, router, "eth1"));
   const { mac: from } = party(two, 3);
   for (const to of [bridgeMac(host, two), "ff:ff:ff:ff:ff:ff"])
     for (const [source, count] of [
@@ -310,10 +272,9 @@ it("lets a container be a router between two networks, and no more", async () =>
     ] as const)
       for (const address of ["10.2.0.1", addresses.host, addresses.outside]) {
         const before = here();
-        socket.send(udp({ to, from }, { address: source, port: 9 }, { address, port: aim }, Buffer.alloc(8)));
-        await pause(10);
-        assert.equal(here(before + count) - before, count, `${source} to ${address} at ${to}`);
+        await mouth.send(udp({ to, from }, { address: source, port: 9 }, { address, port: aim }, Buffer.alloc(8)));
+        assert.equal(here() - before, count, `${source} to ${address} at ${to}`);
       }
-  assert.equal(there(1), 1, "what is its own goes into the world");
+  assert.equal(there(), 1, "what is its own goes into the world");
   await host.assertClean();
 });

@@ -115,7 +115,7 @@ it("sees that the namespace itself is gone as soon as the kernel refuses somethi
   calls.umount2(host.kernel.namespacePath(namespace), 2);
   assert.notDeepEqual(await host.audit(), []);
   await host.store.update((tx) => putContainer(tx, rows, { member: 4 }));
-  await host.repaired("the namespace went", 5000);
+  await host.repaired("the namespace went");
   assert.ok(await host.pings(2, "10.8.0.4"));
 });
 

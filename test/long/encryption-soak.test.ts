@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run as runCommand } from "../../src/lab/command.ts";
 import { useEncryptedSwarm } from "../support/encrypted-swarm.ts";
-import { until } from "../support/swarm.ts";
+import { until } from "../support/until.ts";
 
 const underlay = ["nsenter", "--net=/run/tombolo/netns/network-encrypted"];
 const rotatingFor = 300_000; // milliseconds
@@ -126,7 +126,7 @@ describe("encrypted networks, with a tapped wire", () => {
     },
     async "keys rotated while a host is away"() {
       await host(3).cut();
-      await until(async () => (await rowOf("h3"))?.status === "Down", 15_000, "h3 is down");
+      await until(async () => (await rowOf("h3"))?.status === "Down", "h3 is down");
       for (const _ of [1, 2]) await swarm.rotate();
       await host(3).heal();
       await all(1, 2, 3);
@@ -147,7 +147,7 @@ describe("encrypted networks, with a tapped wire", () => {
     },
     async "last containers"() {
       for (const number of [3, 2, 1]) await docker(number, `rm -f c${number}`);
-      await until(() => hosts.every((number) => programs(number).length === 0), 10_000, "no wireguard-go");
+      await until(() => hosts.every((number) => programs(number).length === 0), "no wireguard-go");
     },
   };
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LabHost } from "../../src/lab/host.ts";
 import { attempt, run } from "../../src/lab/command.ts";
-import { until } from "./swarm.ts";
+import { until } from "./until.ts";
 
 const port = 8888;
 const algorithm = { algo: "ecdsa", size: 256 };
@@ -67,7 +67,7 @@ export class Cfssl {
     const inside = [`--net=${this.#host.pin}`];
     this.#server = spawn("nsenter", [...inside, "cfssl", "serve", ...ca, ...tls, ...at, ...flags], { stdio: "ignore" });
     const listening = ["nsenter", ...inside, "ss", "-Hltn", `sport = :${port}`];
-    await until(async () => (await attempt(listening)).stdout !== "", 10_000, "cfssl listens");
+    await until(async () => (await attempt(listening)).stdout !== "", "cfssl listens");
   }
 
   async stop(): Promise<void> {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertAgreement } from "./ledger.ts";
-import { until, type useSwarm } from "./swarm.ts";
+import { type useSwarm } from "./swarm.ts";
+import { until } from "./until.ts";
 
 interface Member {
   readonly number: number;
@@ -173,7 +174,7 @@ export class Churn {
   /** All come onto the network and reach one another; then all go, and the network can be removed. */
   async #end(): Promise<void> {
     for (const member of this.#members)
-      await until(async () => member.isOn === true || (await this.#step(member), false), 15_000, member.name);
+      await until(async () => member.isOn === true || (await this.#step(member), false), member.name);
     const addresses = new Map(this.#history.map(({ name, address }) => [name, address]));
     assert.equal(new Set(addresses.values()).size, this.#members.length, [...addresses.values()].join(" "));
     const pings = [...addresses.values()].map((address) => `ping -c1 -W2 ${address} >/dev/null || echo ${address}`);

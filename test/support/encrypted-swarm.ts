@@ -7,8 +7,10 @@ import { basename, join, resolve } from "node:path";
 import { afterEach } from "node:test";
 import { attempt } from "../../src/lab/command.ts";
 import { processesIn } from "../../src/lab/processes.ts";
-import { until, useSwarm } from "./swarm.ts";
-import { canary, type Tap, tapOf } from "./wireguard.ts";
+import { useSwarm } from "./swarm.ts";
+import { tapOf } from "./tap.ts";
+import { until } from "./until.ts";
+import { canary, CanaryTap } from "./wireguard.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const sign = canary.toString(16);
@@ -26,14 +28,14 @@ export function useEncryptedSwarm() {
   const swarm = useSwarm();
   const { host, docker, token, address, empty } = swarm;
   const hosts = [1, 2, 3] as const;
-  const taps: Tap[] = [];
+  const taps: CanaryTap[] = [];
   const floods = new Set<ChildProcess>();
   const run = (number: number, name: string, network = "net") =>
     host(number).docker("run", "-d", "--name", name, "--network", network, "busybox", "sleep", "1d");
   const pings = async (number: number, from: string, to: string, seconds = 1) =>
     (await host(number).tryDocker("exec", from, "ping", "-c1", "-W", `${seconds}`, "-p", sign, to)).status === 0;
-  const reaches = (number: number, from: string, to: string, patience = 15_000) =>
-    until(() => pings(number, from, to), patience, `${from} reaches ${to}`);
+  const reaches = (number: number, from: string, to: string, milliseconds?: number) =>
+    until(() => pings(number, from, to), `${from} reaches ${to}`, milliseconds);
   const programs = (number: number) =>
     processesIn([host(number).pin]).filter(({ command }) => command.startsWith("wireguard-go "));
 
@@ -72,6 +74,13 @@ export function useEncryptedSwarm() {
     return [...new Set((await Promise.all(found)).flat())].toSorted();
   }
 
+  /** How many have come to a container. Other counters grow by what its kernel asks and is asked of itself. */
+  async function echoRequests(number: number, name: string): Promise<number> {
+    const table = await host(number).docker("exec", name, "cat", "/proc/net/snmp");
+    const [names, values] = table.split("\n").flatMap((line) => (line.startsWith("Icmp: ") ? [line.split(" ")] : []));
+    return Number(values?.[names?.indexOf("InEchos") ?? -1]);
+  }
+
   const frames = () => taps.reduce((sum, tap) => sum + tap.frames, 0);
   const canaries = () => taps.reduce((sum, tap) => sum + tap.canaries, 0);
 
@@ -80,7 +89,7 @@ export function useEncryptedSwarm() {
    * @param flags of the network @param init those of `swarm init` @param isOver6 true: the hosts' tunnels go by IPv6
    */
   async function begin(flags: readonly string[], init = "", isOver6 = false): Promise<void> {
-    for (const number of hosts) taps.push(await tapOf(host(number).pin, "eth0"));
+    for (const number of hosts) taps.push(new CanaryTap((hear) => tapOf(host(number).pin, "eth0", hear)));
     const path = (number: number) =>
       isOver6 ? `--advertise-addr ${host(number).address} --data-path-addr ${host(number).address6}` : "";
     await docker(1, `swarm init ${init} ${path(1)}`);
@@ -135,7 +144,7 @@ export function useEncryptedSwarm() {
     for (const child of floods) child.kill(); // of tests that failed
     for (const tap of taps.splice(0)) tap.close();
     await Promise.all(hosts.map(empty));
-    await until(() => hosts.every((number) => programs(number).length === 0), 10_000, "no wireguard-go");
+    await until(() => hosts.every((number) => programs(number).length === 0), "no wireguard-go");
   });
   return {
     ...swarm,
@@ -148,6 +157,7 @@ export function useEncryptedSwarm() {
     privateKeys,
     assertNowhere,
     holdersOf,
+    echoRequests,
     frames,
     canaries,
     begin,

@@ -22,13 +22,9 @@ export interface Party {
 }
 export type Frames = Readonly<Record<string, Buffer>>;
 
-/** At byte 120 of every frame here, whatever its kind, and four bytes before and behind: a tag does not hide it. */
-export const canary = { bits: 960, value: "c0ffee11" } as const;
-function marked(frame: Buffer): Buffer {
-  const padded = Buffer.concat([frame, Buffer.alloc(Math.max(0, 108 - frame.length))]);
-  const marks = Buffer.alloc(48, canary.value, "hex");
-  return Buffer.concat([padded, Buffer.alloc(-padded.length & 3), marks]);
-}
+/** What every frame here ends with, whatever its kind. */
+export const mark = Buffer.alloc(48, "c0ffee11", "hex");
+const marked = (frame: Buffer) => Buffer.concat([frame, mark]);
 const all = (frames: Frames): Frames => Object.fromEntries(Object.entries(frames).map(([k, f]) => [k, marked(f)]));
 
 const typed = (to: MacAddress, from: MacAddress, ...rest: readonly Buffer[]) =>
@@ -153,6 +149,11 @@ function withByte(frame: Buffer, at: number, value: number): Buffer {
   frame[at] = value;
   return frame;
 }
+
+/** An everyday frame that is told from all others here. */
+export const lastMark = Buffer.alloc(48, "1a57f4a3", "hex");
+export const lastFrame = (sender: Party, to: Party): Buffer =>
+  Buffer.concat([udp4(to, sender.mac, sender.ip), lastMark]);
 
 /** To everybody, with the sender's own addresses. */
 export const loudFrames = (sender: Party, free: Pick<Party, "ip">): Frames =>

@@ -6,7 +6,8 @@ import { createInterface } from "node:readline";
 import { afterEach } from "node:test";
 import { run } from "../../src/lab/command.ts";
 import type { Asking } from "./mesh-client.ts";
-import { until, useSwarm, words } from "./swarm.ts";
+import { useSwarm, words } from "./swarm.ts";
+import { until } from "./until.ts";
 
 const support = (name: string) => join(import.meta.dirname, name);
 /** Where a client is: beyond the hosts, on host N, or in a container of host N. */
@@ -24,7 +25,7 @@ export function useMesh() {
     for (const name of (await docker(1, "service ls -q").catch(() => "")).split("\n").filter(Boolean))
       await docker(1, `service rm ${name}`);
     const left = async (number: number) => (await docker(number, "ps -aq -f is-task=true")) !== "";
-    for (const number of hosts) await until(async () => !(await left(number)), 15_000, `tasks of h${number} go`);
+    for (const number of hosts) await until(async () => !(await left(number)), `tasks of h${number} go`);
     for (const number of hosts) {
       const own = words((await docker(number, "ps -aq")).replaceAll("\n", " "));
       if (own.length > 0) await docker(number, `rm -f ${own.join(" ")}`);
@@ -40,7 +41,7 @@ export function useMesh() {
     await Promise.all(hosts.map((number) => docker(number, `network create --ipv6 ${icc} docker_gwbridge`)));
     await docker(1, "swarm init");
     // The docker client asks at its terminal whether that is meant.
-    await until(async () => (await host(1).ask("DELETE", "/networks/ingress")).status === 204, 10_000, "ingress goes");
+    await until(async () => (await host(1).ask("DELETE", "/networks/ingress")).status === 204, "ingress goes");
     await docker(1, `network create -d overlay --ingress --ipv6 ${options} ingress`);
     const secret = await token("worker");
     await Promise.all([2, 3].map((number) => joinWith(number, secret)));

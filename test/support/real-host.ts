@@ -20,6 +20,8 @@ import { leafOf } from "../../src/store/tables.ts";
 import type { Store, Transaction } from "../../src/store/store.ts";
 import { awaitRoom } from "./host-limits.ts";
 import { idOf } from "./rows.ts";
+import { type Tap, tapHere } from "./tap.ts";
+import { until } from "./until.ts";
 
 const newNet = 0x40000000; // CLONE_NEWNET
 /** Where a command runs or a server stands: on the host, in the sandbox of container N, or beyond the uplink. */
@@ -110,16 +112,11 @@ export class RealHost implements AsyncDisposable {
     assert.deepEqual(await this.dataplane.audit(), []);
   }
 
-  /** @returns milliseconds until the audit is at zero; at most `limit` */
-  async repaired(what: string, limit = 2500): Promise<number> {
-    const start = performance.now();
-    for (;;) {
-      const differences = await this.dataplane.audit();
-      const took = performance.now() - start;
-      if (differences.length === 0) return took;
-      assert.ok(took < limit, `${what}: ${JSON.stringify(differences.slice(0, 5))}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+  /** Waits less long than until the data plane reads all that there is without being told. @returns milliseconds until the audit is at zero */
+  async repaired(what: string): Promise<number> {
+    let found: Awaited<ReturnType<Dataplane["audit"]>> = [];
+    const isClean = async () => (found = await this.dataplane.audit()).length === 0;
+    return until(isClean, () => `${what}: ${JSON.stringify(found.slice(0, 5))}`, 30_000);
   }
 
   /** Runs a command. @returns what it printed; undefined when it failed */
@@ -217,6 +214,13 @@ export class RealHost implements AsyncDisposable {
   /** Whether none of the addresses answers within a second. */
   async misses(from: Place, ...addresses: readonly string[]): Promise<boolean> {
     return (await Promise.all(addresses.map((to) => this.pings(from, to, "00", 1)))).every((answered) => !answered);
+  }
+
+  /** As `tapHere`, until the host is disposed of. */
+  tap(place: Place, ...wish: Parameters<typeof tapHere>): Tap {
+    const tap = this.inside(place, () => tapHere(...wish));
+    this.#closers.push(() => tap.close());
+    return tap;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

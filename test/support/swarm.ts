@@ -2,21 +2,15 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { attempt, type Outcome } from "../../src/lab/command.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import { kill, processesIn } from "../../src/lab/processes.ts";
 import { useLab } from "./lab.ts";
+import { until } from "./until.ts";
 
 const program = join(import.meta.dirname, "../../bin/tombolo");
 export const words = (line: string) => line.split(" ").filter(Boolean);
 export const swarmDirectory = ({ directory }: LabHost) => join(directory, "data/swarm");
-
-/** @throws when it is not so in time */
-export async function until(isSo: () => boolean | Promise<boolean>, milliseconds: number, what: string): Promise<void> {
-  for (const began = Date.now(); !(await isSo()); await sleep(50))
-    assert.ok(Date.now() - began < milliseconds, `not within ${milliseconds} ms: ${what}`);
-}
 
 interface Row {
   readonly name: string;
@@ -67,7 +61,7 @@ export function useSwarm({ isKept = false } = {}) {
       const secret = await token("manager");
       for (const number of [2, 3]) await joinWith(number, secret);
     }
-    await until(async () => (await managersOf()) === 3, 15_000, "three managers");
+    await until(async () => (await managersOf()) === 3, "three managers");
   }
   /** A swarm of all three hosts with one manager, the first. */
   async function oneManager(flags = ""): Promise<void> {

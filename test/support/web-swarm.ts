@@ -6,7 +6,8 @@ import { run } from "../../src/lab/command.ts";
 import type { FlowWish } from "./flow-client.ts";
 import { Flow } from "./flow.ts";
 import { describeFailures, Load } from "./load.ts";
-import { until, useSwarm } from "./swarm.ts";
+import { useSwarm } from "./swarm.ts";
+import { until } from "./until.ts";
 import { ports } from "./task-ports.ts";
 
 const hosts = [1, 2, 3] as const;
@@ -73,7 +74,7 @@ export function useWebSwarm() {
     for (const number of hosts) await docker(number, "rm -f asks");
     await docker(1, "service rm web");
     const left = async () => (await Promise.all(hosts.map((number) => docker(number, "ps -aq")))).join("");
-    await until(async () => (await left()) === "", 30_000, "no containers");
+    await until(async () => (await left()) === "", "no containers");
     await docker(1, "network rm shop");
   }
 

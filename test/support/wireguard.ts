@@ -1,16 +1,13 @@
-import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, openSync } from "node:fs";
-import { promisify } from "node:util";
-import { setTimeout as sleep } from "node:timers/promises";
+import { existsSync } from "node:fs";
 import { wireguardAddress, wireguardPort } from "../../src/cluster/encryption.ts";
-import { calls } from "../../src/kernel/libc.ts";
 import { Keyring } from "../../src/kernel/wireguard/keys.ts";
 import { programDevice, programSocket } from "../../src/kernel/wireguard/program-device.ts";
-import { wrapSocket } from "../../src/kernel/wrap-socket.ts";
 import type { Encryption } from "../../src/model/network.ts";
 import type { OwnEnd, WireguardEnd } from "../../src/model/wireguard.ts";
+import type { Tap } from "./tap.ts";
+import { until } from "./until.ts";
 
 const cluster = "test";
 /** Every byte of what containers say to one another in tests of encryption. */
@@ -55,7 +52,7 @@ export class FarWireguard implements AsyncDisposable {
     const [file = "", ...args] = [...enter, "wireguard-go", "-f", link];
     const far = new FarWireguard(link, spawn(file, args, { stdio: "ignore" }), generation);
     try {
-      for (let tries = 0; !existsSync(programSocket(link)); await sleep(20)) assert.ok(tries++ < 100, "wireguard-go");
+      await until(() => existsSync(programSocket(link)), "wireguard-go");
       far.changeKey();
       run("ip", "address", "add", `${wireguardAddress(cluster, "there")}/48`, "dev", link);
       run("ip", "link", "set", link, "up", "mtu", "1420");
@@ -95,59 +92,45 @@ export class FarWireguard implements AsyncDisposable {
   }
 }
 
-const newNet = 0x40000000; // CLONE_NEWNET
+const sign = Buffer.alloc(24, canary);
 
-/** As `tapHere`, in the network namespace that a file pins. */
-export async function tapOf(pin: string, link: string): Promise<Tap> {
-  const { stdout } = await promisify(execFile)("nsenter", [`--net=${pin}`, "ip", "-o", "link", "show", link]);
-  const [own, there] = ["/proc/thread-self/ns/net", pin].map((path) => openSync(path, "r"));
-  try {
-    assert.equal(calls.setns(there, newNet), 0, "needs root");
-    return tapHere(Number.parseInt(stdout, 10));
-  } finally {
-    if (calls.setns(own, newNet) !== 0) process.abort();
-    for (const fd of [own, there]) closeSync(fd ?? -1);
+/** What has passed on a link since it was tapped, whenever one asks. */
+export class CanaryTap {
+  readonly #tap: Tap;
+  #frames = 0;
+  #canaries = 0;
+  #kept: Buffer[] = [];
+  #room = 0;
+
+  constructor(open: (hear: (frame: Buffer) => void) => Tap) {
+    this.#tap = open((frame) => {
+      this.#frames += 1;
+      if (frame.includes(sign)) this.#canaries += 1;
+      if (this.#kept.length < this.#room) this.#kept.push(Buffer.from(frame));
+    });
   }
-}
 
-/** What passes on the links of a namespace: how many frames, and how many of them in which a canary can be read. */
-export interface Tap {
-  readonly frames: number;
-  readonly canaries: number;
-  /** The frames from now on, until there are so many. */
-  keep(most: number): readonly Buffer[];
-  close(): void;
-}
+  get frames(): number {
+    this.#tap.drain();
+    return this.#frames;
+  }
+  /** Frames in which a canary can be read. */
+  get canaries(): number {
+    this.#tap.drain();
+    return this.#canaries;
+  }
 
-/** Listens from now on, on one link of the namespace in which this thread is (AF_PACKET, ETH_P_ALL). @param index of the link */
-export function tapHere(index: number): Tap {
-  const fd = calls.socket(17, 3 | 0o2004000, 0) as number;
-  const address = Buffer.alloc(20); // struct sockaddr_ll
-  address.writeUInt16LE(17, 0);
-  address.writeUInt16BE(3, 2);
-  address.writeInt32LE(index, 4);
-  assert.equal(calls.bind(fd, address, address.length), 0, "needs root");
-  const socket = wrapSocket(fd);
-  const sign = Buffer.alloc(24, canary);
-  const seen = { frames: 0, canaries: 0 };
-  let [kept, room]: [Buffer[], number] = [[], 0];
-  socket.on("error", () => {}); // the link is gone
-  socket.on("data", (frame: Buffer) => {
-    seen.frames += 1;
-    if (frame.includes(sign)) seen.canaries += 1;
-    if (kept.length < room) kept.push(Buffer.from(frame));
-  });
-  return {
-    get frames() {
-      return seen.frames;
-    },
-    get canaries() {
-      return seen.canaries;
-    },
-    keep(most) {
-      [kept, room] = [[], most];
-      return kept;
-    },
-    close: () => void socket.destroy(),
-  };
+  /** @param most frames that are kept from now on @returns those that have been, when it is called */
+  keep(most: number): () => readonly Buffer[] {
+    this.#tap.drain();
+    [this.#kept, this.#room] = [[], most];
+    return () => {
+      this.#tap.drain();
+      return this.#kept;
+    };
+  }
+
+  close(): void {
+    this.#tap.close();
+  }
 }
