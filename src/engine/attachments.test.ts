@@ -3,7 +3,7 @@ import { it } from "node:test";
 import { idOf, networkRows, putNetwork, sandboxRow } from "../../test/support/rows.ts";
 import type { Container } from "../model/container.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
-import { addEndpoint, checkAttachment, wayOutNetwork, wayOutRoutes } from "./attachments.ts";
+import { addEndpoint, checkAliases, checkAttachment, wayOutNetwork, wayOutRoutes } from "./attachments.ts";
 
 const wish = { linkLocal: [], aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
 
@@ -40,6 +40,18 @@ it("a container does not come onto a network of the swarm that overlaps with its
   await assert.rejects(attached("10.0.0.0/8", false), /overlaps with docker_gwbridge/);
   assert.ok(await attached("10.18.4.0/24", true), "one without a way out");
   assert.ok(await attached("10.19.0.0/16", false));
+});
+
+it("an alias is what DNS can be asked for, as people write names", () => {
+  const label = "a".repeat(63);
+  const longest = `${label}.${label}.${label}.${"a".repeat(61)}`;
+  checkAliases(["db", "My_DB-2", "_ldap._tcp", "db.example.org", "0", "münchen", "データ", label, longest]);
+  for (const wrong of ["", " ", "a b", "b@d", "a:80", "*.shop", "..", ".db", "db.", "a\tb", `${label}a`, `${longest}a`])
+    assert.throws(() => checkAliases(["db", wrong]), {
+      class: "invalid",
+      message: `alias "${wrong}" cannot be asked for: a name in DNS is of letters, digits, "-" and "_", of at most 63 bytes between dots and 253 in all`,
+    });
+  checkAliases([`shop-${label}-1`, "web"], `shop-${label}-1`);
 });
 
 it("an address may be asked for where the user has chosen the subnet, and on networks of the swarm", async () => {

@@ -45,6 +45,23 @@ export function checkAttachment(rows: Snapshot, network: Network, wish: Omit<Att
   }
 }
 
+const longestLabel = 63; // bytes (RFC 1035 section 2.3.4, like the following)
+const longestName = 253; // bytes, as it is written
+
+/**
+ * Refuses aliases that no resolver asks for. Letters are of any script; underscores are usual in containers' names.
+ * @param own the container's name, which clients send along (Compose): it may be longer @throws {EngineError} invalid
+ */
+export function checkAliases(aliases: readonly string[], own?: string): void {
+  const isLabel = (text: string) => /^[\w\p{L}\p{M}\p{N}-]+$/u.test(text) && Buffer.byteLength(text) <= longestLabel;
+  const isName = (text: string) => text.split(".").every(isLabel) && Buffer.byteLength(text) <= longestName;
+  const wrong = aliases.find((alias) => alias !== own && !isName(alias));
+  if (wrong !== undefined)
+    throw invalid(
+      `alias "${wrong}" cannot be asked for: a name in DNS is of letters, digits, "-" and "_", of at most ${longestLabel} bytes between dots and ${longestName} in all`,
+    );
+}
+
 /** The sandbox row of a container, before its endpoints. */
 export function newSandbox(container: Container, dns: Sandbox["dns"]): Sandbox {
   const sysctls = Object.entries(container.spec.sysctls).filter(([key]) => key.startsWith("net."));

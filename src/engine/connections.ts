@@ -6,7 +6,7 @@ import type { Network } from "../model/network.ts";
 import type { Claim } from "../model/peer.ts";
 import { rowsNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
-import { addEndpoint, assignGateways, checkAttachment, removeEndpoint } from "./attachments.ts";
+import { addEndpoint, assignGateways, checkAliases, checkAttachment, removeEndpoint } from "./attachments.ts";
 import { rowsWith } from "./cluster-networks.ts";
 import { isRunning } from "./containers.ts";
 import { containerNamed } from "./lookup.ts";
@@ -99,6 +99,7 @@ function checkConnect(rows: Snapshot, container: Container, network: Network, wi
   )
     throw forbidden(`endpoint with name ${container.name} already exists in network ${network.spec.name}`);
   checkAttachment(rows, network, wish);
+  checkAliases(wish.aliases, container.name);
 }
 
 /** Waits for a running container's sandbox and all its endpoints, then renews its hosts and resolv.conf. */

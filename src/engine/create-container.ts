@@ -5,7 +5,7 @@ import { failpoint } from "../lib/failpoint.ts";
 import type { Container, ContainerSpec, HealthCheck, Mount } from "../model/container.ts";
 import type { Image, ImageHealthCheck } from "../runtime/runtime.ts";
 import type { ContainerRequest } from "./engine.ts";
-import { checkAttachment } from "./attachments.ts";
+import { checkAliases, checkAttachment } from "./attachments.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles, removeFiles } from "./sandbox-files.ts";
@@ -201,14 +201,14 @@ function checkNameFree(name: string, holder: string | undefined): void {
     );
 }
 
-/** Networks may be made later, until the first start; those that exist are checked now. */
+/** Networks may be made later, until the first start: what must be known of them is checked where they exist. */
 function checkNetworks(parts: Parts, container: Container): void {
   const rows = parts.store.snapshot();
   for (const attachment of container.attachments) {
     const known = rows.get("names", `network|${attachment.network}`) ?? rows.get("networks", attachment.network);
-    if (known === undefined) continue;
     try {
-      checkAttachment(rows, networkNamed(rows, known.id), attachment);
+      if (known !== undefined) checkAttachment(rows, networkNamed(rows, known.id), attachment);
+      checkAliases(attachment.aliases, container.name);
     } catch (error) {
       const text = `invalid config for network ${attachment.network}: ${(error as Error).message}`;
       throw error instanceof EngineError ? new EngineError(error.class, text) : error;

@@ -10,7 +10,7 @@ import { parseReference } from "../runtime/images/reference.ts";
 import { rowNamed } from "../store/named.ts";
 import type { Snapshot } from "../store/store.ts";
 import type { PortClaim } from "../store/tables.ts";
-import { checkEndpointOptions } from "./attachments.ts";
+import { checkAliases, checkEndpointOptions } from "./attachments.ts";
 import { checkSwarmName } from "./cluster-networks.ts";
 import { newName } from "./create-container.ts";
 import { nodeNamed, nodesAtWork } from "./nodes.ts";
@@ -101,6 +101,7 @@ function checkSpec({ balancerNamed }: ServiceParts, cluster: Snapshot, { name, t
     throw invalid(`placement preference spread=${stray} is not known: node.labels.KEY, for one, is`);
   for (const { driverOptions, aliases } of task.networks) {
     checkEndpointOptions(driverOptions);
+    checkAliases(aliases);
     const taken = aliases.find((alias) => alias.toLowerCase().startsWith("tasks."));
     if (taken !== undefined)
       throw invalid(`alias ${taken}: names that begin with "tasks." lead to a service's tasks alone`);

@@ -230,6 +230,10 @@ describe("addresses", () => {
     assert.equal(await addresses("c", "ranged"), "10.60.200.1,");
     assert.match(await docker("exec a ip route"), /^default via 10\.60\.9\.9 dev eth0/);
     assert.match(await refused("run --rm --network ranged --ip 10.60.5.1 busybox true"), /Address already in use/);
+    assert.match(
+      await refused("run --rm --network ranged --network-alias b@d busybox true"),
+      /invalid config for network ranged: alias "b@d" cannot be asked for/,
+    );
   });
 
   it("a fixed address and MAC of both families; a taken one is refused, a freed one is free", async () => {

@@ -212,6 +212,7 @@ for (const client of dockers) {
       rpc("InvalidArgument", "name must be valid as a DNS name component"),
     );
     assert.match(await create("--network", "nope", "busybox"), /network nope not found|No such network: nope/);
+    assert.match(await create("--network", "name=ingress,alias=b@d", "busybox"), /alias "b@d" cannot be asked for: /);
     assert.equal(
       await create("--endpoint-mode", "dnsrr", "-p", "81:81", "busybox"),
       rpc("InvalidArgument", "EndpointSpec: port published with ingress mode can't be used with dnsrr mode"),
