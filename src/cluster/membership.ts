@@ -11,6 +11,7 @@ import { type Addressing, type AddressWish, type HostAddress, resolveAddresses }
 import { availabilityToWire, descriptionToWire, roleFromWire } from "./wire.ts";
 import { joinCalls } from "./control-client.ts";
 import { fromWire } from "./call-errors.ts";
+import { addressesToTell } from "./host-addresses.ts";
 import { createRequest, newKey } from "./identity/csr.ts";
 import { disk } from "./identity/disk.ts";
 import { type NodeFiles, NodeFolder } from "./identity/node-files.ts";
@@ -39,7 +40,7 @@ export interface MembershipParts {
   /** Addresses of the host on links that are not ours. */
   addresses(): readonly HostAddress[];
   /** What this host says of itself, at these addresses. */
-  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes" | "takenPorts">;
+  describe(addresses: NodeDescription["addresses"]): Omit<NodeDescription, "routes" | "takenPorts" | "hostAddresses">;
   readonly replica: Replica;
   /** Routes of this host that are not ours. */
   hostRoutes(): readonly HostRoute[];
@@ -101,6 +102,7 @@ export class Membership {
         ...parts.describe(addresses),
         routes: routesToTell(parts.hostRoutes()),
         takenPorts: parts.takenPorts(),
+        hostAddresses: addressesToTell(parts.addresses()),
       }),
       replica: parts.replica,
       readTaskLog: (task, options, signal) => parts.readTaskLog(task, options, signal),

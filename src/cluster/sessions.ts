@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { forbidden, invalid } from "../lib/errors.ts";
+import { isLoopback } from "../lib/net.ts";
 import { type ClusterNode, type NodeDescription, type NodeId, observed, unsaid } from "../model/cluster.ts";
 import type { EndpointId, IpAddress } from "../model/ids.ts";
 import type { Snapshot, Store, Transaction } from "../store/store.ts";
@@ -74,8 +75,6 @@ function checkKeys(rows: Snapshot, node: NodeId, { wireguard }: NodeDescription,
     );
   if (other !== undefined) throw forbidden(`the WireGuard key is node ${other.id}'s (${other.hostname})`);
 }
-
-const isLoopback = (address: IpAddress) => address === "::1" || address.startsWith("127.");
 
 /**
  * What a node was before it came as another one, at the same address: nobody is at work there. That it says so is not enough: its

@@ -10,6 +10,7 @@ import type {
   TakenPort,
 } from "../model/cluster.ts";
 import type { HostRoute } from "../model/network.ts";
+import { mostAddresses } from "./host-addresses.ts";
 import {
   Availability,
   type Description,
@@ -62,6 +63,7 @@ export const descriptionToWire = (node: NodeDescription): MessageInitShape<typeo
   routes: (node.routes ?? []).map(({ to, link }) => ({ to, link })),
   takenPorts: (node.takenPorts ?? []).map((one) => ({ ...one })),
   balancer: node.balancer ?? "",
+  hostAddresses: [...(node.hostAddresses ?? [])],
   ...(node.wireguard !== undefined && { wireguard: wireguardToWire(node.wireguard) }),
 });
 
@@ -138,6 +140,8 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     if (!isUnicast(address)) throw invalid("a node must say its addresses");
   if (d.routes.length > mostRoutes || !d.routes.every(isRoute)) throw invalid("a node's routes are malformed");
   if (d.takenPorts.length > mostPorts || !d.takenPorts.every(isPort)) throw invalid("a node's ports are malformed");
+  if (d.hostAddresses.length > mostAddresses || !d.hostAddresses.every(isUnicast))
+    throw invalid("a node's addresses are malformed");
   const [nanoCpus, memoryBytes] = [Number(d.nanoCpus), Number(d.memoryBytes)];
   if (!(nanoCpus >= 0 && memoryBytes >= 0)) throw invalid("a node's resources are malformed");
   return {
@@ -150,6 +154,7 @@ export function descriptionFromWire(d: Description | undefined): NodeDescription
     addresses: { advertise: d.advertiseAddress, dataPath: d.dataPathAddress },
     ...(d.routes.length > 0 && { routes: d.routes.map(({ to, link }) => ({ to, link })) }),
     ...(d.takenPorts.length > 0 && { takenPorts: d.takenPorts.map(portFromWire) }),
+    ...(d.hostAddresses.length > 0 && { hostAddresses: d.hostAddresses }),
     ...(d.balancer !== "" && { balancer: d.balancer }),
     ...(d.wireguard !== undefined && { wireguard: wireguardFromWire(d.wireguard) }),
   };

@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isLoopback } from "../lib/net.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
 import type { DnsConfig } from "../model/sandbox.ts";
@@ -16,8 +17,6 @@ export function pathsOf(parts: Parts, id: ContainerId) {
     log: parts.runtime.processes.logPath(id),
   };
 }
-
-const isLoopback = (address: string) => address.startsWith("127.") || address === "::1";
 
 /** Name servers for a container: its own, the daemon's, the host's, in this order; the host's loopback ones are not for containers. */
 export function dnsOf(parts: Parts, container: Container): DnsConfig {

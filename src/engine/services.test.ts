@@ -290,6 +290,24 @@ test("a port that a process of this host, or a container of any, has is refused 
   }
 });
 
+test("an address for published ports that no node has is refused, and one that is gone later stays", async () => {
+  const { cluster, services, update } = await play();
+  const node = (hostAddresses: readonly string[]) =>
+    cluster.store.update((tx) => tx.put("nodes", { ...cluster.manager, hostAddresses }));
+  const spec = { endpoint: { mode: "vip", ports: [port(8080, { address: "192.0.2.7" })] } } as const;
+  const message = "label tombolo.publish-address: no node of the swarm has the address 192.0.2.7";
+  await node(["192.0.2.1"]);
+  await assert.rejects(services.create(newSpec(spec)), { class: "invalid", message });
+  assert.deepEqual([cluster.store.snapshot().list("services"), published(cluster)], [[], []]);
+  await services.create(newSpec());
+  await assert.rejects(update("web", spec), { class: "invalid", message });
+  await node(["192.0.2.1", "192.0.2.7"]);
+  await update("web", spec);
+  await node(["192.0.2.1"]);
+  await update("web", { ...spec, task: { forceUpdate: 1 } });
+  assert.equal(services.inspect("web").ports[0]?.address, "192.0.2.7");
+});
+
 test("constraints, networks, secrets, configs and images are checked", async () => {
   const { cluster, services, shop, ingress } = await play();
   const refused = (task: object, errorClass: string, message: string) =>

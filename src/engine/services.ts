@@ -1,4 +1,5 @@
 import { checkPolicy } from "../balancers/balancer.ts";
+import { checkPublishAddress } from "../cluster/host-addresses.ts";
 import { holderText } from "../cluster/node-ports.ts";
 import { parseConstraints, readerOf } from "../cluster/orchestration/constraints.ts";
 import { isLost } from "../cluster/orchestration/tasks.ts";
@@ -35,6 +36,7 @@ export function createServices(parts: ServiceParts): Services {
     },
     async create(spec) {
       checkSpec(parts, rows(), spec);
+      checkPublishAddress(rows(), spec.endpoint.ports);
       await checkOwnPorts(parts, spec.endpoint.ports, []);
       return (await membership.update((tx) => openService(tx, spec, Date.now()))).id;
     },
@@ -50,6 +52,7 @@ export function createServices(parts: ServiceParts): Services {
     async update(reference, change) {
       const { id, ports } = swarmObjectNamed(rows(), "services", reference);
       checkSpec(parts, rows(), change.spec);
+      checkPublishAddress(rows(), change.spec.endpoint.ports, ports);
       await checkOwnPorts(parts, change.spec.endpoint.ports, ports);
       await membership.update((tx) => {
         const service = swarmObjectNamed(tx, "services", id);

@@ -56,3 +56,6 @@ export function contains(cidr: ParsedCidr, address: ParsedAddress): boolean {
 }
 /** True when the two blocks share an address: then one contains the other's first. */
 export const overlaps = (a: ParsedCidr, b: ParsedCidr) => contains(a, masked(b)) || contains(b, masked(a));
+
+/** True for a host's own address that it alone reaches (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3). */
+export const isLoopback = (address: string): boolean => address.startsWith("127.") || address === "::1";

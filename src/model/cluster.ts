@@ -189,6 +189,8 @@ export interface NodeDescription {
   readonly routes?: readonly HostRoute[];
   /** Ports of the host that its programs and containers have, but services' tasks; absent: none. */
   readonly takenPorts?: readonly TakenPort[];
+  /** Its host's, but loopback, to which ports can be bound; absent, as with an older version: nobody knows. */
+  readonly hostAddresses?: readonly IpAddress[];
   /** What shares out connections to services there; absent, as with an older version: `nft`. */
   readonly balancer?: string;
   /** Its WireGuard; absent, as with an older version: encrypted networks do not reach it. */

@@ -10,7 +10,7 @@ test("labels say how a service is balanced and how it ends", () => {
     "tombolo.mesh": "snat",
     "tombolo.drain": "0",
     "tombolo.idle": "15m",
-    "tombolo.publish-address": "fd00::1",
+    "tombolo.publish-address": "FD00:0::1",
   };
   const balance = { by: "source", local: true };
   assert.deepEqual(readServiceLabels(all), {
@@ -36,6 +36,12 @@ test("what nobody understands is refused by the label's name", () => {
     class: "invalid",
     message: /^label tombolo\.idle: /,
   });
+  for (const address of ["0.0.0.0", "::", "fe80::1%eth0"])
+    assert.throws(() => readServiceLabels({ "tombolo.publish-address": address }), {
+      class: "invalid",
+      message: `label tombolo.publish-address: "${address}" is no address of a host`,
+    });
+  assert.throws(() => readServiceLabels({ "tombolo.publish-address": "0::1" }), /nothing is published at ::1$/);
   for (const [key, value] of Object.entries(cases))
     assert.throws(() => readServiceLabels({ [key]: value }), {
       class: "invalid",

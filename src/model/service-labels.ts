@@ -1,6 +1,6 @@
-import { isIP } from "node:net";
 import { parseDuration } from "../lib/duration.ts";
 import { invalid } from "../lib/errors.ts";
+import { addressText, parseAddress } from "../lib/net.ts";
 import type { IpAddress } from "./ids.ts";
 import { type BalancePolicy, serviceLabels } from "./service.ts";
 
@@ -27,9 +27,7 @@ export function readServiceLabels(labels: Readonly<Record<string, string>>): Lab
   const known: readonly string[] = Object.values(serviceLabels);
   const stray = Object.keys(labels).find((key) => key.startsWith("tombolo.") && !known.includes(key));
   if (stray !== undefined) throw invalid(`label ${stray} is not known: ${known.join(", ")} are`);
-  const address = labels[serviceLabels.address];
-  if (address !== undefined && isIP(address) === 0)
-    throw invalid(`label ${serviceLabels.address}: "${address}" is no address`);
+  const address = readAddress(labels[serviceLabels.address]);
   const idle = span(labels, serviceLabels.idle);
   const balance = readBalance(labels[serviceLabels.balance]);
   if (balance.by === "least" && idle !== undefined)
@@ -43,6 +41,18 @@ export function readServiceLabels(labels: Readonly<Record<string, string>>): Lab
     ...(idle !== undefined && { idle }),
     ...(address !== undefined && { address }),
   };
+}
+
+/** In the text that the kernel has for it. */
+function readAddress(text: string | undefined): IpAddress | undefined {
+  if (text === undefined) return undefined;
+  const address = parseAddress(text);
+  if (address === undefined || address.number === 0n)
+    throw invalid(`label ${serviceLabels.address}: "${text}" is no address of a host`);
+  const canonical = addressText(address);
+  // Linux takes no answer for ::1 that comes from elsewhere.
+  if (canonical === "::1") throw invalid(`label ${serviceLabels.address}: nothing is published at ::1`);
+  return canonical;
 }
 
 function span(labels: Readonly<Record<string, string>>, key: string): number | undefined {

@@ -141,6 +141,8 @@ describe("services of the lab's hosts are reached", () => {
     await isNamed(8099, "container 'holder' on node 'h3'");
     await isNamed(2377, "a process on node 'h1'");
     await isNamed(8098, "a process on node 'h2'"); // with its next beat
+    const nowhere = "--label tombolo.publish-address=198.51.100.9";
+    assert.match(await refused(1, `${ask} ${nowhere} -p 8094:80 busybox`), /no node of the swarm has the address 198/);
     assert.equal(await docker(1, "service ls -q"), services);
     assert.match(
       await refused(3, "run --rm -p 8080:80 busybox true"),
