@@ -83,6 +83,7 @@ export class LocalNode {
   #wasConnected = false;
   /** What a manager has said, until another one says otherwise. */
   #wasRemoved = false;
+  #isLeaving = false;
   #error = "";
   #work: Promise<void> | undefined;
   #wake = () => {};
@@ -222,6 +223,7 @@ export class LocalNode {
   async leave(): Promise<void> {
     const { log } = this.#parts;
     const late = AbortSignal.timeout(patience.leave);
+    this.#isLeaving = true;
     try {
       if (this.#manager !== undefined) await this.#manager.resign(this.state.nodeId);
       else await this.#client.use(({ node }) => node.leave({}, { signal: late }), late);
@@ -338,6 +340,7 @@ export class LocalNode {
 
   /** One step to what the user wants. @returns true when all is so, or something has to be heard first */
   async #step(signal: AbortSignal): Promise<boolean> {
+    if (this.#isLeaving) return true; // its row says worker before its vote is taken: etcd is not to be ended on that
     const isManager = this.#manager !== undefined || this.#files.hasStoreKeys;
     if (isManager && (this.#wanted === "worker" || this.#isLeftOut())) return this.#dismissed();
     if (this.#wanted !== this.role) {

@@ -91,9 +91,13 @@ export async function promoteMember(client: EtcdClient, id: bigint, patience = 1
   });
 }
 
-/** @throws {MemberError} NOT_FOUND, UNHEALTHY when those that remain have no majority, UNAVAILABLE */
-export async function removeMember(client: EtcdClient, id: bigint): Promise<void> {
-  await asked(client.cluster.memberRemove({ ID: id }, options));
+/**
+ * Takes a member's vote. etcd counts who has been connected for five seconds: until then it refuses as unhealthy, which is waited for.
+ * @param patience milliseconds to wait for a healthy cluster
+ * @throws {MemberError} NOT_FOUND, UNHEALTHY when those that remain have no majority, UNAVAILABLE
+ */
+export async function removeMember(client: EtcdClient, id: bigint, patience = 10_000): Promise<void> {
+  await retried("UNHEALTHY", patience, () => client.cluster.memberRemove({ ID: id }, options));
 }
 
 /** Says where a member listens for the others. @throws {MemberError} NOT_FOUND, EXISTS, BAD_URL, UNAVAILABLE */
