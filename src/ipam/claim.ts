@@ -66,6 +66,26 @@ export function isReserved(subnet: ParsedCidr, address: IpAddress): boolean {
   return number === masked(subnet).number || (subnet.family === 4 && number === lastOf(subnet));
 }
 
+/** True for an address that `nextFree` may choose. */
+export function isAssignable(pool: AddressPool, address: IpAddress): boolean {
+  const parsed = parseAddress(address);
+  return parsed !== undefined && contains(blockOf(pool.range), parsed) && !isReserved(blockOf(pool.subnet), address);
+}
+
+/** How many those are. */
+export function countAssignable({ subnet: subnetText, range: rangeText }: AddressPool): number {
+  const [subnet, range] = [blockOf(subnetText), blockOf(rangeText)];
+  const ends = [masked(subnet).number, lastOf(subnet)].map((number) => ({ family: subnet.family, number }));
+  const reserved = ends.filter((end) => contains(range, end) && isReserved(subnet, addressText(end)));
+  return Number(sizeOf(range)) - reserved.length;
+}
+
+/** What is said when a pool has no address left: Docker's text, and the network. */
+export function noAddress(rows: Snapshot, { networkId, subnet }: AddressPool): string {
+  const name = rows.get("networks", networkId)?.spec.name ?? "";
+  return `no available IPv${subnet.includes(":") ? 6 : 4} addresses on this network's address pools: ${name} (${networkId})`;
+}
+
 function checkedWish(tx: Transaction, pool: AddressPool, wish: IpAddress): IpAddress {
   const subnet = blockOf(pool.subnet);
   const parsed = parseAddress(wish);
@@ -136,8 +156,5 @@ export function nextFree(tx: Snapshot, pool: AddressPool, isTaken = (_: IpAddres
       if (pool.segment === undefined) hints.set(pool, number + 1n);
       return address;
     }
-  const network = tx.get("networks", pool.networkId);
-  throw system(
-    `no available IPv${subnet.family} addresses on this network's address pools: ${network?.spec.name ?? ""} (${pool.networkId})`,
-  );
+  throw system(noAddress(tx, pool));
 }

@@ -5,7 +5,7 @@ import { EngineError } from "../lib/errors.ts";
 import type { NetworkSpec, SubnetSpec } from "../model/network.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Store } from "../store/store.ts";
-import { claimAddress, releaseAddresses } from "./claim.ts";
+import { claimAddress, countAssignable, isAssignable, releaseAddresses } from "./claim.ts";
 import { closePools, type OpenRequest, openPools } from "./pools.ts";
 
 const subnet = (text: string, more: Partial<SubnetSpec> = {}): SubnetSpec => ({ subnet: text, auxiliary: {}, ...more });
@@ -287,6 +287,25 @@ describe("addresses", () => {
     await assert.rejects(claim("e4", "10.9.9.9"), /no configured subnet or ip-range contain the IP address 10.9.9.9/);
     await store.update((tx) => releaseAddresses(tx, "e1"));
     assert.equal((await claim("e5")).result, "10.0.0.128");
+  });
+
+  it("are counted: those of the range that are not reserved", () => {
+    const pool = { id: "p", networkId: "n", gateway: "", userSubnet: true };
+    const counted = (text: string, range = text) => countAssignable({ ...pool, subnet: text, range });
+    assert.deepEqual(
+      ["10.0.0.0/29", "10.0.0.0/31", "10.0.0.0/32", "fd00::/125"].map((text) => counted(text)),
+      [...[6, 2, 1, 7]],
+    );
+    const ranges = ["10.0.0.0/30", "10.0.0.128/30", "10.0.0.252/30"];
+    assert.deepEqual(
+      ranges.map((range) => counted("10.0.0.0/24", range)),
+      [3, 4, 3],
+    );
+    const isOne = (address: string) =>
+      isAssignable({ ...pool, subnet: "10.0.0.0/24", range: "10.0.0.252/30" }, address);
+    assert.deepEqual(["10.0.0.251", "10.0.0.252", "10.0.0.254", "10.0.0.255", "fd00::1"].map(isOne), [
+      ...[false, true, true, false, false],
+    ]);
   });
 });
 

@@ -275,10 +275,19 @@ describe("what nodes do with their tasks", () => {
       "the job is done",
     );
     await docker(1, "network create -d overlay --subnet 10.51.0.0/29 narrow");
+    await create("other", ...atOnce, "--network", "narrow", "busybox", "sleep", "1d");
     await create("many", ...atOnce, "--replicas", "6", "--network", "narrow", "busybox", "sleep", "1d");
-    const hasNoAddress = ({ error }: Shown) =>
-      /no available IPv4 addresses on this network's address pools/.test(error);
-    await until(async () => (await tasks("many")).some(hasNoAddress), "no address is left");
+    const waitsForAddress = ({ desired, state, node, error }: Shown) =>
+      `${desired} ${state} ${node}` === "Running Pending " &&
+      /^no available IPv4 addresses on this network's address pools: narrow \(\w{25}\)$/.test(error);
+    const runAndWait = (run: number, wait: number) => async () => {
+      const some = await tasks("many");
+      const isOfBoth = (await running("many")).length === run && some.filter(waitsForAddress).length === wait;
+      return isOfBoth && some.length === run + wait;
+    };
+    await until(runAndWait(2, 4), "four wait for an address, and none has failed");
+    await docker(1, "service rm other");
+    await until(runAndWait(4, 2), "who waited has the addresses that were given back");
     await docker(1, "service scale -d many=2");
     await become("many", 2);
     await create(

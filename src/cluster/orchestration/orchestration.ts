@@ -42,11 +42,18 @@ export class Orchestration {
     if (table === "services") this.#noteService(key, after.get(table, key));
     else if (table === "tasks") this.#noteTask(key, before?.get(table, key), after.get(table, key));
     else if (table === "nodes") this.#noteNode(key, before?.get(table, key), after.get(table, key));
+    else if (table === "claims") this.#noteClaim(key, before, after);
+    else if (table === "pools") this.rooms.addresses.notePool(key);
     else if (table === "acknowledgements") for (const service of this.#draining.values()) this.#dirty.add(service);
     else if (table === "clusters") {
       const [old, row] = [before?.get(table, key), after.get(table, key)];
       if (old?.spec.taskHistoryLimit !== row?.spec.taskHistoryLimit) this.#lookAtAll(after);
     }
+  }
+
+  #noteClaim(key: string, before: Snapshot | undefined, after: Snapshot): void {
+    const isThere = (rows: Snapshot | undefined) => Number(rows?.get("claims", key) !== undefined);
+    this.rooms.addresses.noteClaim(key, isThere(after) - isThere(before));
   }
 
   #lookAtAll(rows: Snapshot): void {
@@ -90,7 +97,8 @@ export class Orchestration {
 
   /** True when there is something to look at. */
   get isDue(): boolean {
-    return this.#dirty.size > 0 || this.#freed === undefined || (this.#freed.size > 0 && this.#waiting.size > 0);
+    if (this.#dirty.size > 0 || this.#freed === undefined) return true;
+    return this.#waiting.size > 0 && (this.#freed.size > 0 || this.rooms.addresses.hasFreed);
   }
 
   /** Looks at a service again though nothing has changed: time has. */
@@ -109,7 +117,8 @@ export class Orchestration {
     this.#dirty.clear();
     const freed = this.#freed;
     this.#freed = new Set();
-    return place(drafted, { rows, rooms: this.rooms, waiting: this.#waiting, freed, now }).filter(
+    const freedAddresses = this.rooms.addresses.takeFreed();
+    return place(drafted, { rows, rooms: this.rooms, waiting: this.#waiting, freed, freedAddresses, now }).filter(
       ({ edits, again }) => edits.length > 0 || again !== undefined,
     );
   }

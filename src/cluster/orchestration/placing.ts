@@ -1,6 +1,8 @@
 import type { NodeId } from "../../model/cluster.ts";
+import type { NetworkId, PoolId } from "../../model/ids.ts";
 import type { ServiceId, Task, TaskId } from "../../model/service.ts";
 import type { Snapshot } from "../../store/store.ts";
+import { isFreedFor } from "./addresses.ts";
 import type { Drafted } from "./decide.ts";
 import type { Decision, Edit } from "./edits.ts";
 import { explain, filtersOf } from "./filters.ts";
@@ -19,6 +21,8 @@ export interface Places {
   readonly waiting: Waiting;
   /** Nodes that have room that they had not; undefined: any may have. */
   readonly freed: ReadonlySet<NodeId> | undefined;
+  /** Networks and pools where addresses were given back. */
+  readonly freedAddresses: ReadonlySet<NetworkId | PoolId>;
   readonly now: number;
 }
 
@@ -26,8 +30,10 @@ export interface Places {
 export function place(drafted: readonly Drafted[], places: Places): Decision[] {
   for (const decision of drafted) leave(decision, places.rooms);
   const ids = new Set(drafted.map(({ serviceId }) => serviceId));
-  const mayFit = places.freed?.size === 0 ? [] : [...places.waiting.keys()];
-  const others = mayFit.filter((id) => !ids.has(id)).flatMap((id) => undraftedOf(id, places));
+  const isSame = places.freed?.size === 0 && places.freedAddresses.size === 0;
+  const others = (isSame ? [] : [...places.waiting.keys()])
+    .filter((id) => !ids.has(id))
+    .flatMap((id) => undraftedOf(id, places));
   return [...drafted, ...others].map(({ tasks, ...decision }) => ({
     ...decision,
     edits: [...decision.edits, ...placesOf(tasks.filter(isWaiting), tasks, places)],
@@ -41,14 +47,11 @@ function leave({ edits, tasks }: Drafted, rooms: Rooms): void {
 }
 
 /** A service of which nothing has changed but that there may be room for its tasks. */
-function undraftedOf(serviceId: ServiceId, { rows, waiting, rooms, freed }: Places): Drafted[] {
+function undraftedOf(serviceId: ServiceId, places: Places): Drafted[] {
+  const { rows, waiting, freed } = places;
   const ids = [...(waiting.get(serviceId) ?? [])];
   const tasks = ids.flatMap((id) => rows.get("tasks", id) ?? []);
-  const isRoomFor = ([first]: readonly Task[]) => {
-    const filters = first === undefined ? [] : filtersOf(first, rows);
-    const some = [...(freed ?? [])].flatMap((id) => rooms.get(id) ?? []);
-    return some.some((room) => filters.every(({ fits }) => fits(room)));
-  };
+  const isRoomFor = ([first]: readonly Task[]) => first !== undefined && mayFit(first, places);
   if (freed !== undefined && !groupsOf(tasks).some(isRoomFor)) return [];
   return [
     {
@@ -58,6 +61,15 @@ function undraftedOf(serviceId: ServiceId, { rows, waiting, rooms, freed }: Plac
       tasks: rows.where("tasks", "service", serviceId),
     },
   ];
+}
+
+/** True when a task that did not fit may do so now, by what was given back. */
+function mayFit(task: Task, { rows, rooms, freed, freedAddresses }: Places): boolean {
+  if (rooms.addresses.roomFor(task, rows).count === 0) return false;
+  if (isFreedFor(task, freedAddresses, rows)) return true;
+  const filters = filtersOf(task, rows);
+  const some = [...(freed ?? [])].flatMap((id) => rooms.get(id) ?? []);
+  return some.some((room) => filters.every(({ fits }) => fits(room)));
 }
 
 /** Tasks that ask for the same. */
@@ -73,11 +85,18 @@ function placesOf(waiting: readonly Task[], all: readonly Task[], places: Places
   const failures = failuresOf(all, places.now);
   return [
     ...own.flatMap((task) => confirmed(task, places)),
-    ...groupsOf(others).flatMap((group) => {
-      const { nodes, reason } = schedule(group, places.rows, places.rooms.all, failures);
-      return group.flatMap((task) => placedOn(task, nodes.get(task.id), places) ?? explained(task, reason));
-    }),
+    ...groupsOf(others).flatMap((group) => placesOfGroup(group, places, failures)),
   ];
+}
+
+/** As many as there are addresses for go where there is room. */
+function placesOfGroup(group: readonly Task[], places: Places, failures: ReadonlyMap<NodeId, number>): Edit[] {
+  const { rows, rooms } = places;
+  const [first] = group;
+  if (first === undefined) return [];
+  const { count, lack } = rooms.addresses.roomFor(first, rows);
+  const { nodes, reason } = schedule(group.slice(0, count), rows, rooms.all, failures);
+  return group.flatMap((task) => placedOn(task, nodes.get(task.id), places) ?? explained(task, reason || lack));
 }
 
 const messages = {
@@ -97,14 +116,12 @@ const explained = ({ id, status }: Task, error: string): Edit[] =>
 
 /** The task of a global service has its node, and waits until there is room. */
 function confirmed(task: Task, places: Places): Edit[] {
-  const filters = filtersOf(task, places.rows);
-  if (task.nodeId === undefined) {
-    const { reason } = schedule([task], places.rows, places.rooms.all);
-    return explained(task, reason);
-  }
-  const room = places.rooms.get(task.nodeId);
+  const { rows, rooms } = places;
+  if (task.nodeId === undefined) return explained(task, schedule([task], rows, rooms.all).reason);
+  const room = rooms.get(task.nodeId);
   if (room === undefined) return [];
-  const why = explain(filters, [room]);
+  const { count, lack } = rooms.addresses.roomFor(task, rows);
+  const why = explain(filtersOf(task, rows), [room]) || (count === 0 ? lack : "");
   return why === "" ? (placedOn(task, task.nodeId, places) ?? []) : explained(task, why);
 }
 

@@ -1,5 +1,6 @@
 import type { ClusterNode, NodeId } from "../../model/cluster.ts";
 import { hasEnded, type ServiceId, type ServicePort, type Task, type TaskId } from "../../model/service.ts";
+import { Addresses } from "./addresses.ts";
 import { isLive, isPlaced } from "./tasks.ts";
 
 /** What the tasks on a node take of it. */
@@ -65,8 +66,9 @@ function counted(counts: ReadonlyMap<string, number>, keys: readonly string[], b
   return changed;
 }
 
-/** All nodes with their loads, kept as rows change: what a placement looks at instead of all tasks. */
+/** All nodes with their loads, and what is left of addresses, kept as rows change: what a placement looks at instead of all tasks. */
 export class Rooms {
+  readonly addresses = new Addresses();
   readonly #rooms = new Map<NodeId, Room>();
   /** The rows that the loads are made of. */
   readonly #tasks = new Map<TaskId, Task>();
@@ -91,6 +93,7 @@ export class Rooms {
   /** The task as it is now; undefined when it has no row any more. */
   setTask(id: TaskId, task: Task | undefined): void {
     const before = this.#tasks.get(id);
+    this.addresses.setTask(before, task);
     if (before !== undefined) this.#change(before, -1);
     if (task === undefined) this.#tasks.delete(id);
     else {

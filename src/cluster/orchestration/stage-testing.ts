@@ -1,4 +1,5 @@
 import { type ClusterNode, observed } from "../../model/cluster.ts";
+import type { AddressPool } from "../../model/address-pool.ts";
 import { plainSpec } from "../../model/network.ts";
 import { isDraining } from "./draining.ts";
 import type { Service, Task, TaskState, TaskStatus } from "../../model/service.ts";
@@ -15,6 +16,10 @@ import { newService, readyNode } from "./testing.ts";
 const cluster = newCluster();
 const networkId = "net";
 
+const poolOf = (subnet: string): AddressPool => ({
+  ...{ id: "pool", networkId, subnet, range: subnet, gateway: "", userSubnet: true },
+});
+
 /** Rows and a leader that does what it decides at once; nodes say what the test says. Times are milliseconds. */
 export class Stage {
   now = 0;
@@ -24,7 +29,8 @@ export class Stage {
   readonly #again = new Map<string, number>();
   #ids = 0;
 
-  constructor(nodes: readonly (string | ClusterNode)[], services: readonly Service[] = []) {
+  /** @param subnet of the network; absent: it has no end */
+  constructor(nodes: readonly (string | ClusterNode)[], services: readonly Service[] = [], subnet?: string) {
     const network = { id: networkId, scope: "cluster", pools: ["pool"], predefined: false, createdAt: "" } as const;
     const manager = { address: "", reachability: "reachable", leader: true, memberId: "1" } as const;
     const m1 = readyNode("m1", { role: "manager", manager, availability: "drain" });
@@ -34,6 +40,7 @@ export class Stage {
       ["networks", { ...network, spec: { ...plainSpec, name: "net", driver: "overlay" } }],
       ...all.map((node) => ["nodes", node] as const),
       ...services.map((service) => ["services", service] as const),
+      ...(subnet === undefined ? [] : [["pools", poolOf(subnet)] as const]),
     ];
     this.rows = Rows.of(0, rows);
     this.#leader = new Orchestration(() => this.#newId());

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { countAssignable, noAddress } from "../../../ipam/claim.ts";
 import type { NodeId } from "../../../model/cluster.ts";
 import { compareStates, hasEnded, type Service, type Task } from "../../../model/service.ts";
 import type { Change, Rows } from "../../../store/rows.ts";
@@ -98,6 +99,14 @@ export function checkQuiet(world: World): void {
     () => `containers ${containers.join()} run, tasks ${running.map(({ id }) => id).join()}`,
   );
   checkRooms(world);
+  checkAddresses(world);
+}
+
+/** Who waits for an address waits because there is none. */
+function checkAddresses({ rows, pool }: World): void {
+  const left = countAssignable(pool) - rows.where("claims", "pool", pool.id).length;
+  const waiting = rows.list("tasks").filter((task) => isWaiting(task) && task.status.error === noAddress(rows, pool));
+  demand(left >= 0 && (left === 0 || waiting.length === 0), () => `${left} addresses are left for ${waiting.length}`);
 }
 
 function checkRooms({ rows, rooms }: World): void {

@@ -1,4 +1,7 @@
+import { EngineError } from "../../../lib/errors.ts";
 import { compareStates, hasEnded, type Task, type TaskId, type TaskState } from "../../../model/service.ts";
+import type { Transaction } from "../../../store/store.ts";
+import { detach } from "../../attachments.ts";
 import { observe } from "../observe.ts";
 import type { World } from "./world-testing.ts";
 
@@ -153,12 +156,29 @@ export class ModelNode {
     const at = Math.max(clock.now + this.#world.between(1, this.#world.isSlow ? 2500 : 80), this.#lastReport);
     this.#lastReport = at;
     const state = this.containers.get(id)?.state ?? "shutdown";
-    this.#later(at - clock.now, () =>
-      this.#world.commit((tx) => {
-        if (tx.get("tasks", id)?.nodeId !== this.id) return;
-        const attachments = compareStates(state, "ready") >= 0 ? this.#world.attach(tx, this.id, id) : [];
-        observe(tx, this.id, id, { status: { state, at: 0, message: state, error: "" }, attachments }, clock.now);
-      }),
-    );
+    this.#later(at - clock.now, () => {
+      try {
+        this.#world.commit((tx) => this.#say(tx, id, state));
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        this.#fail(id);
+      }
+    });
+  }
+
+  /** Addresses are claimed for what runs, and given back when it has ended. @throws {EngineError} when there is none */
+  #say(tx: Transaction, id: TaskId, state: TaskState): void {
+    if (hasEnded(state)) detach(tx, this.id, [id]);
+    if (tx.get("tasks", id)?.nodeId !== this.id) return;
+    const attachments = state === "running" ? this.#world.attach(tx, this.id, id) : [];
+    const status = { state, at: 0, message: state, error: "" };
+    observe(tx, this.id, id, { status, attachments }, this.#world.clock.now);
+  }
+
+  #fail(id: TaskId): void {
+    const one = this.containers.get(id);
+    if (one === undefined || hasEnded(one.state)) return;
+    one.state = "failed";
+    this.#report(id);
   }
 }

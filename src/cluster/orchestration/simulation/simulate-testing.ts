@@ -2,7 +2,7 @@ import type { ServiceSpec } from "../../../model/service.ts";
 import { plainTemplate } from "../../task-testing.ts";
 import { newSpec, policy } from "../testing.ts";
 import { checkQuiet } from "./invariants-testing.ts";
-import { World } from "./world-testing.ts";
+import { network, World } from "./world-testing.ts";
 
 const most = { services: 3, nodes: 4, faults: 14 } as const;
 
@@ -67,6 +67,7 @@ function addService(world: World): void {
   const update = { ...policy, ...randomPolicy(world) };
   const task = {
     ...plainTemplate,
+    networks: [{ network, aliases: [], driverOptions: {} }],
     restart:
       world.pick([
         plainTemplate.restart,
@@ -89,6 +90,7 @@ function addService(world: World): void {
     update,
     rollback: update,
     task,
+    endpoint: { mode: "dnsrr", ports: [] },
     drain: world.between(0, 3000),
   });
 }

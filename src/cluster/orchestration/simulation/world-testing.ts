@@ -1,3 +1,5 @@
+import { claimAddress } from "../../../ipam/claim.ts";
+import type { AddressPool } from "../../../model/address-pool.ts";
 import type { ClusterNode, NodeId } from "../../../model/cluster.ts";
 import { observed, revised } from "../../../model/cluster.ts";
 import {
@@ -11,6 +13,7 @@ import {
 import { plainSpec } from "../../../model/network.ts";
 import { type Change, Rows, RowsTransaction } from "../../../store/rows.ts";
 import type { RowKey, Transaction } from "../../../store/store.ts";
+import { keepOnly } from "../../attachments.ts";
 import { changeService, closeService, rollBackService } from "../../services.ts";
 import { newCluster } from "../../testing.ts";
 import { isDraining } from "../draining.ts";
@@ -28,6 +31,7 @@ const cluster = newCluster();
 export class World {
   readonly clock = new Clock();
   readonly random: () => number;
+  readonly pool: AddressPool;
   readonly nodes = new Map<NodeId, ModelNode>();
   rows: Rows;
   /** While true, messages take long, and containers fail. */
@@ -44,6 +48,9 @@ export class World {
 
   constructor(seed: number, nodes: number) {
     this.random = seeded(seed);
+    // In some worlds there are fewer addresses than tasks.
+    const subnet = seed % 3 === 0 ? "10.0.0.0/29" : "10.0.0.0/16";
+    this.pool = { id: "pool", networkId: network, subnet, range: subnet, gateway: "", userSubnet: true };
     const rows = Array.from({ length: nodes }, (_, n) => nodeRow(`n${n + 1}`, n === 0));
     for (const { id } of rows) this.nodes.set(id, new ModelNode(id, this));
     this.rows = Rows.of(0, [
@@ -59,6 +66,7 @@ export class World {
           createdAt: "",
         },
       ],
+      ["pools", this.pool],
       ...rows.map((row) => ["nodes", row] as const),
     ]);
     this.#lead();
@@ -189,14 +197,11 @@ export class World {
     );
   }
 
-  /** A node claims an address for a task, once. */
+  /** A node claims an address for a task, once. @throws {EngineError} when there is none */
   attach(tx: Transaction, node: NodeId, task: TaskId): Task["attachments"] {
-    const address = `10.0.0.${task.slice(1)}`;
-    if (tx.get("peers", task) === undefined) {
-      tx.put("claims", { pool: "pool", address, kind: "endpoint", owner: task });
-      tx.put("peers", peerOf(node, task, address));
-    }
-    return [{ network, addresses: [{ address, prefix: 24 }] }];
+    if (tx.get("peers", task) === undefined)
+      tx.put("peers", peerOf(node, task, claimAddress(tx, this.pool, undefined, task)));
+    return [{ network, addresses: tx.get("peers", task)?.addresses ?? [] }];
   }
 
   setNode(id: NodeId, change: Partial<ClusterNode["status"]>): void {
@@ -215,7 +220,10 @@ export class World {
   removeNode(id: NodeId): void {
     this.nodes.get(id)?.cut(true);
     this.nodes.delete(id);
-    this.commit((tx) => tx.delete("nodes", id));
+    this.commit((tx) => {
+      keepOnly(tx, id, new Set());
+      tx.delete("nodes", id);
+    });
   }
 
   create(wish: Partial<ServiceSpec>): void {
@@ -271,7 +279,7 @@ const nodeRow = (id: NodeId, isManager: boolean): ClusterNode =>
 
 const peerOf = (nodeId: NodeId, task: TaskId, address: string) => ({
   ...{ id: task, networkId: network, containerId: task, containerName: task, nodeId, hostname: nodeId },
-  ...{ dataPath: "192.0.2.9", mac: "", addresses: [{ address, prefix: 24 }], names: [] },
+  ...{ dataPath: "192.0.2.9", mac: "", addresses: [{ address, prefix: 16 }], names: [] },
 });
 
 /** The nodes whose tasks have changed. */
