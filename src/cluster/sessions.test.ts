@@ -187,6 +187,30 @@ describe("a node's tunnel address", () => {
   });
 });
 
+describe("what a node says of its host", () => {
+  it("is forgotten when it says so no more; who has left had those addresses", async () => {
+    const m = await manager(1);
+    const [id = ""] = m.ids;
+    const said = {
+      hostAddresses: ["192.0.2.2"],
+      takenPorts: [{ protocol: "tcp", address: "0.0.0.0", port: 80 }],
+      routes: [{ to: "10.0.0.0/8", link: "eth0" }],
+    };
+    const known = () => {
+      const { hostAddresses, takenPorts, routes } = m.row(id) ?? {};
+      return { hostAddresses, takenPorts, routes };
+    };
+    const none = { hostAddresses: undefined, takenPorts: undefined, routes: undefined };
+    await m.change(id, said);
+    (await m.open(id)).end();
+    assert.deepEqual(known(), none);
+    await m.change(id, said);
+    await m.sessions.leave(id);
+    assert.deepEqual(known(), { ...none, hostAddresses: ["192.0.2.2"] });
+    await m.stop();
+  });
+});
+
 describe("a node's state", () => {
   it("is ready when it registers, down 15 s after its last beat, ready again with the next", async () => {
     const m = await manager(1);

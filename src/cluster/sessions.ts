@@ -99,7 +99,8 @@ function describe(
 ): void {
   checkDataPath(others, row.id, description.addresses.dataPath, row.status.address);
   checkKeys(others, row.id, description, row.status.address);
-  const described = observed(unsaid(row), description, now);
+  const { hostAddresses: _, ...before } = unsaid(row);
+  const described = observed<ClusterNode>(before, description, now);
   tx.put("nodes", described);
   movePeers(tx, described);
 }
