@@ -426,7 +426,7 @@ export class Lifecycle {
       if (store.snapshot().get("sandboxes", container.id)?.resolver) await resolver.open(container.id);
       await this.remember(container.id, {
         status: found?.task?.status === "paused" ? "paused" : "running",
-        pid: found?.task?.pid ?? 0,
+        pid: found?.task?.pid || container.state.pid,
       });
     } else if (isRunning(container)) {
       const { exitCode = 255, exitedAt = new Date().toISOString() } = found?.task ?? {};

@@ -35,6 +35,7 @@ export interface ProcessParts {
 }
 const copyPatience = 5000; // milliseconds that a start waits for copies from and to the container's layers
 const gcRoot = () => ({ "containerd.io/gc.root": new Date().toISOString() });
+const mostAsked = 10; // times that containerd is asked again for a task that it cannot tell of
 const taskStatus: Readonly<Partial<Record<Status, NonNullable<FoundContainer["task"]>["status"]>>> = {
   [Status.CREATED]: "created",
   [Status.RUNNING]: "running",
@@ -310,20 +311,33 @@ export class ContainerProcesses implements Processes {
     return (await unlessMissing(this.#parts.client.tasks.get({ containerId: id })))?.process;
   }
 
+  /** containerd gives each shim two seconds to say how its task is, and tells of none that is slower, as on a busy host. */
+  async #tasks(): Promise<Process[]> {
+    const { tasks } = await this.#parts.client.tasks.list({});
+    const told = await Promise.all(tasks.map((task) => this.#told(task)));
+    return told.filter((task) => task !== undefined);
+  }
+  async #told(task: Process): Promise<Process | undefined> {
+    let now: Process | undefined = task;
+    for (let tries = 0; now?.status === Status.UNKNOWN && tries < mostAsked; tries += 1)
+      now = await this.#taskOf(task.id);
+    return now;
+  }
+
   /** Everything that containerd has of ours; output of running containers is taken up again where the logger lost it. */
   async list(): Promise<FoundContainer[]> {
     const { client } = this.#parts;
-    const [{ containers }, { tasks }, keys] = await Promise.all([
+    const [{ containers }, tasks, keys] = await Promise.all([
       client.containers.list({}),
-      client.tasks.list({}),
+      this.#tasks(),
       this.#layers(),
     ]);
     const byId = new Map(tasks.map((t) => [t.containerId === "" ? t.id : t.containerId, t]));
     const ids = new Set([...containers.map((c) => c.id), ...keys]);
     return [...ids].map((id): FoundContainer => {
       const task = byId.get(id);
-      const status = task && taskStatus[task.status];
-      if (task === undefined || status === undefined) return { id };
+      if (task === undefined) return { id };
+      const status = taskStatus[task.status] ?? "running"; // nobody has said that it ended
       if (status === "running" || status === "paused") this.#running.add(id);
       return { id, task: { status, pid: task.pid, exitCode: task.exitStatus, exitedAt: timeText(task.exitedAt) } };
     });
@@ -340,8 +354,7 @@ export class ContainerProcesses implements Processes {
   /** After the logger came back: it holds nothing yet. @throws when it could not be done for one; the others' it is */
   async reopenLogs(): Promise<void> {
     const held = new Set(await this.#parts.logger.ask({ verb: "list" }));
-    const { tasks } = await this.#parts.client.tasks.list({});
-    const missing = tasks.filter(({ id }) => !held.has(id));
+    const missing = (await this.#tasks()).filter(({ id }) => !held.has(id));
     const done = await Promise.allSettled(missing.map((task) => this.#reopenLog(task)));
     const failures = done.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
     if (failures.length > 0) throw new AggregateError(failures, failures.map(({ message }) => message).join("; "));
