@@ -249,6 +249,9 @@ describe("what nodes do with their tasks", () => {
     await until(async () => (await tasks("lost"))[0]?.state === "Rejected", "rejected");
     const [lost] = await tasks("lost");
     assert.match(lost?.error ?? "", /^No such image: 127\.0\.0\.1:1\/no\/such:image: .*refused/);
+    await create("large", "--limit-cpu", "1000", "busybox", "true");
+    const isTooLarge = ({ error }: Shown) => error === "no suitable node (fewer CPUs than the limit on 3 nodes)";
+    await until(async () => (await tasks("large")).some(isTooLarge), "no node has so many CPUs");
     await docker(3, "run -d --name holder -p 8081:80 busybox sleep 1d");
     await create(
       "port",
@@ -307,7 +310,7 @@ describe("what nodes do with their tasks", () => {
     );
     await until(async () => (await tasks("sick"))[0]?.state === "Failed", "unhealthy");
     assert.equal((await tasks("sick"))[0]?.error, "task: non-zero exit (5): dockerexec: unhealthy container");
-    await docker(1, "service rm lost port ends job sick many");
+    await docker(1, "service rm lost large port ends job sick many");
     await until(async () => (await all()).length === 0, "no container is left");
     await docker(1, "network rm narrow");
   });

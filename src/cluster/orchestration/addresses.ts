@@ -30,11 +30,13 @@ export class Addresses {
   readonly #awaited = new Map<NetworkId, number>();
   #freed = new Set<NetworkId | PoolId>();
 
-  /** @param key of a claim @param by 1: it is new; -1: it is gone */
-  noteClaim(key: string, by: number): void {
+  /** A claim may have come or gone. */
+  noteClaim(key: string, before: Snapshot | undefined, after: Snapshot): void {
     const at = key.lastIndexOf("|");
     const known = this.#pools.get(key.slice(0, at));
-    if (known === undefined || by === 0 || !isAssignable(known.pool, key.slice(at + 1))) return;
+    if (known === undefined || !isAssignable(known.pool, key.slice(at + 1))) return;
+    const isThere = (rows: Snapshot | undefined) => Number(rows?.get("claims", key) !== undefined);
+    const by = isThere(after) - isThere(before);
     known.left -= by;
     if (by < 0) this.#freed.add(known.pool.id);
   }

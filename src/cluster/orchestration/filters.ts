@@ -32,7 +32,7 @@ export function filtersOf(task: Task, rows: Snapshot): Filter[] {
     },
     {
       fits: ({ node }) => container.nanoCpus <= node.resources.nanoCpus,
-      explain: (nodes) => `the limit of CPUs is more than there are on ${nodes}`,
+      explain: (nodes) => `fewer CPUs than the limit on ${nodes}`,
       isAsked: container.nanoCpus > 0,
     },
     {

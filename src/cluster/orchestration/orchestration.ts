@@ -42,18 +42,13 @@ export class Orchestration {
     if (table === "services") this.#noteService(key, after.get(table, key));
     else if (table === "tasks") this.#noteTask(key, before?.get(table, key), after.get(table, key));
     else if (table === "nodes") this.#noteNode(key, before?.get(table, key), after.get(table, key));
-    else if (table === "claims") this.#noteClaim(key, before, after);
+    else if (table === "claims") this.rooms.addresses.noteClaim(key, before, after);
     else if (table === "pools") this.rooms.addresses.notePool(key);
     else if (table === "acknowledgements") for (const service of this.#draining.values()) this.#dirty.add(service);
     else if (table === "clusters") {
       const [old, row] = [before?.get(table, key), after.get(table, key)];
       if (old?.spec.taskHistoryLimit !== row?.spec.taskHistoryLimit) this.#lookAtAll(after);
     }
-  }
-
-  #noteClaim(key: string, before: Snapshot | undefined, after: Snapshot): void {
-    const isThere = (rows: Snapshot | undefined) => Number(rows?.get("claims", key) !== undefined);
-    this.rooms.addresses.noteClaim(key, isThere(after) - isThere(before));
   }
 
   #lookAtAll(rows: Snapshot): void {

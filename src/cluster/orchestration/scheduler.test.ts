@@ -118,7 +118,7 @@ describe("where tasks can not go", () => {
     });
     assert.deepEqual(shares(some(4, limited(2e9)), rooms), { n1: 2, n2: 2 });
     assert.deepEqual(shares(some(4, limited(3e9)), rooms), { n2: 4 });
-    const why = "no suitable node (the limit of CPUs is more than there are on 2 nodes)";
+    const why = "no suitable node (fewer CPUs than the limit on 2 nodes)";
     assert.equal(reason(some(1, limited(1000e9)), rooms), why);
   });
   it("ports of the host, one task a node; on two addresses, two", () => {
