@@ -147,7 +147,7 @@ function checkMayBeOn(rows: Snapshot, network: Network, nodeId: NodeId, wish: At
   else if (!network.spec.attachable)
     throw new EngineError(
       "system",
-      `Could not attach to network ${wish.network}: rpc error: code = PermissionDenied desc = network ${wish.network} not manually attachable`,
+      `Could not attach to network ${network.spec.name}: rpc error: code = PermissionDenied desc = network ${network.spec.name} not manually attachable`,
     );
 }
 

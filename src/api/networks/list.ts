@@ -13,8 +13,13 @@ export function inspectNetwork(call: Call): Reply {
   const reference = param(call, "id");
   const detail = call.engine.networks.inspect(reference);
   const scope = call.query.get("scope") ?? "";
-  if (scope !== "" && scope !== (detail.network.scope === "cluster" ? "swarm" : "local"))
-    throw notFound(`network ${reference} not found`);
+  const own = detail.network.scope === "cluster" ? "swarm" : "local";
+  if (scope !== "" && scope !== own) {
+    // So clients ask for the networks of a service.
+    const why =
+      scope === "swarm" ? " in the swarm: it is this host's own (docker network create -d overlay makes one)" : "";
+    throw notFound(`network ${reference} not found${why}`);
+  }
   const isVerbose = flag(call.query, "verbose");
   return json({ ...networkJson(detail, true), ...(isVerbose && { Services: servicesJson(detail) }) });
 }
