@@ -14,8 +14,8 @@ import {
   listAll,
   type OpenKernel,
   remove,
-  until,
 } from "./kernel-support.ts";
+import { until } from "../support/until.ts";
 
 /** What others do past the engine. */
 export function describeDisturbance(open: () => OpenKernel): void {

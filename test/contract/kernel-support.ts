@@ -93,11 +93,3 @@ export const change = (object: PlanObject, was: PlanObject, owner = "network:n")
 export const remove = (object: PlanObject): Step => ({ verb: "remove", object });
 export const refused = (code: string, step: number) => (error: unknown) =>
   error instanceof KernelError && error.code === code && error.step === step;
-
-/** Waits until it is so. @throws after two seconds */
-export async function until(isSo: () => boolean): Promise<void> {
-  for (let i = 0; !isSo(); i++) {
-    assert.ok(i < 200, "it did not come in two seconds");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}

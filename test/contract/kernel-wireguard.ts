@@ -9,7 +9,8 @@ import {
   type WireguardPeerObject,
 } from "../../src/model/plan.ts";
 import { creates, removes, type Wanted } from "./kernel-plans.ts";
-import { assertHolds, change, create, host, type OpenKernel, refused, remove, until } from "./kernel-support.ts";
+import { assertHolds, change, create, host, type OpenKernel, refused, remove } from "./kernel-support.ts";
+import { until } from "../support/until.ts";
 
 const at = encryptedUnderlay;
 const namespace: PlanObject = { kind: "namespace", namespace: at };

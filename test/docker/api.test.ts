@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { dockers, TestHost } from "../support/daemon.ts";
+import { until } from "../support/until.ts";
 
 let host: TestHost;
 const ok = (...args: string[]) => host.docker(...args);
@@ -86,16 +86,15 @@ test("a terminal is let go by the detach keys, and the container goes on", async
   stream.on("data", (chunk: Buffer) => {
     seen += chunk.toString();
   });
-  const until = async (text: RegExp) => {
-    for (let tries = 0; !text.test(seen); tries += 1) {
-      assert.ok(tries < 100, `${text} is not in ${JSON.stringify(seen)}`);
-      await sleep(50);
-    }
-  };
-  await until(/101 UPGRADED[^]*raw-stream/);
+  const sees = (text: RegExp) =>
+    until(
+      () => text.test(seen),
+      () => `${text} in ${JSON.stringify(seen)}`,
+    );
+  await sees(/101 UPGRADED[^]*raw-stream/);
   await ok("start", "tty");
   stream.write("echo $((6*7))\n");
-  await until(/\b42\r\n/);
+  await sees(/\b42\r\n/);
   stream.write("\x10\x11");
   await once(stream, "end");
   stream.end();
@@ -184,13 +183,13 @@ test("what is not there is looked for everywhere, then said", async () => {
 test("events tell what was done", async () => {
   const since = String(Date.now() / 1000);
   await ok("run", "--rm", "--name", "eventful", "busybox", "true");
-  const until = String(Date.now() / 1000 + 0.5);
+  const later = String(Date.now() / 1000 + 0.5);
   const lines = await ok(
     "events",
     "--since",
     since,
     "--until",
-    until,
+    later,
     "--filter",
     "container=eventful",
     "--format",

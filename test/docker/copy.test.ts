@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import {
   existsSync,
   lstatSync,
@@ -14,10 +15,10 @@ import {
 import { request } from "node:http";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { extract, pack } from "tar-stream";
 import { dockers, useHost } from "../support/daemon.ts";
 import { mountsUnder } from "../support/leftovers.ts";
+import { calmTime, until } from "../support/until.ts";
 
 const host = useHost({ clear: true });
 const ok = (...args: string[]) => host().docker(...args);
@@ -43,7 +44,7 @@ async function container(state: (typeof states)[number], ...options: string[]): 
   const wait = state === "running" ? "; exec sleep 1000" : "";
   const id = await ok("run", "-d", ...options, "busybox", "sh", "-c", `${setup}; echo done${wait}`);
   if (state === "exited") await ok("wait", id);
-  else while (!(await ok("logs", id)).includes("done")) await sleep(20);
+  else await until(async () => (await ok("logs", id)).includes("done"), "its files are there");
   return id;
 }
 let folders = 0;
@@ -382,21 +383,21 @@ describe("a copy that is under way", () => {
     return id;
   };
   /** A client that stops reading after the first bytes. */
-  function stalled(id: string): ChildProcess {
+  async function stalled(id: string): Promise<ChildProcess> {
     const child = spawn(
       "curl",
       ["-sN", "--limit-rate", "1k", "--unix-socket", host().socket, `http://d/containers/${id}/archive?path=/big`],
       {
-        stdio: ["ignore", "ignore", "ignore"],
+        stdio: ["ignore", "pipe", "ignore"],
       },
     );
+    if (child.stdout !== null) await once(child.stdout, "readable");
     return child;
   }
 
   it("lets go when its client does", async () => {
     const id = await big();
-    const child = stalled(id);
-    await sleep(300);
+    const child = await stalled(id);
     assert.throws(nothingOpen);
     child.kill("SIGKILL");
     await ok("stop", "-t", "0", id);
@@ -407,18 +408,21 @@ describe("a copy that is under way", () => {
   it("holds up no removal, and a start for some seconds", async () => {
     const id = await big();
     await ok("stop", "-t", "0", id);
-    const child = stalled(id);
-    await sleep(300);
-    const begun = Date.now();
+    const child = await stalled(id);
+    const begun = calmTime();
     await ok("start", id);
-    assert.ok(Date.now() - begun < 9000);
+    assert.ok(calmTime() - begun < 9000);
     child.kill("SIGKILL");
-    const other = stalled(id);
-    await sleep(300);
+    const other = await stalled(id);
     await ok("rm", "-f", id);
     other.kill("SIGKILL");
-    await sleep(100);
-    nothingOpen();
+    await until(() => {
+      try {
+        return (nothingOpen(), true);
+      } catch {
+        return false;
+      }
+    }, "nothing is open");
   });
 });
 

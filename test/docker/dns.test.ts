@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import packet from "dns-packet";
 import { readResolvConf } from "../../src/daemon/host.ts";
 import { frame } from "../../src/dns/wire.ts";
 import { inside, useHost } from "../support/daemon.ts";
+import { calmTime, until } from "../support/until.ts";
 
 const host = useHost();
 const docker = (line: string) => host().docker(...line.split(/ +/));
@@ -131,9 +131,9 @@ describe("with name servers on the host's loopback and outside", () => {
     await sleeper("i", "--network in");
     assert.match(await lookup("i", "i.in"), /10\.69\.0\./);
     asked.length = 0;
-    const begun = performance.now();
+    const begun = calmTime();
     assert.equal(await resolve4("i", "who.127.0.0.53"), "ESERVFAIL");
-    assert.ok(performance.now() - begun < 3000, "known at once");
+    assert.ok(calmTime() - begun < 3000, "known at once");
     assert.deepEqual(asked, []);
   });
 
@@ -145,17 +145,15 @@ describe("with name servers on the host's loopback and outside", () => {
     const line = `const s = dgram.createSocket("udp4"); for (let n = 0; n < 50; n++) s.send(Buffer.from("${query}", "hex"), 53, "127.0.0.11")`;
     const client = host().background(await host().sandboxOf("s"), process.execPath, "-e", line);
     let waiting = new Set<string>();
-    for (let tries = 0; waiting.size < 50; tries += 1) {
-      assert.ok(tries < 200, `${waiting.size} of 50 questions asked`);
-      await sleep(20);
-      waiting = sockets().difference(before);
-    }
+    await until(
+      () => (waiting = sockets().difference(before)).size >= 50,
+      () => `${waiting.size} of 50 questions asked`,
+    );
     client.kill("SIGKILL");
     await docker("rm -f s");
-    for (let tries = 0, left = waiting; left.size > 0; tries += 1) {
-      assert.ok(tries < 100, `left: ${[...left].join(" ")}`);
-      await sleep(20);
-      left = waiting.intersection(sockets());
-    }
+    await until(
+      () => (waiting = waiting.intersection(sockets())).size === 0,
+      () => `left: ${[...waiting].join(" ")}`,
+    );
   });
 });

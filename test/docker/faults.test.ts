@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { inside, TestHost, useHost } from "../support/daemon.ts";
 import { TestLan } from "../support/lan.ts";
+import { soon, until } from "../support/until.ts";
 
 /** A call of the story, what takes it back, and the failpoints that it passes: `#N` for the N-th time. */
 interface Step {
@@ -162,8 +162,10 @@ function killAlong(steps: readonly Step[], prepare: (host: TestHost) => TestLan 
         if (index > 0) await takeBack(host, undo);
         host.arm(`${place}=kill`);
         const { status } = await host.try(words(call));
-        for (const end = Date.now() + 5000; !host.ended; await sleep(20))
-          assert.ok(Date.now() < end, `the call does not pass this place\n${host.log}`);
+        await until(
+          () => host.ended,
+          () => `the call passes this place\n${host.log}`,
+        );
         await host.startArmable();
         await host.auditIsZero();
         if (status !== 0) await again(host, call, undo);
@@ -194,15 +196,6 @@ async function takeBack(host: TestHost, undo: readonly string[]): Promise<void> 
 describe("what others undo is put right", () => {
   const host = useHost({ clear: true });
 
-  /** Resolves with the milliseconds that it took. @throws after a time that is long for the slowest machine */
-  async function until(holds: () => boolean | Promise<boolean>): Promise<number> {
-    const begun = performance.now();
-    while (!(await holds())) {
-      assert.ok(performance.now() - begun < 20_000, "not within twenty seconds");
-      await sleep(20);
-    }
-    return performance.now() - begun;
-  }
   const reaches = (namespace: string, address: string) => {
     try {
       inside(namespace, "timeout", "0.3", "busybox", "ping", "-c1", address);
@@ -257,7 +250,6 @@ describe("what others undo is put right", () => {
     host().background(a, "busybox", "ping", "-q", "-i", "0.05", "198.51.100.2");
     return { a, b: await host().sandboxOf("b") };
   }
-  const quick = 2500; // milliseconds: one second after the kernel's event, and a slow machine's share
 
   it("nft flush ruleset", async () => {
     const { a } = await twoThatTalk();
@@ -265,7 +257,7 @@ describe("what others undo is put right", () => {
     const rules = () => host().here("nft", "-s", "-t", "list", "ruleset").length;
     const before = rules();
     host().here("nft", "flush", "ruleset");
-    assert.ok((await until(() => rules() >= before)) < quick);
+    await until(() => rules() >= before, "the rules are back", soon);
     await host().auditIsZero();
     assert.ok(reaches(a, "10.81.0.12") && reaches(a, "198.51.100.2"));
     assert.match(host().there("timeout", "5", "busybox", "wget", "-qO-", "http://198.51.100.1:8080/group"), /^root:/);
@@ -274,14 +266,14 @@ describe("what others undo is put right", () => {
   it("ip link del of a bridge under traffic", async () => {
     const { a } = await twoThatTalk();
     host().here("ip", "link", "del", "br-talk");
-    assert.ok((await until(() => reaches(a, "10.81.0.12"))) < quick);
-    assert.ok((await until(() => reaches(a, "198.51.100.2"))) < quick);
+    await until(() => reaches(a, "10.81.0.12"), "a reaches b", soon);
+    await until(() => reaches(a, "198.51.100.2"), "a reaches the outside", soon);
   });
 
   it("ip link del of a container's cable under traffic", async () => {
     const { a } = await twoThatTalk();
     inside(a, "ip", "link", "del", "eth0");
-    assert.ok((await until(() => reaches(a, "10.81.0.12"))) < quick);
+    await until(() => reaches(a, "10.81.0.12"), "a reaches b", soon);
     assert.match(inside(a, "ip", "addr", "show", "eth0"), /inet 10\.81\.0\.11\/24/);
   });
 
@@ -289,11 +281,11 @@ describe("what others undo is put right", () => {
     const { a } = await twoThatTalk();
     const [port = ""] = readPorts();
     host().here("ip", "link", "set", port, "nomaster");
-    assert.ok((await until(() => readPorts().includes(port))) < quick);
+    await until(() => readPorts().includes(port), "the port is back", soon);
     host().here("ip", "addr", "flush", "dev", "br-talk");
-    assert.ok((await until(() => reaches(a, "198.51.100.2"))) < quick);
+    await until(() => reaches(a, "198.51.100.2"), "a reaches the outside", soon);
     host().here("nft", "delete", "table", "ip", "tombolo");
-    assert.ok((await until(() => reaches(a, "198.51.100.2"))) < quick);
+    await until(() => reaches(a, "198.51.100.2"), "a reaches the outside", soon);
   });
   const readPorts = () =>
     (JSON.parse(host().here("ip", "-json", "link", "show", "master", "br-talk")) as { ifname: string }[])
@@ -306,13 +298,16 @@ describe("what others undo is put right", () => {
     const read = () => (existsSync(pidfile) ? readFileSync(pidfile, "utf8") : "");
     const old = read();
     process.kill(Number(old), "SIGKILL");
-    await until(() => !["", old].includes(read()));
+    await until(() => !["", old].includes(read()), `another ${name}`);
   }
 
   it("containerd killed: containers go on, calls work again", async () => {
     await twoThatTalk();
     await killProgram("containerd/containerd.pid");
-    await until(async () => (await host().try(["run", "--rm", "--network", "talk", "busybox", "true"])).status === 0);
+    await until(
+      async () => (await host().try(["run", "--rm", "--network", "talk", "busybox", "true"])).status === 0,
+      "calls work",
+    );
     assert.equal(
       await host()
         .docker("ps", "-q", "--filter", "name=a", "--filter", "name=b")
@@ -333,11 +328,11 @@ describe("what others undo is put right", () => {
     const during = await host().docker("run", "--rm", "busybox", "echo", "meanwhile");
     await killed;
     const seen = await told("talker");
-    await until(async () => (await told("talker")).length > seen.length);
+    await until(async () => (await told("talker")).length > seen.length, "it tells more");
     // One that it had read, and had not written yet, is gone with it.
     const numbers = await told("talker");
     assert.ok(new Set(numbers).size >= (numbers.at(-1) ?? 0), `in ${numbers.join(" ")}`);
-    await until(async () => (await told("ends")).length === 3);
+    await until(async () => (await told("ends")).length === 3, "it has told all");
     assert.equal(during, "meanwhile");
   });
 });

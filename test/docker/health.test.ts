@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { buildBusybox } from "../../tools/busybox-image.ts";
 import { useHost } from "../support/daemon.ts";
+import { until } from "../support/until.ts";
 
 interface Health {
   readonly Status: string;
@@ -34,11 +35,12 @@ describe("health checks", () => {
   const health = async (name: string) =>
     JSON.parse(await host().docker("inspect", "-f", "{{json .State.Health}}", name)) as Health;
   async function becomes(name: string, status: string): Promise<Health> {
-    for (const end = Date.now() + 10_000; ; await sleep(50)) {
-      const now = await health(name);
-      if (now.Status === status) return now;
-      assert.ok(Date.now() < end, `${name} is not ${status}: ${JSON.stringify(now)}`);
-    }
+    let now = await health(name);
+    await until(
+      async () => (now = await health(name)).Status === status,
+      () => `${name} is ${status}: ${JSON.stringify(now)}`,
+    );
+    return now;
   }
   const shown = (filter: string) => docker(`ps --format {{.Names}}:{{.Status}} --filter ${filter}`);
 
@@ -144,15 +146,12 @@ describe("health checks", () => {
       await becomes("web", "healthy");
       await docker("exec web touch /hangs");
       const hung = async () => (await docker("top web -eo args")).includes("sleep 1234");
-      for (let tries = 0; !(await hung()); tries += 1) assert.ok(tries < 100, "no check hangs");
+      await until(hung, "a check hangs");
       await host().stopDaemon(signal);
       await host().startDaemon();
       assert.equal((await health("web")).Status, "healthy");
-      for (let tries = 0; await hung(); tries += 1) assert.ok(tries < 100, "a check of the former daemon runs on");
-      for (let tries = 0; (await health("web")).Log.length === 0; tries += 1) {
-        assert.ok(tries < 100, "nobody looks any more");
-        await sleep(50);
-      }
+      await until(async () => !(await hung()), "the former daemon's check ends");
+      await until(async () => (await health("web")).Log.length > 0, "somebody looks");
       assert.equal((await health("web")).Status, "healthy");
     });
 

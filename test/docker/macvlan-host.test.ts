@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pings } from "../support/lan.ts";
 import { parent, ranged, useLanHosts } from "../support/lan-hosts.ts";
+import { soon, until } from "../support/until.ts";
 
 describe("macvlan: the parent, and the host's own way to containers", () => {
   const { lan, first, docker, sleeper, create, refused, reaches, ofNetwork, link } = useLanHosts();
@@ -41,10 +42,7 @@ describe("macvlan: the parent, and the host's own way to containers", () => {
       await sleeper("a", "--network net --ip 10.3.1.20");
       for (const mtu of ["1400", "1200", "1500"]) {
         first().here("ip", "link", "set", "ens160", "mtu", mtu);
-        for (let waited = 0; (await mtus()).join() !== `${mtu},${mtu}`; waited += 50) {
-          assert.ok(waited < 3000, `${(await mtus()).join()} are not ${mtu}`);
-          await sleep(50);
-        }
+        await until(async () => (await mtus()).join() === `${mtu},${mtu}`, mtu, soon);
         await first().auditIsZero();
         assert.equal(pings(first().namespace, "10.3.1.20"), true);
       }
@@ -75,10 +73,11 @@ describe("macvlan: the parent, and the host's own way to containers", () => {
       await sleep(300);
       const state = () => docker("network inspect -f", "{{json .Status}}", "net").catch(() => "");
       const becomes = async (wish: string) => {
-        for (let waited = 0; !told.includes(`parent ${wish}\n`); waited += 50) {
-          assert.ok(waited < 3000, `no event ${wish} within a second, and a slow machine's share: ${told}`);
-          await sleep(50);
-        }
+        await until(
+          () => told.includes(`parent ${wish}\n`),
+          () => `an event ${wish}: ${told}`,
+          soon,
+        );
         const shown = JSON.parse(await first().get("/networks/net")) as { Status?: { Parent: { State: string } } };
         assert.equal(shown.Status?.Parent.State, wish, await state());
         told = "";
@@ -164,10 +163,7 @@ describe("macvlan: the parent, and the host's own way to containers", () => {
       const address = (verb: string) => first().here("ip", "address", verb, "10.1.1.111/8", "dev", "ens160");
       const route = () => first().here("ip", "route", "show", "10.3.1.145");
       const becomes = async (wish: RegExp) => {
-        for (let waited = 0; !wish.test(route()); waited += 50) {
-          assert.ok(waited < 4000, `after two seconds: ${route()}`);
-          await sleep(50);
-        }
+        await until(() => wish.test(route()), route, 4000);
       };
       await create(`macvlan ${ranged} -o host_access=true net`);
       address("del");

@@ -6,8 +6,8 @@ import { createServer, type Server } from "node:http";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { TestHost } from "../support/daemon.ts";
+import { until } from "../support/until.ts";
 
 /** bcrypt of the password "sesame". */
 const password = "$2b$05$P2os/XQRxLQ9xBBq7tljoOaDSlMvJoVkxFhISu8kQmTGSblvsn8QG";
@@ -23,15 +23,20 @@ async function startRegistry(host: TestHost, port: number, auth = ""): Promise<C
     `version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: ${directory}/data }, delete: { enabled: true } }\nhttp: { addr: "127.0.0.1:${port}" }\n${auth.replace("USERS", join(directory, "users"))}`,
   );
   const child = spawn("nsenter", [`--net=${host.namespace}`, "docker-registry", "serve", config], { stdio: "ignore" });
-  for (let tries = 0; tries < 100; tries += 1) {
+  await listens(host, port);
+  return child;
+}
+
+/** Resolves when somebody listens at a port of the host's. */
+function listens(host: TestHost, port: number): Promise<number> {
+  return until(() => {
     try {
       host.here("sh", "-c", `busybox nc 127.0.0.1 ${port} </dev/null`);
-      return child;
+      return true;
     } catch {
-      await sleep(50);
+      return false;
     }
-  }
-  throw new Error("docker-registry does not listen");
+  }, `somebody listens at ${port}`);
 }
 
 async function end(child: ChildProcess | undefined): Promise<void> {
@@ -154,17 +159,11 @@ describe("registries", () => {
       `${image}:latest Running`,
     );
     await host.docker("service", "rm", "with");
-    for (let tries = 0; (await host.docker("ps", "-aq")) !== ""; tries += 1) {
-      assert.ok(tries < 100, "the task does not go");
-      await sleep(100);
-    }
+    await until(async () => (await host.docker("ps", "-aq")) === "", "the task goes");
     await host.docker("image", "prune", "-af");
     await create("without", "-d", "--restart-condition", "none");
     const failure = () => host.docker("service", "ps", "--no-trunc", "--format", "{{.Error}}", "without");
-    for (let tries = 0; (await failure()) === ""; tries += 1) {
-      assert.ok(tries < 100, "the task does not fail");
-      await sleep(100);
-    }
+    await until(async () => (await failure()) !== "", "the task fails");
     assert.match(await failure(), /no basic auth credentials/);
     await host.docker("service", "rm", "without");
     await host.docker("swarm", "leave", "--force");
@@ -213,7 +212,7 @@ describe("registries", () => {
         ],
         { stdio: "ignore" },
       );
-      await sleep(300);
+      await listens(host, 5002);
     });
     let forwarder: ChildProcess | undefined;
     let latest = "";

@@ -7,6 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestHost, useHost } from "../support/daemon.ts";
 import { processesOf } from "../support/leftovers.ts";
+import { until } from "../support/until.ts";
 
 const status = "{{.State.Status}} {{.State.ExitCode}}";
 
@@ -143,13 +144,6 @@ describe("containers and the daemon's end", () => {
 const linksOf = (host: TestHost) =>
   (JSON.parse(host.here("ip", "-json", "link", "show", "type", "bridge")) as { ifname: string }[]).map((l) => l.ifname);
 
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await holds()); tries += 1) {
-    assert.ok(tries < 150, "not within fifteen seconds");
-    await sleep(100);
-  }
-}
-
 describe("what the daemon refuses to start with", () => {
   let host: TestHost;
   before(async () => {
@@ -199,7 +193,7 @@ describe("what the daemon refuses to start with", () => {
     await host.startDaemon();
     const second = await TestHost.prepare();
     second.spawnDaemon({}, ["--data-root", host.dataRoot]);
-    while (!second.ended) await sleep(20);
+    await until(() => second.ended, "it ends");
     assert.match(second.log, /^tombolod: .*(locked|in use|another tombolod|running)/i);
     await second.stop();
     await host.stopDaemon();

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { addressOf, client, farClient, hostAddress, Mesh, type Spot } from "../support/mesh.ts";
 import {
   bridgeChanges,
@@ -12,6 +11,7 @@ import {
   taskKey,
   virtualChange,
 } from "../support/mesh-rows.ts";
+import { soon, until } from "../support/until.ts";
 
 const port = 8080;
 const ports = (["tcp", "udp"] as const).map((protocol) => portOf(port, 80, protocol));
@@ -27,15 +27,6 @@ async function published(): Promise<Mesh> {
 }
 /** What both tasks say to somebody. */
 const both = (source: string) => [first, second].map((task) => `task${task} ${source}`);
-/** @returns after how many milliseconds it was so; at most 4000 */
-async function until(isSo: () => Promise<boolean>): Promise<number> {
-  const start = performance.now();
-  while (!(await isSo())) {
-    assert.ok(performance.now() - start < 4000, "it did not come in four seconds");
-    await sleep(20);
-  }
-  return performance.now() - start;
-}
 
 it("leads a published port of every host to tasks, which see who asks", async () => {
   await using mesh = await published();
@@ -145,7 +136,9 @@ it("keeps connections of a task that gets no new ones, and sends datagrams elsew
   const flows = await Promise.all([1, 2, 3, 4].map(() => mesh.flow("outside", { protocol: "tcp", ...to })));
   const [found] = flows.filter(([, said]) => said.startsWith(`task${second}`));
   assert.ok(found);
-  const datagrams = await Promise.all([1, 2, 3, 4].map(() => mesh.flow("outside", { protocol: "udp", ...to })));
+  const datagrams = await Promise.all(
+    [1, 2, 3, 4].map(() => mesh.flow("outside", { protocol: "udp", ...to, patience: 1000 })),
+  );
   const said = await Promise.all(datagrams.map(([flow]) => flow.say("hello")));
   const moved = datagrams[said.findIndex((text) => text.startsWith(`task${second}`))];
   assert.ok(moved, said.join());
@@ -158,8 +151,7 @@ it("keeps connections of a task that gets no new ones, and sends datagrams elsew
   mesh.run({ host: 2 }, "ip", "link", "set", "uplink", "down");
   for (const host of [1, 3]) await mesh.host(host).commit([["peers", endpointId(second, "ingress")]]);
   assert.match(await found[0].say("and now"), /ECONNRESET|EPIPE/);
-  const took = await until(async () => (await moved[0].say("hello")) === `task${first} ${client.ip}`);
-  assert.ok(took < 2500, `${took} ms`); // one second, and a slow machine's share
+  await until(async () => (await moved[0].say("hello")) === `task${first} ${client.ip}`, "they go elsewhere", soon);
 });
 
 it("refuses at once where no task is", async () => {
@@ -186,7 +178,7 @@ it("is there again after all rules of a host, or of its ingress sandbox, were fl
     true;
   for (const spot of [{ host: 3 }, { host: 3, sandbox: "ingress" }, { host: 1, sandbox: "ingress" }] as const) {
     mesh.run(spot, "nft", "flush", "ruleset");
-    await until(async () => (await mesh.host(spot.host).audit()).length === 0);
+    await until(async () => (await mesh.host(spot.host).audit()).length === 0, "the rules are back", soon);
     assert.ok(await isThere(spot.host));
   }
   await mesh.assertClean();

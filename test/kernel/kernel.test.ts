@@ -20,7 +20,8 @@ import { programSocket } from "../../src/kernel/wireguard/program-device.ts";
 import { type ChainObject, keyOf, type NamespaceName, type PlanObject } from "../../src/model/plan.ts";
 import { kernelContract } from "../contract/kernel.ts";
 import { creates, endpointPlan, idOf, networkPlan, ports, removes } from "../contract/kernel-plans.ts";
-import { assertHolds, listAll, type OpenKernel, until } from "../contract/kernel-support.ts";
+import { assertHolds, listAll, type OpenKernel } from "../contract/kernel-support.ts";
+import { until } from "../support/until.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tombolo-kernel-"));
 const engine = "test";

@@ -13,6 +13,7 @@ import {
   virtualMember,
 } from "../support/mesh-rows.ts";
 import { idOf } from "../support/rows.ts";
+import { soon, until } from "../support/until.ts";
 
 const virtual = (service: number, six = false) => addressOf("shop", virtualMember + service, six);
 const port = 80;
@@ -40,16 +41,6 @@ async function lose(mesh: Mesh, host: number, member: number): Promise<void> {
       ["sandboxes", idOf("5", member)],
     ]);
   for (const other of mesh.hosts) if (other.number !== host) await other.commit([...gone, ["peers", id]]);
-}
-/** @returns the answer to what was sent again and again, until it is another one; and after how many milliseconds */
-async function changes(say: () => Promise<string>, from: string): Promise<readonly [answer: string, took: number]> {
-  const start = performance.now();
-  for (;;) {
-    const answer = await say();
-    const took = performance.now() - start;
-    if (answer !== from || took > 5000) return [answer, took];
-    await sleep(20);
-  }
 }
 
 it("shares out 10,000 connections over five tasks of three hosts evenly, which see who asks", async () => {
@@ -126,8 +117,8 @@ it("forgets a connection in which nothing is said for as long as the service all
   const [[silent], [lively]] = [await open(), await open()];
   await mesh.addTask(1, 2, 12, "shop", port);
   await mesh.commit(["backends", taskKey(11, "shop")]);
-  for (let second = 0; second < 4; second += 1) {
-    await sleep(1000);
+  for (let count = 0; count < 16; count += 1) {
+    await sleep(250);
     assert.equal(await lively.say("still there"), "still there");
   }
   assert.match(await silent.say("still there"), /ECONNRESET|EPIPE/);
@@ -136,15 +127,14 @@ it("forgets a connection in which nothing is said for as long as the service all
 
 it("sends a client's datagrams to another task within a second when theirs is gone", async () => {
   await using mesh = await shop([11, 12]);
-  const [flow] = await mesh.flow(asker, { protocol: "udp", address: virtual(1), port });
+  const [flow] = await mesh.flow(asker, { protocol: "udp", address: virtual(1), port, patience: 1000 });
   const first = await flow.say("hello");
   const member = first.startsWith("task11") ? 11 : 12;
   assert.equal(await flow.say("again"), first, "a flow stays where it is");
-  const start = performance.now();
   await lose(mesh, member === 11 ? 1 : 2, member);
-  const [answer, took] = await changes(() => flow.say("hello"), "silence");
+  let answer = "";
+  await until(async () => (answer = await flow.say("hello")) !== "silence", "somebody answers", soon);
   assert.equal(answer, `task${23 - member} ${addressOf("shop", 21)}`);
-  assert.ok(took < 2500 && performance.now() - start < 5000, `${took} ms`); // one second, and a slow machine's share
   await mesh.assertClean();
 });
 

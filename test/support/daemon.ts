@@ -1,17 +1,16 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { after, afterEach, before } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { buildBusybox } from "../../tools/busybox-image.ts";
 import { mountsUnder, processesOf } from "./leftovers.ts";
+import { soon, until } from "./until.ts";
 
 const root = resolve(import.meta.dirname, "../..");
-const startPatience = 20_000; // milliseconds
 
 /** Every docker client of this machine: the one on the PATH, and Debian's, installed or unpacked by tools/setup.sh. */
 export const dockers: readonly string[] = [
@@ -119,7 +118,8 @@ export class TestHost {
     host.here("ip", "link", "set", "lo", "up");
     host.there("ip", "link", "set", "lo", "up");
     const { pid = 0 } = host.background(host.outside, "sleep", "1d");
-    await sleep(50);
+    const { ino } = statSync(host.outside);
+    await until(() => statSync(`/proc/${pid}/ns/net`).ino === ino, "it is in there");
     host.here("ip", "link", "add", "uplink0", "type", "veth", "peer", "name", "eth0", "netns", String(pid));
     host.here("ip", "address", "add", "198.51.100.1/24", "dev", "uplink0");
     host.here("ip", "-6", "address", "add", "2001:db8::1/64", "dev", "uplink0", "nodad");
@@ -135,13 +135,11 @@ export class TestHost {
   /** @throws when the daemon ends before it listens: its log is in the message */
   async startDaemon(env: Readonly<Record<string, string>> = {}, more: readonly string[] = []): Promise<void> {
     const child = this.spawnDaemon(env, more);
-    const deadline = Date.now() + startPatience;
-    for (;;) {
-      if (hasEnded(child)) throw new Error(`tombolod ended:\n${this.#log}`);
-      if (await this.answers()) return;
-      if (Date.now() > deadline) throw new Error(`tombolod does not answer:\n${this.#log}`);
-      await sleep(20);
-    }
+    await until(
+      () => hasEnded(child) || this.answers(),
+      () => `tombolod answers:\n${this.#log}`,
+    );
+    if (hasEnded(child)) throw new Error(`tombolod ended:\n${this.#log}`);
   }
 
   /** Starts a daemon that passes all failpoints until `arm`. */
@@ -299,15 +297,14 @@ export class TestHost {
     return (await this.call("GET", path)).body;
   }
 
-  /** Fails when anything is missing or left over. What is under way gets two seconds. */
+  /** Fails when anything is missing or left over, and does not come or go by itself. */
   async auditIsZero(): Promise<void> {
     let found = "";
-    for (let tries = 0; tries < 20; tries += 1) {
-      found = await this.get("/tombolo/audit");
-      if (found.trim() === "[]") return;
-      await sleep(100);
-    }
-    assert.equal(found.trim(), "[]");
+    await until(
+      async () => (found = (await this.get("/tombolo/audit")).trim()) === "[]",
+      () => found,
+      soon,
+    );
   }
 
   /** The image `busybox`, built from Debian's. */
@@ -339,7 +336,7 @@ export class TestHost {
       await this.stopDaemon();
       for (const file of ["logger.pid", "containerd/containerd.pid"]) await endProgram(join(this.execRoot, file));
       this.#endBackground();
-      for (let tries = 0; tries < 20 && processesOf(this.directory).pids.length > 0; tries += 1) await sleep(50);
+      await until(() => processesOf(this.directory).pids.length === 0).catch(() => {}); // they are told below
       left.push(...processesOf(this.directory).lines);
       const own = [this.namespace, this.outside];
       left.push(...this.#strayMounts().filter((path) => !own.includes(path)));
@@ -383,12 +380,12 @@ export class Typist {
   type(text: string): void {
     this.#child.stdin?.write(text);
   }
-  /** Waits until the screen has shown `text`. @throws after ten seconds, with what was shown */
+  /** Waits until the screen has shown `text`. */
   async sees(text: string | RegExp): Promise<void> {
-    for (let tries = 0; !new RegExp(text).test(this.#seen); tries += 1) {
-      assert.ok(tries < 200, `${text} is not in ${JSON.stringify(this.#seen)}`);
-      await sleep(50);
-    }
+    await until(
+      () => new RegExp(text).test(this.#seen),
+      () => `${text} in ${JSON.stringify(this.#seen)}`,
+    );
   }
   /** @returns the exit status */
   async done(): Promise<number> {
@@ -413,8 +410,7 @@ async function endProgram(pidfile: string): Promise<void> {
   const pid = Number(readFileSync(pidfile, "utf8"));
   try {
     process.kill(pid, "SIGTERM");
-    for (let tries = 0; tries < 100 && existsSync(`/proc/${pid}`); tries += 1) await sleep(50);
-    if (existsSync(`/proc/${pid}`)) process.kill(pid, "SIGKILL");
+    await until(() => !existsSync(`/proc/${pid}`)).catch(() => process.kill(pid, "SIGKILL"));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }

@@ -9,14 +9,15 @@ export interface FlowWish {
   readonly port: number;
   readonly source?: string;
   readonly sourcePort?: number;
-  /** Milliseconds after which no answer is silence; a second when absent. */
+  /** Milliseconds after which no answer is silence; ten seconds when absent. */
   readonly patience?: number;
 }
 const atLeast = 300_000; // bytes of an answer that is much: all zero
 
 /** Sends what it is told, line by line, and prints what comes back each time; `silence` when nothing does. */
-async function main({ protocol, address, port, source, sourcePort, patience = 1000 }: FlowWish): Promise<void> {
+async function main({ protocol, address, port, source, sourcePort, patience = 10_000 }: FlowWish): Promise<void> {
   let heard = (_: string) => {};
+  const ready = Promise.withResolvers<void>();
   const send = protocol === "tcp" ? overTcp() : overUdp();
 
   function overTcp(): (text: string) => void {
@@ -43,7 +44,9 @@ async function main({ protocol, address, port, source, sourcePort, patience = 10
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
     socket.on("message", (data) => heard(data.toString().trim()));
     socket.on("error", (error: NodeJS.ErrnoException) => heard(error.code ?? error.message));
-    socket.bind({ ...(source !== undefined && { address: source }) }, () => socket.connect(port, address));
+    socket.bind({ ...(source !== undefined && { address: source }) }, () =>
+      socket.connect(port, address, ready.resolve),
+    );
     return (text) => socket.send(text);
   }
   const answer = (begin: () => void, within = patience) =>
@@ -58,7 +61,7 @@ async function main({ protocol, address, port, source, sourcePort, patience = 10
 
   // A server says who it is when a connection is there.
   if (protocol === "tcp") console.log(await answer(() => {}, 5 * patience));
-  else await new Promise((resolve) => setTimeout(resolve, 50));
+  else await ready.promise;
   for await (const line of createInterface({ input: process.stdin })) console.log(await answer(() => send(line)));
   process.exit();
 }

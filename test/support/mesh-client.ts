@@ -10,7 +10,7 @@ export interface Asking {
   /** The address to ask from; absent: what Linux chooses. */
   readonly source?: string;
 }
-const patience = 2000; // milliseconds for one answer
+const patience = 10_000; // milliseconds for one answer
 const atOnce = 20;
 
 /** @returns what was answered; or why nothing was */

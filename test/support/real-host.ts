@@ -21,7 +21,7 @@ import type { Store, Transaction } from "../../src/store/store.ts";
 import { awaitRoom } from "./host-limits.ts";
 import { idOf } from "./rows.ts";
 import { type Tap, tapHere } from "./tap.ts";
-import { until } from "./until.ts";
+import { soon, until } from "./until.ts";
 
 const newNet = 0x40000000; // CLONE_NEWNET
 /** Where a command runs or a server stands: on the host, in the sandbox of container N, or beyond the uplink. */
@@ -112,11 +112,11 @@ export class RealHost implements AsyncDisposable {
     assert.deepEqual(await this.dataplane.audit(), []);
   }
 
-  /** Waits less long than until the data plane reads all that there is without being told. @returns milliseconds until the audit is at zero */
+  /** @returns milliseconds until the audit is at zero */
   async repaired(what: string): Promise<number> {
     let found: Awaited<ReturnType<Dataplane["audit"]>> = [];
     const isClean = async () => (found = await this.dataplane.audit()).length === 0;
-    return until(isClean, () => `${what}: ${JSON.stringify(found.slice(0, 5))}`, 30_000);
+    return until(isClean, () => `${what}: ${JSON.stringify(found.slice(0, 5))}`, soon);
   }
 
   /** Runs a command. @returns what it printed; undefined when it failed */

@@ -1,13 +1,27 @@
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How long tests wait for what comes at once on an idle machine, milliseconds: a loaded one takes its time. */
+/** How long tests wait for what comes at once on an idle machine, milliseconds. */
 export const patience = 60_000;
+/** For what comes within a second by an event, milliseconds: with a slow machine's share. After a minute it would come of itself. */
+export const soon = 2500;
+
+/**
+ * A clock that stands still while somebody waits for a processor or a disk (Documentation/accounting/psi.rst), milliseconds: for what is
+ * to be so in time, whatever else the machine does. Where the kernel does not count that, it is an ordinary one.
+ */
+export const calmTime = (): number =>
+  performance.now() - ["cpu", "io"].reduce((sum, what) => sum + stalled(`/proc/pressure/${what}`), 0) / 1000;
+
+function stalled(file: string): number {
+  return existsSync(file) ? Number(/^some .* total=(\d+)/.exec(readFileSync(file, "utf8"))?.[1]) : 0;
+}
 
 /**
  * Waits until something is so; it is looked at ever less often.
  * @param what for the reader of a failure
- * @param milliseconds at most; a number only where the time is what is tested, or where it takes longer than `patience` anyhow
+ * @param milliseconds of `calmTime` at most; a number of one's own only where the time is what is tested
  * @returns milliseconds that it took
  * @throws when it is not so in time
  */
@@ -16,12 +30,12 @@ export async function until(
   what: string | (() => string) = "it is so",
   milliseconds = patience,
 ): Promise<number> {
-  const began = performance.now();
+  const [began, calm] = [performance.now(), calmTime()];
   for (;;) {
-    // What was so at the end of a late look was so in time, as far as anybody knows.
     if (await isSo()) return performance.now() - began;
     const took = performance.now() - began;
-    if (took > milliseconds) assert.fail(`not within ${milliseconds} ms: ${typeof what === "string" ? what : what()}`);
+    if (calmTime() - calm > milliseconds || took > milliseconds + patience)
+      assert.fail(`not within ${milliseconds} ms: ${typeof what === "string" ? what : what()}`);
     await sleep(Math.min(5 + took / 10, 100));
   }
 }
