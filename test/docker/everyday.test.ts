@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { useHost } from "../support/daemon.ts";
+import { calmSleep } from "../support/until.ts";
 
 describe("what people do every day", () => {
   const host = useHost({ clear: true });
@@ -28,7 +28,7 @@ describe("what people do every day", () => {
     assert.equal(await docker("inspect -f {{.State.ExitCode}} k"), "137");
     await docker("start k");
     const waiting = docker("wait k");
-    await sleep(300);
+    await calmSleep(300);
     await docker("rm -f k");
     assert.equal(await waiting, "137");
   });

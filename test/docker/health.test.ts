@@ -86,13 +86,9 @@ describe("health checks", () => {
   });
 
   it("a check that takes too long, or does not run, has failed, and leaves no process", async () => {
-    await run(
-      "slow",
-      "echo begun; exec sleep 1000",
-      "--health-interval 100ms --health-timeout 300ms --health-retries 1",
-    );
+    await run("slow", "echo begun; exec sleep 1000", "--health-interval 100ms --health-timeout 1s --health-retries 1");
     const [first] = (await becomes("slow", "unhealthy")).Log;
-    assert.deepEqual([first?.ExitCode, first?.Output], [-1, "Health check exceeded timeout (300ms): begun\n"]);
+    assert.deepEqual([first?.ExitCode, first?.Output], [-1, "Health check exceeded timeout (1s): begun\n"]);
     await docker("pause slow");
     const seen = (await health("slow")).Log.at(-1)?.Start;
     await sleep(600);

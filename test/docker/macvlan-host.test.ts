@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { pings } from "../support/lan.ts";
 import { parent, ranged, useLanHosts } from "../support/lan-hosts.ts";
 import { soon, until } from "../support/until.ts";
@@ -65,12 +64,13 @@ describe("macvlan: the parent, and the host's own way to containers", () => {
         `DOCKER_HOST=unix://${first().socket}`,
         "docker",
         "events",
+        "--since",
+        String(Date.now() / 1000),
         "--format",
         "{{.Action}} {{.Actor.Attributes.state}}",
       );
       let told = "";
       events.stdout?.on("data", (chunk: Buffer) => (told += chunk.toString()));
-      await sleep(300);
       const state = () => docker("network inspect -f", "{{json .Status}}", "net").catch(() => "");
       const becomes = async (wish: string) => {
         await until(

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { TestHost, useHost } from "../support/daemon.ts";
 import { processesOf } from "../support/leftovers.ts";
-import { until } from "../support/until.ts";
+import { calmSleep, until } from "../support/until.ts";
 
 const status = "{{.State.Status}} {{.State.ExitCode}}";
 
@@ -58,11 +57,10 @@ describe("containers and the daemon's end", () => {
       );
       let seen = "";
       ping.stdout?.on("data", (chunk: Buffer) => (seen += chunk.toString()));
-      await sleep(300);
+      await until(() => seen.includes(" seq="), "pings are answered");
       await host().stopDaemon(signal);
       const ticks = readFileSync(log, "utf8").length;
-      await sleep(500);
-      assert.ok(readFileSync(log, "utf8").length > ticks, "output is written without the daemon");
+      await until(() => readFileSync(log, "utf8").length > ticks, "output is written without the daemon");
       await host().startDaemon();
       await once(ping, "exit");
       assert.match(seen, /300 packets transmitted, 300 packets received, 0% packet loss/);
@@ -79,7 +77,7 @@ describe("containers and the daemon's end", () => {
   it("what ended meanwhile is recorded, with its exit code", async () => {
     await docker("run", "-d", "--name", "short", "busybox", "sh", "-c", "sleep 1; echo said last; exit 7");
     await host().stopDaemon();
-    await sleep(1500);
+    await calmSleep(1500);
     await host().startDaemon();
     await until(async () => (await docker("inspect", "-f", status, "short")) === "exited 7");
     assert.equal(await docker("logs", "short"), "said last");
@@ -115,7 +113,7 @@ describe("containers and the daemon's end", () => {
     const pid = await docker("inspect", "-f", "{{.State.Pid}}", "phoenix");
     await host().stopDaemon();
     process.kill(Number(pid), "SIGKILL");
-    await sleep(200);
+    await until(() => !existsSync(`/proc/${pid}`), "it is gone");
     await host().startDaemon();
     await until(async () => {
       const now = await docker("inspect", "-f", "{{.State.Status}} {{.State.Pid}}", "phoenix");

@@ -11,7 +11,7 @@ describe("a network of many hosts while no manager answers", () => {
   const address = () => inspect("{{.NetworkSettings.Networks.net.IPAddress}}");
   const status = () => inspect("{{.State.Status}}");
   const pings = async (number: number, from: string, to: string) =>
-    (await host(number).tryDocker("exec", from, "ping", "-c1", "-W5", to)).status === 0;
+    (await host(number).tryDocker("exec", from, "ping", "-c1", "-W20", to)).status === 0;
   const run = (number: number, name: string, ...flags: string[]) =>
     host(number).docker("run", "-d", "--name", name, "--network", "net", ...flags, "busybox", "sleep", "1d");
 
@@ -40,7 +40,7 @@ describe("a network of many hosts while no manager answers", () => {
       await host(3).docker("exec", "-d", "c", "sh", "-c", "sleep 60 | nc -l -p 9000 > /tmp/got");
       const lines = "for i in $(seq 80); do echo $i; sleep 0.1; done | nc c 9000";
       const flow = host(2).docker("exec", "b", "sh", "-c", lines);
-      const ping = host(2).docker("exec", "b", "ping", "-c8", "-W2", "c");
+      const ping = host(2).docker("exec", "b", "ping", "-c8", "-W20", "c");
       await sleep(1000);
       await begin();
       assert.match(await refused(2, "run --rm --network net busybox true"), /no manager answers: 192\.0\.2\.1:2377: /);

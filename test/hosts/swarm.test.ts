@@ -195,15 +195,17 @@ describe("a swarm of the lab's hosts", () => {
       await docker(2, "swarm leave");
       await docker(1, "node rm h2");
       const format = "{{.Scope}} {{.Action}} {{json .Actor.Attributes}}";
-      const flags = ["--since", since, "--until", String(Date.now() / 1000 + 0.5), "--filter", "type=node"];
-      const told = await host(1).docker("events", ...flags, "--format", format);
+      const flags = () => ["--since", since, "--until", String(Date.now() / 1000 + 0.5), "--filter", "type=node"];
       for (const line of [
         'swarm create {"name":"h2"}',
         'swarm update {"availability.new":"pause","availability.old":"active","name":"h2"}',
         'swarm update {"name":"h2","state.new":"down","state.old":"ready"}',
         'swarm remove {"name":"h2"}',
       ])
-        assert.ok(told.split("\n").includes(line), `${line} is not in\n${told}`);
+        await until(
+          async () => (await host(1).docker("events", ...flags(), "--format", format)).split("\n").includes(line),
+          line,
+        );
     });
 
     it("are removed by force, and then nobody", async () => {
@@ -233,6 +235,8 @@ describe("a swarm of the lab's hosts", () => {
       const [file = "", ...args] = host(1).enter(...etcd, ...urls, ...peers);
       const theirs = spawn(file, args, { stdio: "ignore" });
       try {
+        const listens = async () => (await host(1).try("busybox", "nc", "127.0.0.1", "2379")).status === 0;
+        await until(listens, "their etcd listens");
         await host(1).kill();
         await host(1).start({ args: ["--external-etcd", "http://127.0.0.1:2379"] });
         await docker(1, "swarm init");

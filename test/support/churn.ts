@@ -177,7 +177,7 @@ export class Churn {
       await until(async () => member.isOn === true || (await this.#step(member), false), member.name);
     const addresses = new Map(this.#history.map(({ name, address }) => [name, address]));
     assert.equal(new Set(addresses.values()).size, this.#members.length, [...addresses.values()].join(" "));
-    const pings = [...addresses.values()].map((address) => `ping -c1 -W2 ${address} >/dev/null || echo ${address}`);
+    const pings = [...addresses.values()].map((address) => `ping -c1 -W20 ${address} >/dev/null || echo ${address}`);
     for (const { number, name } of this.#members) {
       const inside = (line: string) => this.#host(number).docker("exec", name, "sh", "-c", line);
       assert.match(await inside("ip -o -4 addr"), new RegExp(`inet ${addresses.get(name)}/28 `));

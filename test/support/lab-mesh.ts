@@ -88,15 +88,20 @@ export function useMesh() {
   /** Asks from one place, and compares who answered with who should have. */
   async function ask(spot: Spot, questions: readonly Question[]): Promise<void> {
     const askings = JSON.stringify(questions.map(([asking]) => asking));
-    const said = await run(await enter(spot, process.execPath, support("mesh-client.ts"), askings));
-    const counts = JSON.parse(said) as Record<string, number>[];
-    const heard = counts.map((one) => Object.keys(one).toSorted());
-    const wrong = questions.flatMap(([{ protocol, address, port }, answers], at) =>
-      heard[at]?.join() === answers.toSorted().join()
-        ? []
-        : `${protocol} ${address} ${port}: ${heard[at]?.join()}, not ${answers.join()}`,
-    );
-    assert.deepEqual(wrong, [], `from ${JSON.stringify(spot)}`);
+    const command = await enter(spot, process.execPath, support("mesh-client.ts"), askings);
+    let wrong: string[] = [];
+    const isRight = async () => {
+      const counts = JSON.parse(await run(command)) as Record<string, number>[];
+      const heard = counts.map((one) => Object.keys(one).toSorted());
+      wrong = questions.flatMap(([{ protocol, address, port }, answers], at) =>
+        heard[at]?.join() === answers.toSorted().join()
+          ? []
+          : `${protocol} ${address} ${port}: ${heard[at]?.join()}, not ${answers.join()}`,
+      );
+      return wrong.length === 0;
+    };
+    // Other hosts hear of a task a moment after it runs.
+    await until(isRight, () => `as it should be from ${JSON.stringify(spot)}:\n${wrong.join("\n")}`);
   }
 
   /** Addresses of host N's end of the network by which published ports come in. */

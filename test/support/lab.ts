@@ -13,7 +13,6 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { after, afterEach, before } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { attempt, type Outcome } from "../../src/lab/command.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import { type Lab, type LabOptions, openLab, startLab } from "../../src/lab/lab.ts";
@@ -21,6 +20,7 @@ import { mountsUnder } from "../../src/lab/mounts.ts";
 import { processesIn } from "../../src/lab/processes.ts";
 import { names } from "../../src/lab/registry.ts";
 import { buildBusybox } from "../../tools/busybox-image.ts";
+import { until } from "./until.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const ours = new Set<string>();
@@ -64,20 +64,19 @@ export async function startArmable(host: LabHost): Promise<void> {
 
 const settling = 5000; // milliseconds: a host's way into the ingress network is made after it has joined
 
-/** @returns what an audit finds that does not go by itself */
-async function settledAudit(host: LabHost): Promise<unknown[]> {
-  for (const end = Date.now() + settling; ; await sleep(100)) {
-    const found = await host.audit();
-    if (found.length === 0 || Date.now() > end) return found;
-  }
+async function assertAudit(host: LabHost): Promise<void> {
+  let found: unknown[] = [];
+  await until(
+    async () => (found = await host.audit()).length === 0,
+    () => `the audit of ${host.name} is at zero: ${JSON.stringify(found)}`,
+    settling,
+  );
 }
 
 /** Each running daemon's audit is at zero, or comes to it. */
 export async function assertAudits(hosts: readonly LabHost[]): Promise<void> {
   const running = hosts.filter((host) => host.state() === "running");
-  await Promise.all(
-    running.map(async (host) => assert.deepEqual(await settledAudit(host), [], `the audit of ${host.name}`)),
-  );
+  await Promise.all(running.map(assertAudit));
 }
 
 /**

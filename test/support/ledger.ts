@@ -1,8 +1,7 @@
-import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Backup } from "../../src/cluster/backup.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import type { Peer } from "../../src/model/peer.ts";
+import { until } from "./until.ts";
 
 /** A network as `GET /networks` shows it, as far as this looks. */
 interface Shown {
@@ -24,14 +23,13 @@ export async function disagreements(hosts: readonly LabHost[], manager: LabHost)
   return [...inStore(rows), ...perHost.flat()];
 }
 
-/** Waits until there are none, which is soon after the last change and the last fault. @throws with what is left after ten seconds */
+/** Waits until there are none, which is soon after the last change and the last fault. @throws with what is left */
 export async function assertAgreement(hosts: readonly LabHost[], manager: LabHost): Promise<void> {
-  for (let tries = 0; ; tries += 1) {
-    const found = await disagreements(hosts, manager).catch((error: unknown) => [String(error)]);
-    if (found.length === 0) return;
-    if (tries === 100) assert.deepEqual(found, [], "the cluster and its hosts disagree");
-    await sleep(100);
-  }
+  let found: string[] = [];
+  await until(
+    async () => (found = await disagreements(hosts, manager).catch((error: unknown) => [String(error)])).length === 0,
+    () => `the cluster and its hosts agree:\n${found.join("\n")}`,
+  );
 }
 
 /** Every claim is somebody's, and everybody's is claimed. */

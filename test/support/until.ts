@@ -7,15 +7,19 @@ export const patience = 60_000;
 /** For what comes within a second by an event, milliseconds: with a slow machine's share. After a minute it would come of itself. */
 export const soon = 2500;
 
-/**
- * A clock that stands still while somebody waits for a processor or a disk (Documentation/accounting/psi.rst), milliseconds: for what is
- * to be so in time, whatever else the machine does. Where the kernel does not count that, it is an ordinary one.
- */
-export const calmTime = (): number =>
-  performance.now() - ["cpu", "io"].reduce((sum, what) => sum + stalled(`/proc/pressure/${what}`), 0) / 1000;
+/** Milliseconds since the boot in which somebody waited for a processor or a disk (Documentation/accounting/psi.rst), if the kernel counts them. */
+export const stalled = (): number =>
+  ["cpu", "io"].reduce((sum, what) => {
+    const file = `/proc/pressure/${what}`;
+    return existsSync(file) ? sum + Number(/^some .* total=(\d+)/.exec(readFileSync(file, "utf8"))?.[1]) / 1000 : sum;
+  }, 0);
+/** A clock that stands still meanwhile, milliseconds: for what is to be so in time, whatever else the machine does. */
+export const calmTime = (): number => performance.now() - stalled();
 
-function stalled(file: string): number {
-  return existsSync(file) ? Number(/^some .* total=(\d+)/.exec(readFileSync(file, "utf8"))?.[1]) : 0;
+/** Lets time pass, in which something should have happened of which nothing is to be seen. @param milliseconds of `calmTime` */
+export async function calmSleep(milliseconds: number): Promise<void> {
+  const begun = calmTime();
+  await until(() => calmTime() - begun > milliseconds, "the machine is calm");
 }
 
 /**
