@@ -14,6 +14,7 @@ import { compareStates, hasEnded, type Task, type TaskState } from "../../src/mo
 import { type EtcdStore, openEtcdStore } from "../../src/store/etcd/etcd-store.ts";
 import type { Snapshot } from "../../src/store/store.ts";
 import { TestEtcd } from "../support/etcd.ts";
+import { until } from "../support/until.ts";
 
 let etcd: TestEtcd;
 before(async () => {
@@ -120,8 +121,7 @@ it("leaders that follow each other over etcd leave every slot with one task, wha
     const isFresh = (task: Task) => task.template.forceUpdate === counts.rounds;
     return running.length === counts.services * counts.replicas && running.every(isFresh);
   };
-  const deadline = Date.now() + 30_000;
-  while (!isDone() && Date.now() < deadline) await sleep(50);
+  await until(isDone).catch(() => {}); // it is told below
   end.abort();
   await Promise.all([obeying, watching, ...all.map((one) => one.stop())]);
   assert.ok(isDone(), JSON.stringify(store.snapshot().list("tasks").filter(isLive)));

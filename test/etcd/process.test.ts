@@ -6,13 +6,13 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { issueMember } from "../../src/cluster/etcd-certificate.ts";
 import { type Beginning, type EtcdOptions, peerUrlOf } from "../../src/cluster/etcd-flags.ts";
 import { EtcdProcess, type MemberCredentials } from "../../src/cluster/etcd-process.ts";
 import { createRequest, newKey } from "../../src/cluster/identity/csr.ts";
 import { managerName, newSwarmId } from "../../src/cluster/identity/names.ts";
 import { createRoot } from "../../src/cluster/identity/root.ts";
+import { patience, until } from "../support/until.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tombolo-etcd-process-"));
 const root = createRoot();
@@ -62,7 +62,7 @@ async function member(address: string, beginning: (peerUrl: string) => Promise<B
   const one: Member = { etcd, options, own, again: () => new EtcdProcess(options, own, log) };
   members.push(one);
   await etcd.start();
-  await etcd.ready(AbortSignal.timeout(10_000));
+  await etcd.ready(AbortSignal.timeout(patience));
   return one;
 }
 
@@ -78,6 +78,15 @@ const value = Buffer.from("v").toString("base64");
 const put = (one: Member) => call<{ header?: object }>(one, "kv/put", { key: value, value });
 const get = (one: Member) => call<{ count?: string }>(one, "kv/range", { key: value });
 const pidOf = ({ options }: Member) => Number(readFileSync(join(options.runDirectory, "etcd.pid"), "utf8"));
+/** Resolves when there is another one in its place. */
+const isAnother = (one: Member, pid: number) =>
+  until(() => {
+    try {
+      return pidOf(one) !== pid;
+    } catch {
+      return false; // none at all
+    }
+  }, "another one");
 const first = member("127.0.0.2", async () => ({ kind: "new", token: newSwarmId() }));
 
 it("is for certificates of its own CA only, on both ports; no secret is on its command line", async () => {
@@ -100,12 +109,11 @@ it("outlives the daemon, which finds it again, and is started again when it is k
   const next = one.again();
   one.etcd = next;
   await next.start();
-  await next.ready(AbortSignal.timeout(5000));
+  await next.ready(AbortSignal.timeout(patience));
   assert.equal(pidOf(one), pid);
   process.kill(pid, "SIGKILL");
-  await sleep(600);
-  await next.ready(AbortSignal.timeout(10_000));
-  assert.notEqual(pidOf(one), pid);
+  await isAnother(one, pid);
+  await next.ready(AbortSignal.timeout(patience));
   assert.equal((await get(one)).count, "1");
 });
 
@@ -114,7 +122,7 @@ it("takes another certificate while it runs", async () => {
   const pid = pidOf(one);
   const renewed = credentials(one.options.nodeId, "127.0.0.2");
   await one.etcd.exchange(renewed);
-  await one.etcd.ready(AbortSignal.timeout(5000));
+  await one.etcd.ready(AbortSignal.timeout(patience));
   assert.deepEqual([pidOf(one), (await get(one)).count], [pid, "1"]);
 });
 
@@ -130,18 +138,16 @@ it("says that a majority is missing, recovers alone, and leaves nothing", async 
   });
   const { members: list } = await call<{ members: { ID: string; name: string }[] }>(one, "cluster/member/list", {});
   const id = list.find(({ name }) => name === joined.options.nodeId)?.ID;
-  for (let n = 0; n < 50; n++) {
-    const answer = await call<{ error?: string }>(one, "cluster/member/promote", { ID: id });
-    if (answer.error === undefined) break;
-    await sleep(200);
-  }
+  const promote = () => call<{ error?: string }>(one, "cluster/member/promote", { ID: id });
+  await until(async () => (await promote()).error === undefined, "it is promoted");
   assert.equal((await get(joined)).count, "1");
   const { dataDirectory, runDirectory } = joined.options;
   const gone = pidOf(joined);
   await joined.etcd.leave();
   assert.ok(!existsSync(dataDirectory) && !existsSync(runDirectory) && !existsSync(`/proc/${gone}`));
-  process.kill(pidOf(one), "SIGKILL");
-  await sleep(800);
+  const pid = pidOf(one);
+  process.kill(pid, "SIGKILL");
+  await isAnother(one, pid);
   await assert.rejects(one.etcd.ready(AbortSignal.timeout(3000)), {
     class: "unavailable",
     message: /too few managers/,
@@ -149,7 +155,7 @@ it("says that a majority is missing, recovers alone, and leaves nothing", async 
   await one.etcd.stop();
   one.etcd = new EtcdProcess({ ...one.options, beginning: { kind: "force-new" } }, one.own, log);
   await one.etcd.start();
-  await one.etcd.ready(AbortSignal.timeout(10_000));
+  await one.etcd.ready(AbortSignal.timeout(patience));
   assert.equal((await get(one)).count, "1");
 });
 
