@@ -11,10 +11,7 @@ import { Node, type SessionRequest, type SessionResponse, SessionResponseSchema 
 import { Replica } from "./replica.ts";
 import { newTask } from "./task-testing.ts";
 import { description } from "./testing.ts";
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !isSo(); await sleep(5)) assert.ok(Date.now() < end, "not in time");
-}
+import { until } from "../../test/support/until.ts";
 
 /** One stream as a manager has it. */
 class Stream {

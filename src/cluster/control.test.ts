@@ -18,12 +18,13 @@ import { managerName, newSwarmId } from "./identity/names.ts";
 import { createRoot } from "./identity/root.ts";
 import { clusterId, hour, newAuthority, node, type Node as Holder } from "./identity/testing.ts";
 import { digestOf } from "./identity/token.ts";
+import { calmTime, until } from "../../test/support/until.ts";
 
 const authority = newAuthority();
 const roots = trustBundle(authority);
 const self = node(authority, { role: "manager" });
 const credentialsOf = ({ key, cert }: Holder, trusted = roots) => ({ key, certificate: cert, roots: trusted });
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(170_000);
 const open: { close(): unknown }[] = [];
 after(async () => {
   for (const one of open) await one.close();
@@ -225,9 +226,9 @@ describe("a connection that may be no more is cut within 5 s", () => {
     const { address } = await serve({ standing: () => row });
     const session = await openSession(clientOf([address], worker));
     row = undefined;
-    const since = Date.now();
+    const since = calmTime();
     await assert.rejects(session.ended, { class: "unavailable" });
-    assert.ok(Date.now() - since < 5000);
+    assert.ok(calmTime() - since < 5000);
     await assert.rejects(openSession(clientOf([address], worker)), { class: "forbidden", message: /was removed/ });
   });
 
@@ -239,26 +240,25 @@ describe("a connection that may be no more is cut within 5 s", () => {
   it("when its certificate expires", async () => {
     const { address } = await serve();
     const short = node(authority, { expiry: hour }, Date.now() - hour + 2500);
-    const since = Date.now();
+    const since = calmTime();
     const session = await openSession(clientOf([address], short));
     await assert.rejects(session.ended, { class: "unavailable" });
-    assert.ok(Date.now() - since < 2500 + 5000);
+    assert.ok(calmTime() - since < 2500 + 5000);
   });
 });
 
 it("a stranger stays for half a minute, and 512 are enough", async () => {
   let late = 0;
   const { address, server } = await serve({ now: () => Date.now() + late });
-  const strangers = [];
+  const strangers: Awaited<ReturnType<typeof dial>>[] = [];
   for (let n = 0; n < 512; n++) strangers.push(await dial(address, { ca: roots }, signal));
   const more = await dial(address, { ca: roots }, signal).catch(() => undefined);
-  await sleep(50);
-  assert.ok(more?.isUp() !== true && strangers.every(({ isUp }) => isUp()));
+  await until(() => more?.isUp() !== true, "one more is cut off");
+  assert.ok(strangers.every(({ isUp }) => isUp()));
   const session = await openSession(clientOf([address], node(authority)));
   late = 31_000;
   server.look();
-  await sleep(100);
-  assert.ok(strangers.every(({ isUp }) => !isUp()));
+  await until(() => strangers.every(({ isUp }) => !isUp()), "all are cut off");
   session.stop();
   await session.ended;
 });
@@ -336,7 +336,7 @@ describe("a node finds another manager within 3 s", () => {
   const again = async (client: ControlClient, lose: () => unknown) => {
     const first = await openSession(client);
     // The session is run again elsewhere, so `ended` goes on: a call tells where the client is.
-    const since = Date.now();
+    const since = calmTime();
     await lose();
     for (;;) {
       const address = await client.use(async (c) => {
@@ -348,7 +348,7 @@ describe("a node finds another manager within 3 s", () => {
     }
     const second = await openSession(client);
     assert.notEqual(second.address, first.address);
-    assert.ok(Date.now() - since < 3000, `${Date.now() - since} ms`);
+    assert.ok(calmTime() - since < 3000, `${calmTime() - since} ms`);
     for (const one of [first, second]) one.stop();
     await Promise.all([first.ended, second.ended]);
   };

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { newCluster } from "../cluster/testing.ts";
 import { createFakeKernel } from "../kernel/fake/fake-kernel.ts";
 import { publicPart } from "../model/cluster.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Config } from "./config.ts";
 import { createWireguard } from "./wireguard.ts";
+import { until } from "../../test/support/until.ts";
 
 it("makes keys of the first generation for a manager of an earlier version, which says none", async () => {
   const [store, kernel] = [createMemoryStore(), createFakeKernel()];
@@ -21,7 +21,7 @@ it("makes keys of the first generation for a manager of an earlier version, whic
   wireguard.keys.start();
   const { keyRotation: _, ...cluster } = publicPart(newCluster({ id: "c" }));
   wireguard.follow(cluster);
-  for (let tries = 0; wireguard.said().keys.length === 0; await sleep(5)) assert.ok(tries++ < 1000, "no key in time");
+  await until(() => wireguard.said().keys.length > 0, "a key");
   assert.deepEqual(
     store
       .snapshot()

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { closeNetwork, openIngress } from "../cluster/networks.ts";
 import { unavailable } from "../lib/errors.ts";
 import { ingressMacPrefix } from "../lib/mac.ts";
 import { ingressSandbox } from "../model/sandbox.ts";
 import { type Manager, type OnMessage, serveManager, startWorker, type Worker } from "./overlays-testing.ts";
+import { until } from "../../test/support/until.ts";
 
 const opened: { stop(): Promise<void> }[] = [];
 after(() => Promise.all(opened.map((one) => one.stop())));
@@ -27,13 +27,6 @@ const ingressOf = ({ store }: Pick<Manager, "store">) =>
     .snapshot()
     .list("networks")
     .find(({ spec }) => spec.ingress);
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !isSo(); ) {
-    assert.ok(Date.now() < end, "it did not come in ten seconds");
-    await sleep(10);
-  }
-}
 
 it("is made when the host knows of the ingress network, with a leg there and one on docker_gwbridge", async () => {
   const [manager, worker] = await swarm();

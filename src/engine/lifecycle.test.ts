@@ -15,6 +15,7 @@ import { createMemoryStore } from "../store/memory-store.ts";
 import { createContainers } from "./containers.ts";
 import { EventBus } from "./events.ts";
 import type { Parts } from "./parts.ts";
+import { until } from "../../test/support/until.ts";
 
 const rows = networkRows({ number: 1, driver: "overlay" });
 const id = idOf("5", 2);
@@ -36,10 +37,11 @@ const spec = {
 };
 const web = { id, name: "web", spec, attachments: [], state } as unknown as Container;
 
-async function until<T>(what: () => T, is: T): Promise<void> {
-  for (const end = Date.now() + 5000; what() !== is && Date.now() < end; ) await sleep(5);
-  assert.equal(what(), is);
-}
+const becomes = <T>(what: () => T, is: T) =>
+  until(
+    () => what() === is,
+    () => `${String(is)}, and not ${String(what())}`,
+  );
 
 /** The engine's containers with one that runs, and with what stands for its parts. */
 async function containers(test: TestContext) {
@@ -101,8 +103,8 @@ async function containers(test: TestContext) {
   return {
     ...{ verbs, parts, store, tries, warnings, cluster, ends, stateNow },
     claimsNow: () => store.snapshot().get("containers", id)?.claims,
-    becomes: (status: ContainerState["status"]) => until(() => stateNow()?.status, status),
-    triedTimes: (count: number) => until(() => tries.length, count),
+    becomes: (status: ContainerState["status"]) => becomes(() => stateNow()?.status, status),
+    triedTimes: (count: number) => becomes(() => tries.length, count),
   };
 }
 

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { endpointRow, networkRows, putNetwork } from "../../test/support/rows.ts";
 import type { AttachWish } from "../cluster/attachments.ts";
 import { system } from "../lib/errors.ts";
@@ -8,6 +7,7 @@ import type { Endpoint } from "../model/endpoint.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Store } from "../store/store.ts";
 import { Overlays } from "./overlays.ts";
+import { until } from "../../test/support/until.ts";
 
 let store: Store;
 let overlays: Overlays;
@@ -50,7 +50,7 @@ it("tells of a name once more when it becomes another while it is being told", a
   answer = () => said.promise;
   await name(["second"]);
   const first = overlays.renew(row.containerId);
-  for (let tries = 0; asked.length === 0; await sleep(5)) assert.ok(tries++ < 1000);
+  await until(() => asked.length > 0, "the manager is asked");
   await name(["third"]);
   const last = overlays.renew(row.containerId);
   said.resolve();

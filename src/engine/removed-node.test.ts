@@ -4,10 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { keepOnly } from "../cluster/attachments.ts";
 import { newNode } from "../cluster/testing.ts";
 import { serveManager, startWorker } from "./overlays-testing.ts";
-
-async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + 10_000; !(await isSo()); await sleep(10)) assert.ok(Date.now() < end, what);
-}
+import { until } from "../../test/support/until.ts";
 
 it("a node that was removed keeps its containers' networks until a manager says so, and then nothing of them", async () => {
   await using opened = new AsyncDisposableStack();

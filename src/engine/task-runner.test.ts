@@ -19,6 +19,7 @@ import { EventBus } from "./events.ts";
 import { createNetworks } from "./networks.ts";
 import type { Parts } from "./parts.ts";
 import { TaskRunner } from "./task-runner.ts";
+import { until } from "../../test/support/until.ts";
 
 const none: Network = {
   id: "none",
@@ -30,10 +31,11 @@ const none: Network = {
 };
 const image = { id: "sha256:1", tags: [], config: { Cmd: ["sh"] } };
 
-async function until<T>(what: () => T, is: T): Promise<void> {
-  for (const end = Date.now() + 5000; what() !== is && Date.now() < end; ) await sleep(5);
-  assert.equal(what(), is);
-}
+const becomes = <T>(what: () => T, is: T) =>
+  until(
+    () => what() === is,
+    () => `${String(is)}, and not ${String(what())}`,
+  );
 
 interface Play {
   isHere: boolean;
@@ -140,7 +142,7 @@ async function host(test: TestContext, task: Task, wish: Partial<Play> = {}, net
   const all = () => store.snapshot().where("containers", "task", task.id);
   return {
     ...{ parts, store, states, play, pulls, signals, containers, row, all },
-    becomes: (state: TaskState) => until(() => row()?.status.state, state),
+    becomes: (state: TaskState) => becomes(() => row()?.status.state, state),
     exits: (code: number) => exits(all()[0]?.id ?? "", code),
     desires: (desired: TaskState) =>
       store.update((tx) => tx.put("tasks", { ...(tx.get("tasks", task.id) ?? task), desired })),
@@ -182,7 +184,7 @@ it("what ends otherwise has failed, with Docker's words", async (test) => {
   await h.becomes("failed");
   assert.deepEqual([h.row()?.status.error, h.row()?.status.container?.exitCode], ["task: non-zero exit (3)", 3]);
   await h.containers.start(h.all()[0]?.id ?? "");
-  await until(() => h.all()[0]?.state.status, "exited"); // it has ended: nobody starts it again
+  await becomes(() => h.all()[0]?.state.status, "exited"); // it has ended: nobody starts it again
 });
 
 it("a task that is ready waits until it shall run", async (test) => {
@@ -208,11 +210,11 @@ it("told to stop, it gets its signal and its container stays; told to go, its co
     })();
     await h.desires(desired);
     await h.becomes("shutdown");
-    await until(() => left >= 0, true);
+    await becomes(() => left >= 0, true);
     end.abort();
     assert.deepEqual([h.signals, left], [[2], desired === "remove" ? 0 : 1]);
     await h.deletes();
-    await until(() => h.all().length, 0);
+    await becomes(() => h.all().length, 0);
   }
 });
 
@@ -220,7 +222,7 @@ it("the container of a task that is no more is removed, whatever it does", async
   const h = await host(test, newTask());
   await h.becomes("running");
   await h.deletes();
-  await until(() => h.all().length, 0);
+  await becomes(() => h.all().length, 0);
 });
 
 it("what users do to a task's container is noticed", async (test) => {
@@ -279,7 +281,7 @@ it("without its image it is rejected, with the registry's reason; so is one whos
 
 it("a task that is called off ends its pull", async (test) => {
   const h = await host(test, newTask(), { isHere: false });
-  await until(() => h.pulls.length, 1);
+  await becomes(() => h.pulls.length, 1);
   await h.desires("shutdown");
   await h.becomes("shutdown");
   assert.deepEqual([h.pulls[0]?.aborted, h.all().length], [true, 0]);
@@ -287,10 +289,10 @@ it("a task that is called off ends its pull", async (test) => {
 
 it("what has not come from a manager, and a manager that does not answer, are waited for, and that is said", async (test) => {
   const withLogin = await host(test, newTask({}, { registryAuth: "" }), { isHere: false });
-  await until(() => withLogin.row()?.status.error, "the login to the registry has not come from a manager yet");
+  await becomes(() => withLogin.row()?.status.error, "the login to the registry has not come from a manager yet");
   assert.equal(withLogin.row()?.status.state, "preparing");
   const h = await host(test, newTask(), { answers: unavailable("no manager of the swarm answers") });
-  await until(() => h.row()?.status.error ?? "", "starting container failed: no manager of the swarm answers");
+  await becomes(() => h.row()?.status.error ?? "", "starting container failed: no manager of the swarm answers");
   assert.equal(h.row()?.status.state, "starting");
   h.play.answers = undefined;
   await h.becomes("running");
@@ -299,7 +301,7 @@ it("what has not come from a manager, and a manager that does not answer, are wa
 
 it("with a health check it runs when it is healthy, and is ended when it is not", async (test) => {
   const h = await host(test, newTask({}, { container: checked }));
-  await until(() => h.all()[0]?.state.status, "running");
+  await becomes(() => h.all()[0]?.state.status, "running");
   await sleep(50);
   assert.equal(h.row()?.status.state, "starting");
   await h.health("healthy");
@@ -308,7 +310,7 @@ it("with a health check it runs when it is healthy, and is ended when it is not"
   await h.becomes("failed");
   assert.equal(h.row()?.status.error, "task: non-zero exit (143): dockerexec: unhealthy container");
   const never = await host(test, newTask({}, { container: checked }));
-  await until(() => never.all()[0]?.state.status, "running");
+  await becomes(() => never.all()[0]?.state.status, "running");
   await never.health("unhealthy");
   await never.becomes("failed");
   assert.ok(!never.states.includes("running"));

@@ -7,6 +7,7 @@ import { createMemoryStore } from "../store/memory-store.ts";
 import type { Store } from "../store/store.ts";
 import { claimAddress, countAssignable, isAssignable, releaseAddresses } from "./claim.ts";
 import { closePools, type OpenRequest, openPools } from "./pools.ts";
+import { calmTime } from "../../test/support/until.ts";
 
 const subnet = (text: string, more: Partial<SubnetSpec> = {}): SubnetSpec => ({ subnet: text, auxiliary: {}, ...more });
 
@@ -223,12 +224,12 @@ describe("addresses", () => {
   it("cost the same however many are taken, in both families", async () => {
     const store = createMemoryStore();
     const { pools } = await open(store, "a", [subnet("10.0.0.0/8"), subnet("fd00::/48")], {}, true);
-    const started = performance.now();
+    const started = calmTime();
     const given = new Set<string>();
     await store.update((tx) => {
       for (let n = 0; n < 5000; n++) for (const pool of pools) given.add(claimAddress(tx, pool, undefined, `e${n}`));
     });
-    const took = performance.now() - started;
+    const took = calmTime() - started;
     assert.equal(given.size, 10_000);
     assert.ok(given.has("10.0.19.137") && given.has("fd00::1389"), "one after the other");
     assert.ok(took < 5000, `${took} ms`);

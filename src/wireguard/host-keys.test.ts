@@ -9,6 +9,7 @@ import { createMemoryStore } from "../store/memory-store.ts";
 import type { Store } from "../store/store.ts";
 import { HostKeys } from "./host-keys.ts";
 import type { KeyWish } from "./own-end.ts";
+import { until } from "../../test/support/until.ts";
 
 const wish = (generation: number, isKnown = false): KeyWish => ({
   cluster: "c",
@@ -53,9 +54,6 @@ afterEach(async () => {
 });
 const own = (): OwnEnd | undefined => store.snapshot().list("ownEnds")[0];
 const generations = () => own()?.keys.map(({ generation }) => generation);
-async function until(isSo: () => boolean): Promise<void> {
-  for (let tries = 0; !isSo(); await sleep(5)) assert.ok(tries++ < 1000, "not in time");
-}
 const put = (one: WireguardEnd) => store.update((tx) => tx.put("ends", one));
 
 /** The links with their keys, as the data plane would have made them, and the other host as their peer. */
