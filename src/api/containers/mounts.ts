@@ -125,6 +125,11 @@ function refuseOptions(body: MountBody, type: Mount["type"]): void {
     (VolumeOptions?.DriverConfig?.Name || "local") !== "local" && "VolumeOptions.DriverConfig.Name",
   ].find((field) => field);
   if (unsupported) throw invalid(`HostConfig.Mounts: ${unsupported} is not supported`);
+  const [option] = Object.keys(VolumeOptions?.DriverConfig?.Options ?? {});
+  if (option !== undefined)
+    throw invalid(
+      `HostConfig.Mounts: VolumeOptions.DriverConfig.Options is not supported: a volume is a directory of its host, without option "${option}"`,
+    );
 }
 
 function bindMount(body: MountBody, base: Mount): Mount {
@@ -160,12 +165,11 @@ export function readVolumesFrom(text: string): { readonly name: string; readonly
   return { name, readOnly: modes.includes("ro") };
 }
 
-/** Volumes that want labels or options of their own when they are made. */
+/** Volumes that want labels of their own when they are made. */
 export function volumesToCreate(host: HostConfigBody): Pick<Volume, "name" | "labels" | "options">[] {
   return (host.Mounts ?? []).flatMap(({ Type, Source, VolumeOptions }) => {
     const labels = VolumeOptions?.Labels ?? {};
-    const options = VolumeOptions?.DriverConfig?.Options ?? {};
-    const special = Object.keys(labels).length + Object.keys(options).length > 0;
-    return Type === "volume" && special ? [{ name: Source ?? "", labels, options }] : [];
+    const isSpecial = Type === "volume" && Object.keys(labels).length > 0;
+    return isSpecial ? [{ name: Source ?? "", labels, options: {} }] : [];
   });
 }

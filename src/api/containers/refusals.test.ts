@@ -130,6 +130,12 @@ const texts: readonly (readonly [string, () => ReturnType<typeof created>, strin
     () => mounted({ Type: "volume", Source: "a", Target: "/t", VolumeOptions: { Subpath: "x" } }),
     "HostConfig.Mounts: VolumeOptions.Subpath is not supported",
   ],
+  [
+    "options of a volume",
+    () =>
+      mounted({ Type: "volume", Source: "a", Target: "/t", VolumeOptions: { DriverConfig: { Options: { o: "x" } } } }),
+    'HostConfig.Mounts: VolumeOptions.DriverConfig.Options is not supported: a volume is a directory of its host, without option "o"',
+  ],
   ["a bad port", () => withHost({ PortBindings: { "99999/tcp": [{}] } }), 'invalid port specification: "99999/tcp"'],
   ["a bad protocol", () => created({ Image: "busybox", ExposedPorts: { "80/icmp": {} } }), "invalid proto: icmp"],
   [

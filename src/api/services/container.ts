@@ -165,8 +165,6 @@ function checkWords({ Env, Hostname, Mounts }: ContainerSpecBody, words: Words):
     check(Source, `expanding mounts failed: expanding mount source ${JSON.stringify(Source)}`);
     check(Target, `expanding mounts failed: expanding mount target ${JSON.stringify(Target)}`);
     for (const value of Object.values(VolumeOptions?.Labels ?? {})) check(value, "expanding volume labels failed");
-    for (const value of Object.values(VolumeOptions?.DriverConfig?.Options ?? {}))
-      check(value, "expanding volume driver config failed");
   }
   check(Hostname, "expanding hostname failed");
 }
