@@ -1,53 +1,6 @@
-import type { ContainerSpec } from "../model/container.ts";
+import { plainContainer } from "../model/container-testing.ts";
 import type { Backend, FileContent, FileReference, Task, TaskTemplate, VirtualService } from "../model/service.ts";
 import { newSwarmId } from "./identity/names.ts";
-
-/** What a container is without flags. */
-export const plainContainer: ContainerSpec = {
-  image: "busybox",
-  imageId: "",
-  hostname: "",
-  domainname: "",
-  user: "",
-  env: [],
-  entrypoint: [],
-  cmd: [],
-  workingDir: "",
-  labels: {},
-  tty: false,
-  openStdin: false,
-  stdinOnce: false,
-  stopSignal: "",
-  privileged: false,
-  capAdd: [],
-  capDrop: [],
-  securityOptions: [],
-  readOnlyRoot: false,
-  init: false,
-  mounts: [],
-  memory: 0,
-  memorySwap: 0,
-  nanoCpus: 0,
-  cpuShares: 0,
-  pidsLimit: 0,
-  shmSize: 67_108_864,
-  ulimits: [],
-  sysctls: {},
-  extraHosts: [],
-  dns: [],
-  dnsSearch: [],
-  dnsOptions: [],
-  groupAdd: [],
-  oomScoreAdj: 0,
-  restart: { name: "no", maximumRetryCount: 0 },
-  autoRemove: false,
-  networkMode: "bridge",
-  ports: [],
-  publishAll: false,
-  exposed: [],
-  pidMode: "",
-  ipcMode: "",
-};
 
 export const plainTemplate: TaskTemplate = {
   container: plainContainer,

@@ -1,8 +1,8 @@
 import { balancerNamed } from "../balancers/index.ts";
 import { openIngress, openNetwork } from "../cluster/networks.ts";
+import { plainTemplate } from "../cluster/task-testing.ts";
 import { newCluster, newNode } from "../cluster/testing.ts";
 import type { ClusterNode } from "../model/cluster.ts";
-import type { ContainerSpec } from "../model/container.ts";
 import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
 import type { ServiceNetwork, ServicePort, ServiceSpec, Task, TaskTemplate, UpdatePolicy } from "../model/service.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
@@ -76,21 +76,6 @@ const policy: UpdatePolicy = {
   maxFailureRatio: 0,
   order: "stop-first",
 };
-/** What runs in the tasks of a played service: enough for verbs that run nothing. */
-const container = { image: "busybox", env: [] as readonly string[] } as ContainerSpec;
-const template: TaskTemplate = {
-  container,
-  shown: { config: {}, hostConfig: {}, task: {} },
-  volumes: [],
-  serviceLabels: {},
-  networks: [],
-  secrets: [],
-  configs: [],
-  placement: { constraints: [], spread: [], maxPerNode: 0, platforms: [] },
-  restart: { condition: "any", delay: 5000, maxAttempts: 0, window: 0 },
-  reservations: { nanoCpus: 0, memory: 0 },
-  forceUpdate: 0,
-};
 
 export const port = (published: number, change: Partial<ServicePort> = {}): ServicePort => ({
   name: "",
@@ -120,7 +105,7 @@ export const newSpec = (
   balance: { by: "rr", local: false },
   shown: {},
   ...change,
-  task: { ...template, ...change.task },
+  task: { ...plainTemplate, ...change.task },
 });
 
 /** A task that runs, of the first template of its service. */
@@ -131,7 +116,7 @@ export const newTask = (id: string, change: Partial<Task> & Pick<Task, "serviceI
   updatedAt: 0,
   serviceName: "s",
   slot: 0,
-  template,
+  template: plainTemplate,
   templateVersion: 1,
   hostPorts: [],
   isOnIngress: false,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { newTask, plainContainer } from "../cluster/task-testing.ts";
+import { newTask } from "../cluster/task-testing.ts";
+import { plainContainer } from "../model/container-testing.ts";
 import { type Network, plainSpec } from "../model/network.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import { containerOf, volumesOf } from "./task-container.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { fileReference, newFile, newTask, plainContainer } from "../cluster/task-testing.ts";
+import { fileReference, newFile, newTask } from "../cluster/task-testing.ts";
+import { plainContainer } from "../model/container-testing.ts";
 import type { FileContent } from "../model/service.ts";
 import type { Parts } from "./parts.ts";
 import { filesOf } from "./task-files.ts";

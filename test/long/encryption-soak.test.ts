@@ -11,11 +11,11 @@ const underlay = ["nsenter", "--net=/run/tombolo/netns/network-encrypted"];
 const rotatingFor = 300_000; // milliseconds
 /** The switch counts every frame of a host, and those that are VXLAN in clear: no tap of this process could miss any of them. */
 const counters = `table bridge soak {
-  counter all { }
+  counter frames { }
   counter clear { }
   chain c {
     type filter hook prerouting priority -400;
-    iifname "u*" counter name all
+    iifname "u*" counter name frames
     iifname "u*" udp dport 4789 counter name clear
   }
 }
@@ -26,7 +26,7 @@ describe("encrypted networks, with a tapped wire", () => {
   const { lab, host, docker, rowOf, hosts, run, reaches, programs, frames, canaries, begin, namespaceOf } = swarm;
   const blasters: ChildProcess[] = [];
   const inSwitch = (...command: string[]) => runCommand(["nsenter", `--net=${lab().switch}`, ...command]);
-  const counted = async (name: "all" | "clear") =>
+  const counted = async (name: "frames" | "clear") =>
     Number(/packets (\d+)/.exec(await inSwitch("nft", "list", "counter", "bridge", "soak", name))?.[1]);
 
   /** Pings from a container without end, whatever becomes of its network: large ones, 500 a second. */
@@ -161,14 +161,14 @@ describe("encrypted networks, with a tapped wire", () => {
         try {
           await begin(["--opt", "encrypted", ...flags], "--dispatcher-heartbeat 1s", isOver6);
           for (const [name, act] of Object.entries(phases)) {
-            const before = await counted("all");
+            const before = await counted("frames");
             await act(flags.length > 0);
-            t.diagnostic(`${name}: ${(await counted("all")) - before} frames`);
+            t.diagnostic(`${name}: ${(await counted("frames")) - before} frames`);
             assert.equal(await counted("clear"), 0, `${name}: VXLAN in clear`);
             assert.equal(canaries(), 0, `${name}: canaries`);
           }
           t.diagnostic(
-            `${await counted("all")} frames in ${Object.keys(phases).length} cases, 0 in clear; ${frames()} tapped`,
+            `${await counted("frames")} frames in ${Object.keys(phases).length} cases, 0 in clear; ${frames()} tapped`,
           );
         } finally {
           await endBlasts();

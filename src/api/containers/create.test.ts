@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { created, otherId, plainAttachment, plainSpec, withHost } from "./create-testing.ts";
+import { plainContainer } from "../../model/container-testing.ts";
+import { created, otherId, plainAttachment, withHost } from "./create-testing.ts";
 
 test("a bare request gets Docker's defaults", async () => {
   const { status, json, request } = await created({ Image: "busybox" });
   assert.deepEqual([status, json], [201, { Id: "c0ffee", Warnings: ["from the engine"] }]);
-  assert.deepEqual(request?.spec, plainSpec);
+  assert.deepEqual(request?.spec, plainContainer);
   assert.deepEqual(request?.attachments, [{ network: "bridge", ...plainAttachment }]);
   assert.deepEqual([request?.name, request?.platform], ["", ""]);
 });
@@ -20,9 +21,9 @@ test("null and neutral values of every field are defaults, too", async () => {
     HostConfig: nulls(shown.hostConfig),
     NetworkingConfig: null,
   };
-  assert.deepEqual((await created(body)).spec, plainSpec);
+  assert.deepEqual((await created(body)).spec, plainContainer);
   const again = await created({ ...shown.config, HostConfig: shown.hostConfig });
-  assert.deepEqual(again.spec, { ...plainSpec, ipcMode: "private" }); // what inspect shows can be sent again
+  assert.deepEqual(again.spec, { ...plainContainer, ipcMode: "private" }); // what inspect shows can be sent again
 });
 
 test("every field that is honoured reaches the engine", async () => {
@@ -95,7 +96,7 @@ test("every field that is honoured reaches the engine", async () => {
   );
   const mount = { source: "", readOnly: false, propagation: "", options: "", copy: false };
   assert.deepEqual(request?.spec, {
-    ...plainSpec,
+    ...plainContainer,
     hostname: "h",
     domainname: "d",
     user: "u",
