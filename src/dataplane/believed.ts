@@ -134,11 +134,15 @@ export class Believed implements Holdings {
   }
 }
 
-/** By kind. An element in one of our sets that nobody marked is the host's, or the network's: nobody wants it. */
+/** What stands on no link of ours, and carries no mark that says for whom: without a plan that wants it, it is the namespace's. */
+const hasNoHolder = (object: PlanObject) =>
+  object.kind === "element" || (object.kind === "route" && object.unreachable === true);
+
+/** By kind. */
 function read(kernel: Kernel, namespace: NamespaceName, kinds: readonly ReadKind[]): Map<PlanKind, ObjectMap<Holding>> {
   const all = new Map<PlanKind, ObjectMap<Holding>>(kinds.map((kind) => [kind, new ObjectMap()]));
   for (const { object, owner } of kernel.list(namespace, ...kinds)) {
-    const whose = owner ?? (object.kind === "element" ? namespace : undefined);
+    const whose = owner ?? (hasNoHolder(object) ? namespace : undefined);
     if (whose !== undefined) all.get(object.kind)?.set(object, { owner: whose as Owner, object });
   }
   return all;

@@ -46,6 +46,7 @@ function print(o: PlanObject): string[] {
     case "address":
       return [`${ip(o.namespace)} address add ${o.address} dev ${o.link}${o.address.includes(":") ? " nodad" : ""}`];
     case "route":
+      if (o.unreachable) return [`${ip(o.namespace)} route add unreachable ${o.to} metric 4294967294`];
       return [
         `${ip(o.namespace)} route add ${o.to}${o.via === undefined ? "" : ` via ${o.via}`} dev ${o.link}${table(o.table)}${o.sourceOf === undefined ? "" : ` # src: an address of ${o.sourceOf}`}`,
       ];

@@ -10,7 +10,7 @@ import type { Realm } from "./realms.ts";
  */
 export function hostRoutes(realm: Realm, engine: string): HostRoute[] {
   const addresses = realm.addresses().map(({ index, address }) => ({ index, to: subnetOf(address) }));
-  const routes = realm.routes().filter(({ table }) => table === undefined);
+  const routes = realm.routes().filter(({ table, unreachable }) => table === undefined && !unreachable);
   const some = [...addresses, ...routes].filter(({ to }) => !/\/[01]$|^fe[89ab]|^ff/.test(to));
   // One by one: on most hosts they are a few among all the ends of containers' cables.
   const names = new Map(

@@ -187,6 +187,8 @@ export interface RouteObject {
   readonly sourceOf?: string;
   /** Number of a routing table, 1 to 252, which only a `rule` leads to; absent: the main one. */
   readonly table?: number;
+  /** While no other route leads there, nothing goes there: whoever tries hears so at once. Its `link` is `lo` then, and `to` no default route. */
+  readonly unreachable?: true;
 }
 /** Packets from an address look for their way in `table` before the main one (ip-rule(8)). */
 export interface RuleObject {
@@ -365,7 +367,7 @@ export function keyOf(o: PlanObject): string {
     case "address":
       return `address|${o.namespace}|${o.link}|${o.address}`;
     case "route":
-      return `route|${o.namespace}|${o.to}${o.table === undefined ? "" : `|${o.table}`}`;
+      return `route|${o.namespace}|${o.to}${o.table === undefined ? "" : `|${o.table}`}${o.unreachable ? "|unreachable" : ""}`;
     case "rule":
       return `rule|${o.namespace}|${o.from.includes(":") ? "ip6" : "ip"}|${o.priority}`;
     case "neighbour":

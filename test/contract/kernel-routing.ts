@@ -23,6 +23,7 @@ const routes: readonly PlanObject[] = [
   { kind: "route", namespace, to: "0.0.0.0/0", link, via: "10.0.9.1", table: 100 },
   { kind: "route", namespace, to: "::/0", link, via: "fd00:9::1", table: 100 },
 ];
+const unreachable = { kind: "route", namespace, link: "lo", unreachable: true } as const;
 const owned = (objects: readonly PlanObject[]): Wanted[] =>
   objects.map((object) => ({ object, owner: object.kind === "namespace" ? object.namespace : owner }));
 
@@ -72,6 +73,23 @@ export function describeRouting(open: () => OpenKernel): void {
     const [main] = leg.slice(-1);
     if (main !== undefined) kernel.apply([remove(main)]);
     assertHolds(kernel, owned([...leg.slice(0, -1), ...routes, rule, marked, six]));
+    kernel.apply([...removes(all), ...removes(all)]);
+    assertHolds(kernel, []);
+  });
+
+  it("has subnets that are unreachable while no interface leads there", () => {
+    const { kernel, deleteLink } = open();
+    const closed = ["10.0.9.0/24", "fd00:9::/64"].map((to): PlanObject => ({ ...unreachable, to }));
+    const all = owned([...leg, ...closed]);
+    for (let twice = 0; twice < 2; twice += 1) {
+      kernel.apply(creates(all));
+      assertHolds(kernel, all);
+    }
+    deleteLink(link, namespace);
+    assertHolds(kernel, owned([...leg.slice(0, 1), ...closed]));
+    kernel.apply(creates(all));
+    kernel.apply(closed.map(remove));
+    assertHolds(kernel, owned(leg));
     kernel.apply([...removes(all), ...removes(all)]);
     assertHolds(kernel, []);
   });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { run as runCommand } from "../../src/lab/command.ts";
 import { useEncryptedSwarm } from "../support/encrypted-swarm.ts";
 import { calmTime, until } from "../support/until.ts";
 
@@ -26,6 +27,7 @@ describe("encrypted networks of the lab's hosts", () => {
     echoRequests,
     canaries,
     begin,
+    namespaceOf,
     flood,
     addressOf,
     tombolo,
@@ -100,6 +102,27 @@ describe("encrypted networks of the lab's hosts", () => {
     await host(2).run("umount", program);
     await reaches(1, "a", "b");
     assertSecret();
+  });
+
+  it("say nothing over a container's way out while its interface is gone", async () => {
+    await begin(["--opt", "encrypted", "--ipv6"]);
+    await Promise.all([run(1, "a"), run(2, "b")]);
+    await reaches(1, "a", "b");
+    const inside = ["nsenter", `--net=${await namespaceOf(1, "a")}`];
+    const ping = `busybox ping -c1 -W1 -p c5 ${await addressOf(2, "b")} >/dev/null`;
+    for (let count = 0; count < 5; count += 1) {
+      await runCommand([...inside, "sh", "-c", `ip link delete eth0; for i in $(seq 50); do ${ping}; done; true`]);
+      await reaches(1, "a", "b");
+    }
+    assertSecret();
+    // Its daemon begins again, and finds the routes that it made.
+    await host(1).kill();
+    await host(1).start();
+    const routes = async () => (await runCommand([...inside, "ip", "route"])).match(/^unreachable /gm);
+    assert.equal((await routes())?.length, 1);
+    await docker(1, "network connect bridge a");
+    await docker(1, "network disconnect net a");
+    assert.equal(await routes(), null, "it is on the network no more");
   });
 
   it("are refused where no host can encrypt, and on the hosts that cannot, with the mend; no network is made", async () => {

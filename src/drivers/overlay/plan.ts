@@ -9,7 +9,8 @@
  * hands it to vxlan0 of the same VNI; there it goes over br0 to B's port.
  *
  * With `encrypted` vxlan0's socket is not in the host's namespace but in one that has nothing in it but a WireGuard link
- * (drivers/underlay.ts), and the addresses between which it goes are those that the hosts have in there.
+ * (drivers/underlay.ts), and the addresses between which it goes are those that the hosts have in there. Where A's eth0 is
+ * gone, the network's subnet is unreachable to A: its default route would lead there in clear.
  *
  * A frame to a MAC or an address that nobody has goes to no other host: vxlan0's table has no entry for it. With
  * multicast=true there is one, to every host of the network. The way out of the network is not here: br0 has no address,
@@ -30,7 +31,7 @@ import {
 import { cable } from "../cable.ts";
 import type { EndpointView, LeafView, NetworkView, PeerView, TunnelEndView } from "../driver.ts";
 import { endpointFrames, planFrames, takenAddress } from "../frames.ts";
-import { familyOf, interfaceObjects } from "../interface.ts";
+import { familyOf, insideOf, interfaceObjects } from "../interface.ts";
 import { endpointForwarding, endpointPort, planLeafBridge, type Tree } from "../leaf.ts";
 import { bridge, leafNames, vxlan } from "./names.ts";
 import { encryptionOverhead, type OverlayOptions } from "./options.ts";
@@ -149,10 +150,17 @@ export function planEndpoint(view: EndpointView, options: OverlayOptions): PlanO
     ...endpointFrames(tree.namespace, endpoint),
     cable(view, tree.namespace, endpointPort(endpoint, tree), tree.mtu),
     ...interfaceObjects(view),
+    ...(options.encrypted ? closedRoutes(view) : []),
     ...endpointForwarding(endpoint, tree),
     ...neighbours(network, endpoint).filter(({ address }) => familyOf(address) === "ip"),
   ];
 }
+
+/** Without its interface, what a container has for an encrypted network would go its way out, in clear. */
+const closedRoutes = (view: EndpointView): PlanObject[] =>
+  view.pools
+    .filter(({ subnet }) => view.endpoint.addresses.some(({ address }) => familyOf(address) === familyOf(subnet)))
+    .map(({ subnet }) => ({ kind: "route", namespace: insideOf(view), to: subnet, link: "lo", unreachable: true }));
 
 /** A container of another host: behind the tunnel, and at which end of it. */
 export function planPeer({ network, peer }: PeerView, options: OverlayOptions): PlanObject[] {

@@ -108,7 +108,7 @@ function sourceFor(addresses: readonly AddressInfo[], link: number | undefined, 
 }
 
 const routeWords: Words<RouteObject> = {
-  put(index, { to, via, table, sourceOf }, realm) {
+  put(index, { to, via, table, sourceOf, unreachable }, realm) {
     const source =
       sourceOf === undefined ? undefined : sourceFor(realm.addresses(), realm.link({ name: sourceOf })?.index, to);
     return putRoute(index, {
@@ -116,6 +116,7 @@ const routeWords: Words<RouteObject> = {
       ...(via !== undefined && { via }),
       ...(source !== undefined && { source }),
       ...(table !== undefined && { table }),
+      ...(unreachable && { unreachable }),
     });
   },
   /** A route of the host that somebody else made stays: who made it relies on it. */
@@ -136,9 +137,15 @@ const routeWords: Words<RouteObject> = {
     realm
       .routes(ourProtocol)
       .filter(({ protocol }) => protocol === ourProtocol)
-      .map(({ index, to, via, source, table }) => ({
+      .map(({ index, to, via, source, table, unreachable }) => ({
         index,
-        object: { kind: "route", to, ...(via !== undefined && { via }), ...(table !== undefined && { table }) },
+        object: {
+          kind: "route",
+          to,
+          ...(via !== undefined && { via }),
+          ...(table !== undefined && { table }),
+          ...(unreachable && { unreachable }),
+        },
         ...(source !== undefined && { source }),
       })),
   wordsOf({ realm, links }) {

@@ -4,9 +4,11 @@ import { flags, type Message } from "./message.ts";
 import { ourProtocol } from "./protocol.ts";
 
 export const routeTypes = { new: 24, del: 25, get: 26 } as const;
-const attribute = { destination: 1, link: 4, gateway: 5, source: 7, table: 15 } as const; // RTA_*
+const attribute = { destination: 1, link: 4, gateway: 5, metric: 6, source: 7, table: 15 } as const; // RTA_*
 const mainTable = 254; // RT_TABLE_MAIN
-const unicast = 1; // RTN_UNICAST
+const types = { unicast: 1, unreachable: 7 } as const; // RTN_*
+const last = 0xffff_fffe; // metric: every other route is preferred
+const loopback = 1; // index of `lo` in each namespace
 const scope = { universe: 0, link: 253, nowhere: 255 } as const; // RT_SCOPE_*
 const bodyLength = 12; // struct rtmsg
 
@@ -17,6 +19,8 @@ export interface RouteWish {
   readonly source?: string;
   /** Absent: the main one. */
   readonly table?: number;
+  /** After all other routes: nothing goes there. */
+  readonly unreachable?: true;
 }
 export interface RouteInfo extends RouteWish {
   /** Index of the link; 0 for a route with several next hops. */
@@ -27,12 +31,14 @@ export interface RouteInfo extends RouteWish {
 /** A default route carries no destination. */
 function message(type: number, flag: number, index: number, route: RouteWish, reach: number): Message {
   const { address, prefix } = splitCidr(route.to);
-  const list: Attribute[] = [[attribute.link, u32(index)]];
+  // A route that leads nowhere has no link.
+  const list: Attribute[] = [route.unreachable ? [attribute.metric, u32(last)] : [attribute.link, u32(index)]];
   if (prefix > 0) list.push([attribute.destination, address]);
   if (route.via !== undefined) list.push([attribute.gateway, addressBytes(route.via)]);
   if (route.source !== undefined) list.push([attribute.source, addressBytes(route.source)]);
   const { table = mainTable } = route;
-  const body = Buffer.from([familyNumber(address), prefix, 0, 0, table, ourProtocol, reach, unicast, 0, 0, 0, 0]);
+  const kind = route.unreachable ? types.unreachable : types.unicast;
+  const body = Buffer.from([familyNumber(address), prefix, 0, 0, table, ourProtocol, reach, kind, 0, 0, 0, 0]);
   return { type, flags: flag, body, attributes: list };
 }
 
@@ -47,7 +53,7 @@ export const putRoute = (index: number, route: RouteWish): Message =>
     flags.create | flags.replace,
     index,
     route,
-    route.via === undefined ? scope.link : scope.universe,
+    route.via === undefined && !route.unreachable ? scope.link : scope.universe,
   );
 
 /** Only a route of ours over this very link and gateway goes. */
@@ -62,20 +68,22 @@ export const dumpRoutes = (family: 2 | 10, protocol = 0): Message => ({
   attributes: [],
 });
 
-/** @returns undefined for what is not an ordinary route */
+/** @returns undefined for what is neither an ordinary route nor one that leads nowhere */
 export function readRoute(bytes: Buffer): RouteInfo | undefined {
-  if (bytes.readUInt8(7) !== unicast) return undefined;
+  const unreachable = bytes.readUInt8(7) === types.unreachable;
+  if (!unreachable && bytes.readUInt8(7) !== types.unicast) return undefined;
   const a = decodeAttributes(bytes.subarray(bodyLength));
   const table = readU32(a.get(attribute.table)) ?? bytes.readUInt8(4);
   const destination = a.get(attribute.destination) ?? Buffer.alloc(bytes.readUInt8(0) === 2 ? 4 : 16);
   const gateway = a.get(attribute.gateway);
   const source = a.get(attribute.source);
   return {
-    index: readU32(a.get(attribute.link)) ?? 0,
+    index: unreachable ? loopback : (readU32(a.get(attribute.link)) ?? 0),
     to: `${addressText(destination)}/${bytes.readUInt8(1)}`,
     ...(gateway !== undefined && { via: addressText(gateway) }),
     ...(source !== undefined && { source: addressText(source) }),
     ...(table !== mainTable && { table }),
+    ...(unreachable && { unreachable }),
     protocol: bytes.readUInt8(5),
   };
 }
