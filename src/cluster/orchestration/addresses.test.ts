@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Service } from "../../model/service.ts";
+import type { Service, TaskTemplate } from "../../model/service.ts";
+import { plainSpec } from "../../model/network.ts";
+import { Rows } from "../../store/rows.ts";
 import { plainTemplate } from "../task-testing.ts";
+import { Addresses } from "./addresses.ts";
 import { Stage } from "./stage-testing.ts";
-import { newService } from "./testing.ts";
+import { newService, newTask } from "./testing.ts";
 
 const web = "service-web";
 const onNet = { ...plainTemplate, networks: [{ network: "net", aliases: [], driverOptions: {} }] };
@@ -97,4 +100,35 @@ describe("where a network has no address left", () => {
       ["t3 web.0@n3 assigned/running"],
     );
   });
+});
+
+it("what is left is that of the network, and of the family, that has the least; ingress is one of them", () => {
+  const network = (id: string, isIngress: boolean) => {
+    const spec = { ...plainSpec, name: id, driver: "overlay", ingress: isIngress };
+    return ["networks", { id, scope: "cluster", spec, pools: [], predefined: false, createdAt: "" }] as const;
+  };
+  const pool = (networkId: string, subnet: string, range = subnet) =>
+    ["pools", { id: subnet, networkId, subnet, range, gateway: "", userSubnet: true }] as const;
+  const rows = Rows.of(0, [
+    ...[network("net", false), pool("net", "10.0.0.0/24", "10.0.0.0/28"), pool("net", "fd00::/126")],
+    ...[network("in", true), pool("in", "10.1.0.0/30"), pool("in", "10.2.0.0/31")],
+    ["claims", { pool: "fd00::/126", address: "fd00::1", kind: "gateway", owner: "net" }],
+    ["claims", { pool: "10.0.0.0/24", address: "10.0.0.99", kind: "endpoint", owner: "beyond the range" }],
+  ]);
+  const on = (template: TaskTemplate, isOnIngress: boolean) => newTask({ template, isOnIngress });
+  const addresses = new Addresses();
+  const room = (task: ReturnType<typeof on>) => addresses.roomFor(task, rows);
+  const textOf = (name: string, family: 4 | 6) =>
+    `no available IPv${family} addresses on this network's address pools: ${name} (${name})`;
+  assert.deepEqual(room(on(plainTemplate, false)), { count: Infinity, lack: "" });
+  assert.deepEqual(room(on(onNet, false)), { count: 2, lack: textOf("net", 6) });
+  assert.deepEqual(room(on(plainTemplate, true)), { count: 4, lack: textOf("in", 4) });
+  assert.deepEqual(room(on(onNet, true)), { count: 2, lack: textOf("net", 6) });
+  const placed = {
+    ...on(plainTemplate, true),
+    nodeId: "n1",
+    status: { ...newTask().status, state: "assigned" },
+  } as const;
+  for (let n = 0; n < 4; n += 1) addresses.setTask(undefined, placed);
+  assert.deepEqual(room(on(onNet, true)), { count: 0, lack: textOf("in", 4) });
 });
