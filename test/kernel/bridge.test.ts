@@ -33,15 +33,10 @@ const four = (number: number, member: number) => `10.${number}.0.${member}`;
 const six = (number: number, member: number) => `fd00:${number}::${member.toString(16)}`;
 
 type Question = readonly [from: Place, address: string, port: number, seen: string];
-/**
- * Asks all at once; twice where an answer must come, for the first may find a host that is still looking for its own
- * addresses (RFC 4862 section 5.4). `seen` is the address that the server must have seen, "" when nobody may answer.
- */
+/** Asks all at once. `seen` is the address that the server must have seen, "" when nobody may answer. */
 async function assertAnswers(host: RealHost, questions: readonly Question[]): Promise<void> {
   const asked = questions.map(async ([from, address, port, wish]) => {
-    const first = await host.ask(from, address, port);
-    const seen = first === "" && wish !== "" ? await host.ask(from, address, port) : first;
-    return [from, address, port, seen] as const;
+    return [from, address, port, await host.ask(from, address, port, wish !== "")] as const;
   });
   assert.deepEqual(await Promise.all(asked), questions);
 }

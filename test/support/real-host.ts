@@ -173,13 +173,14 @@ export class RealHost implements AsyncDisposable {
   }
 
   /**
-   * Asks the server at an address and port.
+   * Asks the server at an address and port: once, or until it answers.
    * @returns the address that the server saw; "" when no answer came
    */
-  async ask(from: Place, address: string, port: number): Promise<string> {
+  async ask(from: Place, address: string, port: number, isAnswered = true): Promise<string> {
     const at = address.includes(":") ? `[${address}]` : address;
     const curl = ["-s", "-g", "--noproxy", "*", "--connect-timeout", "0.6", "--max-time", "2", `http://${at}:${port}/`];
-    return (await this.try(from, "curl", ...curl)) ?? "";
+    const answer = async () => (await this.try(from, "curl", ...curl)) ?? "";
+    return isAnswered ? answerTo(answer) : answer();
   }
 
   /** As `ask`, with one datagram. */
@@ -190,7 +191,7 @@ export class RealHost implements AsyncDisposable {
       socket.on("message", (answer) => { process.stdout.write(answer); socket.close(); });
       socket.send("hello", ${port}, "${address}");
       setTimeout(() => process.exit(), 1000).unref();`;
-    return (await this.try(from, process.execPath, "-e", program)) ?? "";
+    return answerTo(async () => (await this.try(from, process.execPath, "-e", program)) ?? "");
   }
 
   /** Sends one datagram, if that is let out. @param own the sender's port; 0 for any */
@@ -206,7 +207,7 @@ export class RealHost implements AsyncDisposable {
    * Whether an answer comes, which may have to wait for a neighbour that is asked for a second time.
    * @param pattern which every byte of it has, hex
    */
-  async pings(from: Place, address: string, pattern = "00", seconds = 5): Promise<boolean> {
+  async pings(from: Place, address: string, pattern = "00", seconds = 20): Promise<boolean> {
     const command = [address.includes(":") ? "ping6" : "ping", "-c", "1", "-W", `${seconds}`, "-p", pattern, address];
     return (await this.try(from, "busybox", ...command)) !== undefined;
   }
@@ -235,6 +236,13 @@ export class RealHost implements AsyncDisposable {
     for (const name of ["netns", "outside"]) calls.umount2(join(this.#directory, name), 2);
     rmSync(this.#directory, { recursive: true });
   }
+}
+
+/** Asks again while nobody answers: a host may still look for its own addresses (RFC 4862 section 5.4), or have no time. */
+async function answerTo(ask: () => Promise<string>): Promise<string> {
+  let answer = "";
+  await until(async () => (answer = await ask()) !== "", "an answer");
+  return answer;
 }
 
 const theOutside: NamespaceName = "sandbox:outside";
