@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { dockers, TestHost } from "../support/daemon.ts";
+import { until } from "../support/until.ts";
 
 const ids = (text: string) =>
   text.replaceAll(/\b[0-9a-f]{64}\b/g, "<id>").replaceAll(/\b[0-9a-f]{12}\b/g, "<short id>");
@@ -19,6 +20,8 @@ for (const client of dockers)
       host = await TestHost.start();
     });
     after(() => host.stop());
+    const serves = (name: string) =>
+      until(async () => (await host.try(["exec", name, "wget", "-qO-", "http://127.0.0.1/"])).status === 0, name);
 
     it("docker version, docker info", async () => {
       assert.match(
@@ -88,6 +91,7 @@ for (const client of dockers)
         "-c",
         "echo hello from web > /tmp/index.html; exec httpd -f -p 80 -h /tmp",
       );
+      await serves("web");
       assert.equal(
         await docker("run", "--rm", "--network", "my_net", "busybox", "wget", "-qO-", "http://web/"),
         "hello from web",
@@ -117,6 +121,7 @@ for (const client of dockers)
         "-c",
         "echo published > /tmp/index.html; exec httpd -f -p 80 -h /tmp",
       );
+      await serves("published");
       for (const address of ["198.51.100.1", "127.0.0.1"])
         assert.equal(host.here("busybox", "wget", "-qO-", `http://${address}:8080/`), "published\n");
       assert.equal(host.there("busybox", "wget", "-qO-", "http://198.51.100.1:8080/"), "published\n");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
@@ -117,10 +117,7 @@ export class TestHost {
     }
     host.here("ip", "link", "set", "lo", "up");
     host.there("ip", "link", "set", "lo", "up");
-    const { pid = 0 } = host.background(host.outside, "sleep", "1d");
-    const { ino } = statSync(host.outside);
-    await until(() => statSync(`/proc/${pid}/ns/net`).ino === ino, "it is in there");
-    host.here("ip", "link", "add", "uplink0", "type", "veth", "peer", "name", "eth0", "netns", String(pid));
+    host.here("ip", "link", "add", "uplink0", "type", "veth", "peer", "name", "eth0", "netns", host.outside);
     host.here("ip", "address", "add", "198.51.100.1/24", "dev", "uplink0");
     host.here("ip", "-6", "address", "add", "2001:db8::1/64", "dev", "uplink0", "nodad");
     host.here("ip", "link", "set", "uplink0", "up");

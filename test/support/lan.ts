@@ -44,11 +44,8 @@ export class TestLan {
   /** Plugs a namespace into the switch, by a cable whose end there is called `link`. */
   plug(namespace: string, link: string): void {
     const port = `port${(this.#ports += 1)}`;
-    const holder = this.start("sleep", "1d");
-    spawnSync("sleep", ["0.05"]); // until it is in there
-    inside(namespace, "ip", "link", "add", link, "type", "veth", "peer", "name", port, "netns", String(holder.pid));
+    inside(namespace, "ip", "link", "add", link, "type", "veth", "peer", "name", port, "netns", this.namespace);
     this.run("ip", "link", "set", port, "master", "br0", "up");
-    holder.kill("SIGKILL");
   }
 
   /** A machine on the LAN with these addresses. @returns its namespace */
