@@ -58,6 +58,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     async start() {
       await Promise.all([containerd?.start(), loggerSupervised.start()]);
       events.start();
+      await processes.takeUpExecs();
       await images.recover();
       await processes.reopenLogs();
     },

@@ -6,7 +6,7 @@ import { OutputQueue } from "./output-queue.ts";
 import type { ExecSpec, OutputChunk, ProcessStreams } from "./runtime.ts";
 import { execProcessOf } from "./spec/process.ts";
 import type { Layers } from "./spec/user.ts";
-import { makeFifos, removeFifos, Stdin } from "./stdio.ts";
+import { makeFifos, outputFifos, removeFifos, Stdin } from "./stdio.ts";
 import { json } from "./tasks.ts";
 
 interface Running {
@@ -58,6 +58,18 @@ export class ExecRunner {
     } finally {
       this.#starting.delete(spec.id);
     }
+  }
+
+  /** Processes of a daemon before this one: nobody hears what they say any more, but it is read, so that they go on. */
+  takeUp(execIds: readonly string[]): void {
+    for (const id of execIds) {
+      const [stdout = "", stderr = ""] = outputFifos(this.#fifoDirectory, id);
+      if (stdout !== "") this.#running.set(id, this.#open({ stdin: "", stdout, stderr }, true));
+    }
+  }
+  /** Lets go of those that have ended unseen. */
+  keepOnly(alive: ReadonlySet<string>): void {
+    for (const id of this.#running.keys()) if (!alive.has(id)) this.#letGo(id);
   }
 
   #open(fifos: ReturnType<typeof makeFifos>, detached: boolean): Running {

@@ -22,7 +22,7 @@ import type { ExitEvent, FoundContainer, Processes, ProcessStreams, StartRequest
 import { buildSpec } from "./spec/build-spec.ts";
 import { resourcesOf } from "./spec/resources.ts";
 import { findUser, layersOf } from "./spec/user.ts";
-import { fifosOf, holdFifos, makeFifos, outputFifos, removeFifos, Stdin } from "./stdio.ts";
+import { fifosOf, holdFifos, makeFifos, namesIn, outputFifos, removeFifos, Stdin } from "./stdio.ts";
 import { json, runc, timeText } from "./tasks.ts";
 import { readUsage } from "./usage.ts";
 
@@ -349,6 +349,20 @@ export class ContainerProcesses implements Processes {
     for await (const { info } of this.#parts.client.snapshots.list({ snapshotter, filters: ["kind==active"] }))
       keys.push(...info.map((i) => i.name).filter((name) => /^[0-9a-f]{64}$/.test(name)));
     return keys;
+  }
+
+  /**
+   * Execs of a daemon that was killed, before others are started. A shim that is about to open an exec's FIFOs waits for who reads
+   * them, and answers nobody meanwhile; when it answers, the exec runs or has ended.
+   */
+  async takeUpExecs(): Promise<void> {
+    const [{ containers }, layers] = await Promise.all([this.#parts.client.containers.list({}), this.#layers()]);
+    const own = new Set([...containers.map(({ id }) => id), ...layers]);
+    const left = namesIn(this.#fifoDirectory).filter((name) => !own.has(name));
+    if (left.length === 0) return;
+    this.#execs.takeUp(left);
+    const alive = await Promise.all((await this.#tasks()).map(({ id }) => this.execs(id).catch(() => [])));
+    this.#execs.keepOnly(new Set(alive.flat()));
   }
 
   /** After the logger came back: it holds nothing yet. @throws when it could not be done for one; the others' it is */

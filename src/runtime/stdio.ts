@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { makeFifo } from "../kernel/files.ts";
@@ -34,6 +34,12 @@ export function fifosOf(
 /** Those of a process's output that there are: standard output, and error where there is no terminal. */
 export const outputFifos = (directory: string, name: string): string[] =>
   ["out", "err"].map((stream) => join(directory, `${name}.${stream}`)).filter((path) => existsSync(path));
+
+/** Names of all processes that have FIFOs. */
+export function namesIn(directory: string): string[] {
+  const files = existsSync(directory) ? readdirSync(directory) : [];
+  return [...new Set(files.map((file) => file.replace(/\.[^.]*$/, "")))];
+}
 
 /** Keeps what is in a process's output FIFOs when nobody else has them open any more. */
 export function holdFifos(directory: string, name: string): Disposable {

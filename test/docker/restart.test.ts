@@ -74,6 +74,30 @@ describe("containers and the daemon's end", () => {
       assert.equal(await docker("inspect", "-f", status, "b"), "exited 137");
     });
 
+  it("health checks that were under way keep nobody from their containers", async () => {
+    const names = ["w", "x", "y", "z"];
+    for (const name of names)
+      await docker(
+        "run",
+        "-d",
+        "--name",
+        name,
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "50ms",
+        "busybox",
+        "sleep",
+        "1d",
+      );
+    const seen = () => docker("inspect", "-f", "{{.State.Status}} {{.State.Pid}}", ...names);
+    const before = await seen();
+    await host().stopDaemon("SIGKILL");
+    await host().startDaemon();
+    assert.equal(await seen(), before);
+    for (const name of names) await docker("exec", name, "true");
+  });
+
   it("what ended meanwhile is recorded, with its exit code", async () => {
     await docker("run", "-d", "--name", "short", "busybox", "sh", "-c", "sleep 1; echo said last; exit 7");
     await host().stopDaemon();

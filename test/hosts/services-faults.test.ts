@@ -132,7 +132,7 @@ describe("services under faults", () => {
     await until(async () => (await named()).length === 0, "it has none any more");
     await docker(1, "service rm sick");
   }
-  /** Its process is killed, then a container removed by force. */
+  /** Its process is killed, a container removed by force, another one taken off its network. */
   async function loseTasks(): Promise<void> {
     const ways = [
       async (number: number, task: string) => {
@@ -140,6 +140,7 @@ describe("services under faults", () => {
         return () => host(number).run("kill", "-9", pid);
       },
       async (number: number, task: string) => () => docker(number, `rm -f ${task}`),
+      async (number: number, task: string) => () => docker(number, `network disconnect shop ${task}`),
     ];
     for (const way of ways) {
       const loads = await web.askBoth(1, 200);
