@@ -116,7 +116,7 @@ function pings({ kernel, at }: Host, from: Member, address: string, seconds: num
     }),
   );
 }
-const reaches = (host: Host, from: Member, address: string, size?: number) => pings(host, from, address, 5, size);
+const reaches = (host: Host, from: Member, address: string, size?: number) => pings(host, from, address, 20, size);
 const missing = (host: Host, from: Member, address: string) => !pings(host, from, address, 1);
 /** Frames that the first host sent into its tunnel. */
 function sent(): number {

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { clone } from "../vm/guest-files.ts";
 import { Lane } from "../vm/lane.ts";
-import { TomboloHost } from "../vm/tombolo.ts";
+import { TomboloHost, until } from "../vm/tombolo.ts";
 
 /** Every byte of what containers say to one another. */
 const canary = /c5c5 c5c5 c5c5 c5c5/;
@@ -18,10 +17,6 @@ before(async () => {
   hosts = await TomboloHost.start(lane);
 });
 after(() => lane?.stop());
-
-async function until(isSo: () => Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + patience; !(await isSo()); await sleep(500)) assert.ok(Date.now() < end, what);
-}
 
 it("encrypted networks go through the kernel's WireGuard, and nothing of them in clear", async () => {
   const [one, two] = hosts;

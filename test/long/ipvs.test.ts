@@ -2,13 +2,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { samplesIn, sectionOf, withoutChance } from "../support/readme.ts";
 import { Asker } from "../vm/asker.ts";
 import { clone } from "../vm/guest-files.ts";
 import { Lane } from "../vm/lane.ts";
 import type { Station } from "../vm/station.ts";
-import { TomboloHost } from "../vm/tombolo.ts";
+import { TomboloHost, until } from "../vm/tombolo.ts";
 
 describe("services on two machines, by IPVS", () => {
   let lane: Lane;
@@ -107,12 +106,4 @@ async function opened(asker: Asker, count: number): Promise<string[]> {
   const names: string[] = [];
   for (let n = 0; n < count; n += 1) names.push(await asker.open());
   return names.toSorted();
-}
-
-/** Waits until it is so. @throws after two minutes */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 120_000; !(await isSo()); ) {
-    assert.ok(Date.now() < end, "not so after two minutes");
-    await sleep(500);
-  }
 }

@@ -1,17 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { clone } from "../vm/guest-files.ts";
 import { Lane } from "../vm/lane.ts";
-import { TomboloHost } from "../vm/tombolo.ts";
+import { TomboloHost, until } from "../vm/tombolo.ts";
 
-const patience = 180_000; // milliseconds: under emulation everything takes fifteen times as long
 const size = 512; // KiB
-
-async function until(isSo: () => Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + patience; !(await isSo()); await sleep(500)) assert.ok(Date.now() < end, what);
-}
 
 /** The figures of etcd's own robustness tests: each way 25 to 125 ms; what is lost differs. */
 describe("two hosts with a long and bad wire between them", () => {

@@ -3,8 +3,11 @@ import { buildBusybox } from "../../tools/busybox-image.ts";
 import { clone } from "./guest-files.ts";
 import type { Lane } from "./lane.ts";
 import type { Station } from "./station.ts";
+import { until as anywhere } from "../support/until.ts";
 
 const patience = 240_000; // milliseconds: under emulation everything takes fifteen times as long
+/** As `anywhere`, for what such machines do. */
+export const until = (isSo: () => Promise<boolean>, what?: string): Promise<number> => anywhere(isSo, what, patience);
 
 /** A host of a lane with tombolod and the image busybox. */
 export class TomboloHost {
