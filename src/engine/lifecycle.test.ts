@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type TestContext, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { endpointRow, idOf, networkRows, putNetwork } from "../../test/support/rows.ts";
-import { forbidden, unavailable } from "../lib/errors.ts";
+import { forbidden, system, unavailable } from "../lib/errors.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Container, ContainerState } from "../model/container.ts";
 import { createMemoryFiles } from "../runtime/files/memory-files.ts";
@@ -54,6 +54,7 @@ async function containers(test: TestContext) {
   });
   const tries: number[] = [];
   const warnings: string[] = [];
+  const errors: string[] = [];
   const cluster = { answer: undefined as Error | undefined };
   const answered = async () => {
     if (cluster.answer !== undefined) throw cluster.answer;
@@ -72,7 +73,8 @@ async function containers(test: TestContext) {
     logPath: () => "",
   };
   const ends = () => exited({ containerId: id, exitCode: 1, exitedAt: new Date().toISOString(), oomKilled: false });
-  const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => void warnings.push(text) };
+  const into = (texts: string[]) => (_: object, text: string) => void texts.push(text);
+  const log = { debug() {}, info() {}, error: into(errors), warn: into(warnings) };
   const parts = {
     store,
     runtime: { processes, memoryFiles: createMemoryFiles(join(dataRoot, "memory")), onReconnect() {} },
@@ -101,7 +103,7 @@ async function containers(test: TestContext) {
   });
   const stateNow = () => store.snapshot().get("containers", id)?.state;
   return {
-    ...{ verbs, parts, store, tries, warnings, cluster, ends, stateNow },
+    ...{ verbs, parts, store, tries, warnings, errors, cluster, ends, stateNow },
     claimsNow: () => store.snapshot().get("containers", id)?.claims,
     becomes: (status: ContainerState["status"]) => becomes(() => stateNow()?.status, status),
     triedTimes: (count: number) => becomes(() => tries.length, count),
@@ -116,6 +118,17 @@ it("restarts what it finds ended only when that is begun", async (test) => {
   verbs.beginRestarts();
   await becomes("running");
   assert.deepEqual([stateNow()?.pid, stateNow()?.restartCount], [7, 1]);
+});
+
+it("puts the others right where one container cannot be", async (test) => {
+  const { verbs, parts, store, stateNow, errors } = await containers(test);
+  const stuck = idOf("5", 1);
+  await store.update((tx) => tx.put("containers", { ...web, id: stuck, name: "stuck" }));
+  parts.runtime.processes.reap = async (one) => {
+    if (one === stuck) throw system("its shim does not answer");
+  };
+  await verbs.recover();
+  assert.deepEqual([stateNow()?.status, errors.length], ["restarting", 1]);
 });
 
 it("goes on with restarts while no manager answers, and gives up what is refused", async (test) => {

@@ -400,13 +400,19 @@ export class Lifecycle {
     for (const [id, { pause }] of this.#restarts) this.#schedule(id, pause);
   }
 
-  /** At start: records exits that were missed, ends what was half started, finishes removals; what shall run again waits for `beginRestarts`. */
+  /**
+   * At start: records exits that were missed, ends what was half started, finishes removals; what shall run again waits for `beginRestarts`.
+   * A container that cannot be put right is said, and keeps no other from being.
+   */
   async recover(): Promise<void> {
-    const { store, runtime } = this.#parts;
+    const { store, runtime, log } = this.#parts;
     const rows = store.snapshot();
     const found = new Map((await runtime.processes.list()).map((f) => [f.id, f]));
     for (const id of found.keys()) if (rows.get("containers", id) === undefined) await runtime.processes.remove(id);
-    for (const container of rows.list("containers")) await this.#recoverOne(container, found.get(container.id));
+    for (const container of rows.list("containers"))
+      await this.#recoverOne(container, found.get(container.id)).catch((err: unknown) =>
+        log.error({ err, container: container.id }, "a container could not be put right: docker rm --force removes it"),
+      );
     for (const sandbox of store
       .snapshot()
       .list("sandboxes")
