@@ -1,6 +1,7 @@
 import { type ConnectRouter, createClient } from "@connectrpc/connect";
 import { setTimeout as sleep } from "node:timers/promises";
 import { notFound } from "../lib/errors.ts";
+import { failpoint } from "../lib/failpoint.ts";
 import { dismissed, type NodeId, observed } from "../model/cluster.ts";
 import { isAnswering } from "../store/etcd/answers.ts";
 import { createEtcdClient, type EtcdAddress, type EtcdClient } from "../store/etcd/client.ts";
@@ -22,7 +23,7 @@ import { joinService, renewCertificate } from "./join.ts";
 import { beginKeys } from "./key-rotation.ts";
 import { runLeader } from "./leader.ts";
 import { LogBroker, type Wanted } from "./log-broker.ts";
-import { memberIdOf, type Members, membersOf, memberService } from "./member-service.ts";
+import { type Members, membersOf, memberService, removeVote } from "./member-service.ts";
 import { Reports } from "./reports.ts";
 import { hasLeft, Sessions } from "./sessions.ts";
 import type { StoreKeys } from "./store-keys.ts";
@@ -238,11 +239,14 @@ export class Manager {
     await this.store.update((tx) => {
       const own = tx.get("nodes", nodeId);
       if (own === undefined) return;
-      tx.put("nodes", observed(dismissed(own, hasLeft), {}, Date.now()));
+      // The row says that it has a vote as long as it has: should this host not come to it, the leader takes it.
+      const vote = own.manager === undefined ? {} : { manager: own.manager };
+      tx.put("nodes", observed(dismissed(own, hasLeft), vote, Date.now()));
       keepOnly(tx, nodeId, new Set());
     });
     if (row.manager === undefined) return;
-    await this.#opened.members.remove(memberIdOf(row.manager.memberId));
+    failpoint("swarm.leave.before-vote");
+    await removeVote(this.#opened.members, row.manager.memberId);
     await this.#etcd.farewell();
   }
 

@@ -99,7 +99,7 @@ export async function removeVote(members: Members, memberId: string): Promise<vo
 }
 
 /** @throws {EngineError} invalid for what are no hex digits */
-export function memberIdOf(text: string): bigint {
+function memberIdOf(text: string): bigint {
   if (!/^[0-9a-f]{1,16}$/.test(text)) throw invalid("a member's id must be hex digits");
   return BigInt(`0x${text}`);
 }

@@ -239,6 +239,18 @@ describe("a swarm whose hosts fail", () => {
         await docker(1, "node update --label-add a=b h1");
       });
 
+    it("in swarm leave of one of two managers, before its vote is taken: the other one takes it, and writes", async () => {
+      await docker(1, "swarm init");
+      await joinWith(2, await token("manager"));
+      await until(async () => (await managersOf(1)) === 2, "two managers");
+      await strike(2, "swarm.leave.before-vote", () => docker(2, "swarm leave --force"));
+      await until(() => etcds(2).length === 0, "etcd ends on h2");
+      await until(async () => (await rowOf("h2"))?.manager === "", "h2 is no manager");
+      await docker(1, "node update --label-add a=b h1");
+      await docker(2, "swarm leave --force");
+      assert.equal(await stateOf(2), "inactive");
+    });
+
     for (const place of ["before-files", "after-files"])
       it(`in swarm leave, ${place}: the same command then succeeds`, async () => {
         await docker(1, "swarm init");
