@@ -188,25 +188,26 @@ describe("a node's tunnel address", () => {
 });
 
 describe("what a node says of its host", () => {
-  it("is forgotten when it says so no more; who has left had those addresses", async () => {
+  it("is forgotten when it says so no more; who has left had those addresses, and that balancer", async () => {
     const m = await manager(1);
     const [id = ""] = m.ids;
     const said = {
       hostAddresses: ["192.0.2.2"],
+      balancer: "ipvs",
       takenPorts: [{ protocol: "tcp", address: "0.0.0.0", port: 80 }],
       routes: [{ to: "10.0.0.0/8", link: "eth0" }],
     };
     const known = () => {
-      const { hostAddresses, takenPorts, routes } = m.row(id) ?? {};
-      return { hostAddresses, takenPorts, routes };
+      const { hostAddresses, balancer, takenPorts, routes } = m.row(id) ?? {};
+      return { hostAddresses, balancer, takenPorts, routes };
     };
-    const none = { hostAddresses: undefined, takenPorts: undefined, routes: undefined };
+    const none = { hostAddresses: undefined, balancer: undefined, takenPorts: undefined, routes: undefined };
     await m.change(id, said);
     (await m.open(id)).end();
     assert.deepEqual(known(), none);
     await m.change(id, said);
     await m.sessions.leave(id);
-    assert.deepEqual(known(), { ...none, hostAddresses: ["192.0.2.2"] });
+    assert.deepEqual(known(), { ...none, hostAddresses: ["192.0.2.2"], balancer: "ipvs" });
     await m.stop();
   });
 });

@@ -99,7 +99,8 @@ function describe(
 ): void {
   checkDataPath(others, row.id, description.addresses.dataPath, row.status.address);
   checkKeys(others, row.id, description, row.status.address);
-  const { hostAddresses: _, ...before } = unsaid(row);
+  // Addresses and balancer hold while a node is away, but not when it is back and says nothing of them.
+  const { hostAddresses: _, balancer: _balancer, ...before } = unsaid(row);
   const described = observed<ClusterNode>(before, description, now);
   tx.put("nodes", described);
   movePeers(tx, described);
