@@ -84,9 +84,9 @@ it("a task is on its service's networks, on ingress when a port is published the
 });
 
 it("volumes get their words too; a word that there is not is said", async () => {
-  const volumes = [{ name: "v{{.Task.Slot}}", labels: { l: "{{.Node.ID}}" }, options: { o: "{{.Service.Name}}" } }];
+  const volumes = [{ name: "v{{.Task.Slot}}", labels: { l: "{{.Node.ID}}" } }];
   const task = newTask({ slot: 2, nodeId: "n1" }, { volumes });
-  assert.deepEqual(volumesOf(task, node), [{ name: "v2", labels: { l: "n1" }, options: { o: "web" } }]);
+  assert.deepEqual(volumesOf(task, node), [{ name: "v2", labels: { l: "n1" } }]);
   const container = { ...plainContainer, env: ["A={{.Nope}}"] };
   const empty = await rows();
   assert.throws(() => containerOf(newTask({}, { container }), node, empty), /\{\{\.Nope\}\} is not known/);

@@ -72,15 +72,12 @@ function filledValue(value: unknown, words: Words): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, filledValue(one, words)]));
 }
 
-/** The volumes that must be made with labels or options before the container. @throws {EngineError} invalid, as `containerOf` */
+/** The volumes that must be made with labels before the container. @throws {EngineError} invalid, as `containerOf` */
 export function volumesOf(task: Task, node: NodeFacts): TaskTemplate["volumes"] {
   const words = taskWords(task, node);
-  const filledValues = (texts: Readonly<Record<string, string>>) =>
-    Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, filledIn(text, words)]));
-  return task.template.volumes.map(({ name, labels, options }) => ({
+  return task.template.volumes.map(({ name, labels }) => ({
     name: filledIn(name, words),
-    labels: filledValues(labels),
-    options: filledValues(options),
+    labels: Object.fromEntries(Object.entries(labels).map(([key, text]) => [key, filledIn(text, words)])),
   }));
 }
 

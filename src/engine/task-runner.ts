@@ -161,7 +161,7 @@ export class TaskRunner {
     const wanted = volumesOf(task, node);
     const request = containerOf(task, node, this.#rows);
     await this.#images.need(task);
-    for (const volume of wanted) await volumes.create({ driver: "local", ...volume });
+    for (const volume of wanted) await volumes.create({ driver: "local", options: {}, ...volume });
     failpoint("swarm.task.prepare.before-container");
     await containers.create(request);
     failpoint("swarm.task.prepare.after-container");

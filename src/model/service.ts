@@ -93,8 +93,8 @@ export interface TaskTemplate {
     readonly hostConfig: Readonly<Record<string, unknown>>;
     readonly task: Readonly<Record<string, unknown>>;
   };
-  /** Volumes that want labels or options of their own when they are made; words in `{{ }}` of these, too. */
-  readonly volumes: readonly Pick<Volume, "name" | "labels" | "options">[];
+  /** Volumes that want labels of their own when they are made; words in `{{ }}` of these, too. */
+  readonly volumes: readonly Pick<Volume, "name" | "labels">[];
   /** The service's own, for words in `{{ }}` and for lists by label. */
   readonly serviceLabels: Readonly<Record<string, string>>;
   readonly networks: readonly ServiceNetwork[];

@@ -17,7 +17,7 @@ export async function createContainer(call: Call): Promise<Reply> {
     mountsOfOthers: await mountsOfOthers(call, body),
   });
   for (const volume of volumesToCreate(body.HostConfig ?? {}))
-    await engine.volumes.create({ driver: "local", ...volume });
+    await engine.volumes.create({ driver: "local", options: {}, ...volume });
   const made = await engine.containers.create(request);
   return json({ Id: made.id, Warnings: [...made.warnings, ...warnings] }, 201);
 }

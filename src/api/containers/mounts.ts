@@ -166,10 +166,10 @@ export function readVolumesFrom(text: string): { readonly name: string; readonly
 }
 
 /** Volumes that want labels of their own when they are made. */
-export function volumesToCreate(host: HostConfigBody): Pick<Volume, "name" | "labels" | "options">[] {
+export function volumesToCreate(host: HostConfigBody): Pick<Volume, "name" | "labels">[] {
   return (host.Mounts ?? []).flatMap(({ Type, Source, VolumeOptions }) => {
     const labels = VolumeOptions?.Labels ?? {};
     const isSpecial = Type === "volume" && Object.keys(labels).length > 0;
-    return isSpecial ? [{ name: Source ?? "", labels, options: {} }] : [];
+    return isSpecial ? [{ name: Source ?? "", labels }] : [];
   });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NetworkDetail, SwarmStanding } from "../../engine/engine.ts";
-import type { NetworkSpec } from "../../model/network.ts";
+import { type NetworkSpec, plainSpec } from "../../model/network.ts";
 import { outside, serve } from "../testing.ts";
 import { readEndpointSettings } from "./endpoint-settings.ts";
 import { networkJson } from "./wire.ts";
@@ -23,15 +23,7 @@ const fromClient = {
 const plain: NetworkSpec = {
   name: "my_net",
   driver: "bridge",
-  options: {},
-  labels: {},
-  ipv4: true,
-  ipv6: false,
-  ipam: { driver: "default", options: {}, subnets: [] },
-  internal: false,
-  attachable: false,
-  ingress: false,
-  configOnly: false,
+  ...plainSpec,
 };
 
 /** Creates a network over HTTP; @returns the answer and what the engine was asked for */

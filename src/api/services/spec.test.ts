@@ -116,7 +116,7 @@ test("the container of a task is read as a container's create request is", () =>
       ["volume", "v-{{.Node.Hostname}}", "/v", false],
     ],
   );
-  assert.deepEqual(task.volumes, [{ name: "v-{{.Node.Hostname}}", labels: { a: "b" }, options: {} }]);
+  assert.deepEqual(task.volumes, [{ name: "v-{{.Node.Hostname}}", labels: { a: "b" } }]);
   assert.deepEqual(task.networks, [{ network: id, aliases: ["al"], driverOptions: { a: "b" } }]);
   assert.deepEqual(task.restart, { condition: "on-failure", delay: 1000, maxAttempts: 3, window: 10_000 });
   assert.deepEqual(task.placement, {
