@@ -1,10 +1,11 @@
 import { balancerNamed } from "../balancers/index.ts";
 import { openIngress, openNetwork } from "../cluster/networks.ts";
-import { plainTemplate } from "../cluster/task-testing.ts";
+import { newSpec as plainServiceSpec } from "../cluster/orchestration/testing.ts";
+import { newTask as plainTask, plainTemplate } from "../cluster/task-testing.ts";
 import { newCluster, newNode } from "../cluster/testing.ts";
 import type { ClusterNode } from "../model/cluster.ts";
 import { type Network, type NetworkSpec, plainSpec } from "../model/network.ts";
-import type { ServiceNetwork, ServicePort, ServiceSpec, Task, TaskTemplate, UpdatePolicy } from "../model/service.ts";
+import type { ServiceNetwork, ServicePort, ServiceSpec, Task, TaskTemplate } from "../model/service.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
 import type { Store, Transaction } from "../store/store.ts";
 import type { Parts } from "./parts.ts";
@@ -68,15 +69,6 @@ export async function playCluster(): Promise<PlayedCluster> {
   };
 }
 
-const policy: UpdatePolicy = {
-  parallelism: 1,
-  delay: 0,
-  failureAction: "pause",
-  monitor: 5000,
-  maxFailureRatio: 0,
-  order: "stop-first",
-};
-
 export const port = (published: number, change: Partial<ServicePort> = {}): ServicePort => ({
   name: "",
   protocol: "tcp",
@@ -94,34 +86,14 @@ export const onNetwork = (network: string, aliases: readonly string[] = []): Ser
 /** The spec of a service of one task. */
 export const newSpec = (
   change: Partial<Omit<ServiceSpec, "task">> & { readonly task?: Partial<TaskTemplate> } = {},
-): ServiceSpec => ({
-  name: "web",
-  labels: {},
-  mode: { kind: "replicated", replicas: 1 },
-  endpoint: { mode: "vip", ports: [] },
-  update: policy,
-  rollback: policy,
-  drain: 0,
-  balance: { by: "rr", local: false },
-  shown: {},
-  ...change,
-  task: { ...plainTemplate, ...change.task },
-});
+): ServiceSpec => plainServiceSpec({ ...change, task: { ...plainTemplate, ...change.task } });
 
 /** A task that runs, of the first template of its service. */
-export const newTask = (id: string, change: Partial<Task> & Pick<Task, "serviceId">): Task => ({
-  id,
-  version: 1,
-  createdAt: 0,
-  updatedAt: 0,
-  serviceName: "s",
-  slot: 0,
-  template: plainTemplate,
-  templateVersion: 1,
-  hostPorts: [],
-  isOnIngress: false,
-  desired: "running",
-  status: { state: "running", at: 0, message: "", error: "" },
-  attachments: [],
-  ...change,
-});
+export const newTask = (id: string, change: Partial<Task> & Pick<Task, "serviceId">): Task =>
+  plainTask({
+    id,
+    serviceName: "s",
+    slot: 0,
+    status: { state: "running", at: 0, message: "", error: "" },
+    ...change,
+  });
