@@ -6,6 +6,7 @@ import { createMemoryStore } from "../store/memory-store.ts";
 import { Rows, RowsTransaction } from "../store/rows.ts";
 import type { Snapshot, Store } from "../store/store.ts";
 import { Leader } from "./leader.ts";
+import type { Members } from "./member-service.ts";
 import { openService } from "./services.ts";
 import { newSpec } from "./orchestration/testing.ts";
 import { newCluster, newNode } from "./testing.ts";
@@ -23,11 +24,11 @@ async function played() {
   return store;
 }
 
-/** Leads until `until`, and then ends. */
-async function lead(store: Store, until: () => boolean): Promise<void> {
+/** Leads until `until`, and then ends. @param votes those that were taken */
+async function lead(store: Store, until: () => boolean, votes: bigint[] = []): Promise<void> {
   const end = new AbortController();
   const log = { info() {}, warn() {} };
-  const members = {} as never;
+  const members = { remove: async (id: bigint) => void votes.push(id) } as Members;
   const parts = { members, sessions: { inherit() {} }, self: "m1", now: () => 5, after: () => () => {}, log };
   const running = new Leader(parts, store).run(end.signal);
   for (let n = 0; n < 200 && !until(); n += 1) await turn();
@@ -102,6 +103,22 @@ it("what managers acknowledged that are none any more is forgotten", async () =>
   });
   await lead(store, () => who().length === 1);
   assert.deepEqual(who(), ["m1"]);
+});
+
+it("takes the vote of a worker, and of who was demoted and removed before it looked", async () => {
+  const store = await played();
+  const row = (id: string, role: "manager" | "worker", memberId: string) =>
+    newNode({ id, role, manager: { ...manager, leader: false, memberId } });
+  await store.update((tx) => {
+    tx.insert("nodes", row("m2", "worker", "2"));
+    tx.insert("nodes", row("m3", "manager", "3"));
+  });
+  const votes: bigint[] = [];
+  const leading = lead(store, () => votes.length > 1, votes);
+  for (let n = 0; n < 200 && store.snapshot().get("nodes", "m2")?.manager !== undefined; n += 1) await turn();
+  await store.update((tx) => tx.delete("nodes", "m3"));
+  await leading;
+  assert.deepEqual(votes, [2n, 3n]);
 });
 
 it("ends when it is to be no manager any more", async () => {

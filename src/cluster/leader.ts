@@ -6,7 +6,7 @@ import type { EtcdClient } from "../store/etcd/client.ts";
 import { campaign } from "../store/etcd/election.ts";
 import type { EtcdStore } from "../store/etcd/etcd-store.ts";
 import { openLease } from "../store/etcd/lease.ts";
-import type { Snapshot, Store, Transaction } from "../store/store.ts";
+import type { RowKey, Snapshot, Store, Transaction } from "../store/store.ts";
 import type { Log } from "./etcd-process.ts";
 import { clusterIn } from "./certificates.ts";
 import { finishRotation } from "./identity/authority.ts";
@@ -106,6 +106,7 @@ export class Leader {
 
   async #lookAfterNodes(signal: AbortSignal): Promise<void> {
     const { self, sessions } = this.#parts;
+    let before: Snapshot | undefined;
     for await (const { snapshot, changed } of this.#store.watch(signal)) {
       if (!isManager(snapshot, self)) return;
       const nodes = changed.flatMap(({ table, key }) => (table === "nodes" ? (snapshot.get("nodes", key) ?? []) : []));
@@ -117,8 +118,8 @@ export class Leader {
       const silent = snapshot.list("acknowledgements").filter(({ managerId }) => !isManager(snapshot, managerId));
       if (silent.length > 0)
         await this.#store.update((tx) => silent.forEach(({ managerId }) => tx.delete("acknowledgements", managerId)));
-      for (const { id, role, manager } of nodes)
-        if (role === "worker" && manager !== undefined) await this.#dismiss(id, manager.memberId, signal);
+      for (const { id, memberId } of votesToTake(changed, before, snapshot)) await this.#dismiss(id, memberId, signal);
+      before = snapshot;
     }
   }
 
@@ -190,6 +191,15 @@ function isRotated(rows: Snapshot): boolean {
   const digest = digestOf(next.certificate);
   return rows.list("nodes").every(({ certificate }) => certificate.root === digest);
 }
+
+/** The votes of who is no manager any more; of who was demoted and removed before anybody looked, too. */
+const votesToTake = (changed: readonly RowKey[], before: Snapshot | undefined, after: Snapshot) =>
+  changed.flatMap(({ table, key: id }) => {
+    if (table !== "nodes") return [];
+    const row = after.get(table, id);
+    const { manager } = row ?? before?.get(table, id) ?? {};
+    return manager === undefined || row?.role === "manager" ? [] : [{ id, memberId: manager.memberId }];
+  });
 
 /** What the leader writes of managers: who leads, and who can be reached. */
 function wished({ id, status, manager }: ClusterNode, self: NodeId): ClusterNode["manager"] {
