@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type EngineError, isUnavailable, system } from "../lib/errors.ts";
+import { type EngineError, isUnavailable, unavailable } from "../lib/errors.ts";
 import { fromJsonBytes } from "../lib/json-bytes.ts";
 import type { NodeId } from "../model/cluster.ts";
 import type { EndpointId } from "../model/ids.ts";
@@ -44,7 +44,7 @@ export class AttachmentClient {
         await sleep(patience.again, undefined, { signal: late }).catch(() => {});
       }
     }
-    throw failure ?? system(texts.attachTimeout);
+    throw failure ?? unavailable(texts.attachTimeout);
   }
 
   async #attachOnce(wish: AttachWish, signal: AbortSignal): Promise<Attached> {
