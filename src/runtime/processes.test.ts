@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { it } from "node:test";
 import { code } from "./containerd/client.ts";
 import { Status } from "./containerd/gen/task_pb.ts";
 import { ContainerProcesses, type ProcessParts } from "./processes.ts";
+import { makeFifos, namesIn } from "./stdio.ts";
 
 const [slow, lost, never] = ["a", "b", "c"].map((digit) => digit.repeat(64)) as [string, string, string];
 
@@ -35,4 +39,29 @@ it("a task of which containerd cannot tell yet is asked for again, and is not ta
     [slow, lost, never].map((id) => asked.filter((one) => one === id).length),
     [3, 1, 10],
   );
+});
+
+it("an exec of which containerd cannot tell is not let go; of a container that has ended it is", async (test) => {
+  const execRoot = await mkdtemp(join(tmpdir(), "tombolo-processes-"));
+  test.after(() => rm(execRoot, { recursive: true, force: true }));
+  const fifos = join(execRoot, "io");
+  for (const [refusal, status, left] of [
+    [code.notFound, Status.RUNNING, []],
+    [code.unavailable, Status.STOPPED, []],
+    [code.unavailable, Status.RUNNING, ["exec"]],
+  ] as const) {
+    makeFifos(fifos, "exec", { tty: true, stdin: false });
+    const tasks = {
+      list: async () => ({ tasks: [{ id: slow, status }] }),
+      listPids: () => Promise.reject(Object.assign(new Error("no"), { code: refusal })),
+      deleteProcess: async () => {},
+    };
+    const containers = { list: async () => ({ containers: [{ id: slow }] }) };
+    const client = { tasks, containers, snapshots: { async *list() {} } } as unknown as ProcessParts["client"];
+    const processes = new ContainerProcesses({ client, execRoot, dataRoot: "/none" } as ProcessParts);
+    await processes.takeUpExecs();
+    assert.deepEqual(namesIn(fifos), left, `${refusal} ${status}`);
+    await processes.ended({ containerId: slow, execId: "exec", exitCode: 0, exitedAt: "", oomKilled: false });
+    assert.deepEqual(namesIn(fifos), []);
+  }
 });

@@ -1,7 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { conflict, invalid, system } from "../lib/errors.ts";
+import { conflict, EngineError, invalid, system } from "../lib/errors.ts";
 import { failpoint } from "../lib/failpoint.ts";
 import type { Container } from "../model/container.ts";
 import type { ContainerId } from "../model/ids.ts";
@@ -43,6 +43,10 @@ const taskStatus: Readonly<Partial<Record<Status, NonNullable<FoundContainer["ta
   [Status.PAUSING]: "paused",
   [Status.STOPPED]: "stopped",
 };
+
+/** Where containerd cannot tell which execs there are, any of these may be: their ends come as events, like others'. */
+const noneIfEnded = (left: string[]) => (error: unknown) =>
+  error instanceof EngineError && error.class === "conflict" ? [] : left;
 
 /** Containers' processes through containerd, their standard streams through FIFOs. */
 export class ContainerProcesses implements Processes {
@@ -361,7 +365,8 @@ export class ContainerProcesses implements Processes {
     const left = namesIn(this.#fifoDirectory).filter((name) => !own.has(name));
     if (left.length === 0) return;
     this.#execs.takeUp(left);
-    const alive = await Promise.all((await this.#tasks()).map(({ id }) => this.execs(id).catch(() => [])));
+    const running = (await this.#tasks()).filter(({ status }) => status !== Status.STOPPED);
+    const alive = await Promise.all(running.map(({ id }) => this.execs(id).catch(noneIfEnded(left))));
     this.#execs.keepOnly(new Set(alive.flat()));
   }
 
