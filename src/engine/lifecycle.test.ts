@@ -149,6 +149,7 @@ it("goes on with restarts while no manager answers, and gives up what is refused
   await triedTimes(4);
   await becomes("exited");
   assert.match(stateNow()?.error ?? "", /Address already in use/);
+  assert.equal(stateNow()?.exitCode, 1, "how it has ended is not lost");
 });
 
 it("leaves a container alone that the user stops between two restarts", async (test) => {

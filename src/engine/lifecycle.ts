@@ -94,7 +94,7 @@ export class Lifecycle {
     } catch (error) {
       await closeSandbox(this.#parts, container.id);
       this.#parts.runtime.memoryFiles.remove(container.id);
-      const exitCode = /not found|no such file/i.test((error as Error).message) ? 127 : 128;
+      const exitCode = /not found|no such file/i.test((error as Error).message) ? 127 : container.state.exitCode || 128;
       await this.remember(container.id, { error: (error as Error).message, exitCode });
       if (container.spec.autoRemove)
         await this.remove(containerNamed(this.#parts.store.snapshot(), container.id), { force: true, volumes: true });

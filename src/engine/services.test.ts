@@ -350,6 +350,11 @@ test("constraints, networks, secrets, configs and images are checked", async () 
   await services.create(newSpec({ name: "web2", balance: least.balance }));
   const name = rpc("InvalidArgument", "name must be valid as a DNS name component");
   await assert.rejects(services.create(newSpec({ name: "w_" })), { class: "invalid", message: name });
+  const twice = newSpec({
+    name: "web3",
+    task: { networks: [0, 1].map(() => ({ network: shop.id, aliases: [], driverOptions: {} })) },
+  });
+  await assert.rejects(services.create(twice), { message: rpc("InvalidArgument", "network shop is named twice") });
   assert.deepEqual(services.networkIds(["shop", shop.id, shop.id.slice(0, 12)]), [shop.id, shop.id, shop.id]);
   assert.throws(() => services.networkIds(["nope"]), { class: "not-found", message: "network nope not found" });
   await cluster.parts.store.update((tx) => {

@@ -102,7 +102,13 @@ function checkSpec({ balancerNamed }: ServiceParts, cluster: Snapshot, { name, t
   const stray = task.placement.spread.find((key) => readerOf(key) === undefined);
   if (stray !== undefined)
     throw invalid(`placement preference spread=${stray} is not known: node.labels.KEY, for one, is`);
-  for (const { driverOptions, aliases } of task.networks) {
+  const named = new Set<NetworkId>();
+  for (const { network, driverOptions, aliases } of task.networks) {
+    if (named.has(network)) {
+      const { name } = cluster.get("networks", network)?.spec ?? { name: network };
+      throw rpcError("InvalidArgument", `network ${name} is named twice`);
+    }
+    named.add(network);
     checkEndpointOptions(driverOptions);
     checkAliases(aliases);
     const taken = aliases.find((alias) => alias.toLowerCase().startsWith("tasks."));

@@ -75,8 +75,6 @@ function checkRuntime({ Runtime, ContainerSpec }: TaskTemplateBody): void {
 /** With the ids of the networks, and these where clients of today say them. */
 function placeNetworks({ Networks: _, ...body }: ServiceSpecBody, ids: readonly NetworkId[]): ServiceSpecBody {
   const Networks = networksOf({ ...body, Networks: _ }).map((network, at) => ({ ...network, Target: ids[at] ?? "" }));
-  const twice = ids.find((id, at) => ids.indexOf(id) !== at);
-  if (twice !== undefined) throw wrong(`network ${twice} is named twice`);
   return { ...body, TaskTemplate: { ...body.TaskTemplate, Networks } };
 }
 

@@ -187,15 +187,13 @@ test("mode, policies, endpoint, files and labels are read", () => {
   assert.equal(specFrom(plain, { auth: "eyJ9" }).task.registryAuth, "eyJ9");
 });
 
-test("networks of clients of long ago are honoured, and none twice", () => {
+test("networks of clients of long ago are honoured", () => {
   const old = specFrom({ ...plain, Networks: [{ Target: "shop" }] }, { networks: ["n1"] });
   assert.deepEqual(
     old.task.networks.map(({ network }) => network),
     ["n1"],
   );
   assert.deepEqual((old.shown.TaskTemplate as { Networks: object }).Networks, [{ Target: "n1" }]);
-  const twice = { ...plain, Networks: [{ Target: "shop" }, { Target: "n1" }] };
-  assert.throws(() => specFrom(twice, { networks: ["n1", "n1"] }), { message: rpc("network n1 is named twice") });
 });
 
 test("what Docker refuses is refused, with its texts", () => {
