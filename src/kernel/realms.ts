@@ -20,7 +20,7 @@ export interface Realm {
   link(by: { readonly name: string } | { readonly index: number }): LinkInfo | undefined;
   links(): LinkInfo[];
   addresses(): AddressInfo[];
-  /** Ordinary routes of all tables, in both families. @param protocol absent: whoever made them */
+  /** Ordinary routes, and those that lead nowhere, of all tables, in both families. @param protocol absent: whoever made them */
   routes(protocol?: number): RouteInfo[];
   /** @throws {KernelError} ENODEV */
   need(link: string): LinkInfo;
