@@ -8,10 +8,10 @@ import { attach } from "../src/cluster/attachments.ts";
 import { NodeFolder } from "../src/cluster/identity/node-files.ts";
 import { newSwarmId } from "../src/cluster/identity/names.ts";
 import { unsealed } from "../src/cluster/identity/seal.ts";
-import { identityIn } from "../src/cluster/node-state.ts";
-import { openStore } from "../src/cluster/manager.ts";
-import { addEndpoints } from "../src/cluster/simulation-testing.ts";
-import { readStoreKeys } from "../src/cluster/store-keys.ts";
+import { identityIn } from "../src/cluster/node/node-state.ts";
+import { openStore } from "../src/cluster/manager/manager.ts";
+import { addEndpoints } from "../src/cluster/manager/simulation-testing.ts";
+import { readStoreKeys } from "../src/cluster/etcd/store-keys.ts";
 import { newNode } from "../src/cluster/testing.ts";
 import type { Store } from "../src/store/store.ts";
 

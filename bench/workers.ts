@@ -1,8 +1,8 @@
-import { Agent } from "../src/cluster/agent.ts";
-import { ControlClient, joinCalls } from "../src/cluster/control-client.ts";
+import { Agent } from "../src/cluster/node/agent.ts";
+import { ControlClient, joinCalls } from "../src/cluster/calls/control-client.ts";
 import { createRequest, newKey } from "../src/cluster/identity/csr.ts";
 import { parseToken } from "../src/cluster/identity/token.ts";
-import { descriptionToWire } from "../src/cluster/wire.ts";
+import { descriptionToWire } from "../src/cluster/calls/wire.ts";
 import type { NodeDescription } from "../src/model/cluster.ts";
 
 /** Orders, which are answered with a number when they are done; `all` comes when every worker has heard rows. */

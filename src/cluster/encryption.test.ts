@@ -10,10 +10,10 @@ import type { Store } from "../store/store.ts";
 import { attach, detach, movePeers } from "./attachments.ts";
 import { wireguardAddress, wireguardPort } from "./encryption.ts";
 import { DescriptionSchema } from "./gen/control_pb.ts";
-import { Sessions } from "./sessions.ts";
-import { clientOf, Worker } from "./sessions-testing.ts";
+import { Sessions } from "./manager/sessions.ts";
+import { clientOf, Worker } from "./manager/sessions-testing.ts";
 import { description, newCluster, newNode } from "./testing.ts";
-import { descriptionFromWire, descriptionToWire } from "./wire.ts";
+import { descriptionFromWire, descriptionToWire } from "./calls/wire.ts";
 
 const newKey = () => randomBytes(32).toString("base64");
 const keysOf = (...generations: number[]): NodeWireguard => ({

@@ -8,7 +8,7 @@ import { createMemoryStore } from "../store/memory-store.ts";
 import { DescriptionSchema } from "./gen/control_pb.ts";
 import { addressesToTell, checkPublishAddress, mostAddresses } from "./host-addresses.ts";
 import { description, newNode } from "./testing.ts";
-import { descriptionFromWire, descriptionToWire } from "./wire.ts";
+import { descriptionFromWire, descriptionToWire } from "./calls/wire.ts";
 
 const many = (count: number) => Array.from({ length: count }, (_, at) => `10.0.${at >> 8}.${at & 255}`);
 

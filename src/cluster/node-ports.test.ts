@@ -8,7 +8,7 @@ import { createMemoryStore } from "../store/memory-store.ts";
 import { DescriptionSchema } from "./gen/control_pb.ts";
 import { mostPorts, portsToTell } from "./node-ports.ts";
 import { description } from "./testing.ts";
-import { descriptionFromWire, descriptionToWire } from "./wire.ts";
+import { descriptionFromWire, descriptionToWire } from "./calls/wire.ts";
 
 it("a host tells where its programs wait, and what its containers have published, but services' tasks", async () => {
   const store = createMemoryStore();

@@ -5,15 +5,15 @@ import { create } from "@bufbuild/protobuf";
 import type { NodeDescription } from "../model/cluster.ts";
 import { type HostRoute, plainSpec } from "../model/network.ts";
 import { createMemoryStore } from "../store/memory-store.ts";
-import { Agent } from "./agent.ts";
-import type { ControlClient } from "./control-client.ts";
+import { Agent } from "./node/agent.ts";
+import type { ControlClient } from "./calls/control-client.ts";
 import { DescriptionSchema } from "./gen/control_pb.ts";
 import { openIngress, openNetwork } from "./networks.ts";
 import { mostRoutes, routesOfNodes, routesToTell } from "./routes.ts";
-import { Sessions } from "./sessions.ts";
-import { clientOf, Worker } from "./sessions-testing.ts";
+import { Sessions } from "./manager/sessions.ts";
+import { clientOf, Worker } from "./manager/sessions-testing.ts";
 import { description, newCluster, newNode } from "./testing.ts";
-import { descriptionFromWire, descriptionToWire } from "./wire.ts";
+import { descriptionFromWire, descriptionToWire } from "./calls/wire.ts";
 
 const route = (to: string, link = "eth0"): HostRoute => ({ to, link });
 async function settled() {

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { createApiServer } from "../api/server.ts";
-import { Membership } from "../cluster/membership.ts";
+import { Membership } from "../cluster/node/membership.ts";
 import { portsToTell } from "../cluster/node-ports.ts";
-import { Replica } from "../cluster/replica.ts";
+import { Replica } from "../cluster/node/replica.ts";
 import type { Balancer } from "../balancers/balancer.ts";
 import { balancerNamed } from "../balancers/index.ts";
-import type { ReadTaskLog } from "../cluster/log-publisher.ts";
+import type { ReadTaskLog } from "../cluster/node/log-publisher.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";

@@ -1,5 +1,5 @@
-import type { Membership } from "../cluster/membership.ts";
-import type { Replica } from "../cluster/replica.ts";
+import type { Membership } from "../cluster/node/membership.ts";
+import type { Replica } from "../cluster/node/replica.ts";
 import type { Log } from "../engine/parts.ts";
 import type { Kernel, KernelEvent } from "../kernel/kernel.ts";
 

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AttachWish } from "../cluster/attachments.ts";
-import { endpointsIn } from "../cluster/replica.ts";
+import { endpointsIn } from "../cluster/node/replica.ts";
 import { EngineError, isUnavailable, notFound } from "../lib/errors.ts";
 import { type Changed, changesOf } from "../store/changes.ts";
 import { failpoint } from "../lib/failpoint.ts";

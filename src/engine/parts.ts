@@ -1,6 +1,6 @@
 import type { Balancer } from "../balancers/balancer.ts";
-import type { Membership } from "../cluster/membership.ts";
-import type { Replica } from "../cluster/replica.ts";
+import type { Membership } from "../cluster/node/membership.ts";
+import type { Replica } from "../cluster/node/replica.ts";
 import type { Dataplane, ParentState } from "../dataplane/dataplane.ts";
 import type { NetworkDriver } from "../drivers/driver.ts";
 import type { KeyedLock } from "../lib/keyed-lock.ts";

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
-import { changedAuthority, withCurrentRoot } from "../cluster/authority-change.ts";
-import { backupOf, readBackup } from "../cluster/backup.ts";
+import { changedAuthority, withCurrentRoot } from "../cluster/manager/authority-change.ts";
+import { backupOf, readBackup } from "../cluster/manager/backup.ts";
 import { clusterIn } from "../cluster/certificates.ts";
 import { signingRoot, trustBundle } from "../cluster/identity/authority.ts";
 import { formatUnlockKey, newUnlockKey } from "../cluster/identity/seal.ts";

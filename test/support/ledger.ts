@@ -1,4 +1,4 @@
-import type { Backup } from "../../src/cluster/backup.ts";
+import type { Backup } from "../../src/cluster/manager/backup.ts";
 import type { LabHost } from "../../src/lab/host.ts";
 import type { Peer } from "../../src/model/peer.ts";
 import { until } from "./until.ts";
