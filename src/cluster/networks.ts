@@ -109,7 +109,7 @@ export function openIngress(tx: Transaction, now: number): void {
 }
 
 /** The network by which published ports of services come in. */
-export const ingressIn = (rows: Snapshot) => rows.list("networks").find(({ spec }) => spec.ingress);
+export const ingressIn = (rows: Snapshot) => rows.where("networks", "isIngress", "true")[0];
 
 /** Its name and flags in Docker (moby daemon/cluster). */
 const ingressSpec: NetworkSpec = { ...plainSpec, name: "ingress", driver: "overlay", ingress: true };

@@ -92,6 +92,7 @@ export const placeOf = ({ networkId, addresses }: Pick<Peer, "networkId" | "addr
 
 /** Fields by which rows are looked up, besides their key. */
 export const indexes: { readonly [T in TableName]?: Readonly<Record<string, (row: Tables[T]) => string>> } = {
+  networks: { isIngress: (r) => String(r.spec.ingress) },
   pools: { network: (r) => r.networkId },
   claims: { owner: (r) => r.owner, pool: (r) => r.pool },
   endpoints: {

@@ -102,7 +102,7 @@ describe("where a network has no address left", () => {
   });
 });
 
-it("what is left is that of the network, and of the family, that has the least; ingress is one of them", () => {
+it("what is left is that of the network, and of the family, that has the least; ingress is one of them", (test) => {
   const network = (id: string, isIngress: boolean) => {
     const spec = { ...plainSpec, name: id, driver: "overlay", ingress: isIngress };
     return ["networks", { id, scope: "cluster", spec, pools: [], predefined: false, createdAt: "" }] as const;
@@ -115,6 +115,7 @@ it("what is left is that of the network, and of the family, that has the least; 
     ["claims", { pool: "fd00::/126", address: "fd00::1", kind: "gateway", owner: "net" }],
     ["claims", { pool: "10.0.0.0/24", address: "10.0.0.99", kind: "endpoint", owner: "beyond the range" }],
   ]);
+  const lists = test.mock.method(rows, "list");
   const on = (template: TaskTemplate, isOnIngress: boolean) => newTask({ template, isOnIngress });
   const addresses = new Addresses();
   const room = (task: ReturnType<typeof on>) => addresses.roomFor(task, rows);
@@ -131,4 +132,5 @@ it("what is left is that of the network, and of the family, that has the least; 
   } as const;
   for (let n = 0; n < 4; n += 1) addresses.setTask(undefined, placed);
   assert.deepEqual(room(on(onNet, true)), { count: 0, lack: textOf("in", 4) });
+  assert.equal(lists.mock.callCount(), 0, "no table is searched through");
 });

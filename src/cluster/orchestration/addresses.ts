@@ -23,7 +23,11 @@ const awaitedBy = (task: Task | undefined): NetworkId[] =>
     ? networksOf(task)
     : [];
 
-/** What is left of the cluster's networks, kept as rows change. A task that is being started may count twice for a moment, never not at all. */
+/**
+ * What is left of the cluster's networks, kept as rows change. A task that is being started may count twice for a moment; one
+ * that is told to stop while its node claims addresses for it counts for nothing until the claims are there. What is placed on
+ * such an address finds none on its node, fails, and is tried again.
+ */
 export class Addresses {
   /** How many addresses are left in the pools that were asked for. */
   readonly #pools = new Map<PoolId, { readonly pool: AddressPool; left: number }>();
