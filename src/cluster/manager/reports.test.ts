@@ -22,7 +22,7 @@ describe("a report", () => {
     status: {
       ...status,
       container: { id: "c".repeat(64), pid: 7, exitCode: 0 },
-      ports: [{ name: "", protocol: "tcp", target: 80, published: 32_768, mode: "host" }],
+      ports: [{ name: "", protocol: "tcp", target: 80, published: 32_768, mode: "host", address: "192.0.2.1" }],
     },
     attachments: [{ network: "n", addresses: [address] }],
   };

@@ -28,6 +28,7 @@ const port = z.object({
   target: number.max(65535),
   published: number.max(65535),
   mode: z.enum(["ingress", "host"]),
+  address: z.string().max(45).exactOptional(),
 });
 /** Nodes say nothing of a task before it is theirs, and not that it is lost. */
 const reported = taskStates.filter(
