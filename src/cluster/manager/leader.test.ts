@@ -24,11 +24,14 @@ async function played() {
   return store;
 }
 
-/** Leads until `until`, and then ends. @param votes those that were taken */
-async function lead(store: Store, until: () => boolean, votes: bigint[] = []): Promise<void> {
+/** Leads until `until`, and then ends. @param votes those that were taken @param names of etcd's members, from number 1 */
+async function lead(store: Store, until: () => boolean, votes: bigint[] = [], names = ["m1"]): Promise<void> {
   const end = new AbortController();
   const log = { info() {}, warn() {} };
-  const members = { remove: async (id: bigint) => void votes.push(id) } as Members;
+  const members = {
+    list: async () => names.map((name, at) => ({ id: BigInt(at + 1), name })),
+    remove: async (id: bigint) => void votes.push(id),
+  } as unknown as Members;
   const parts = { members, sessions: { inherit() {} }, self: "m1", now: () => 5, after: () => () => {}, log };
   const running = new Leader(parts, store).run(end.signal);
   for (let n = 0; n < 200 && !until(); n += 1) await turn();
@@ -140,4 +143,11 @@ it("ends when it is to be no manager any more", async () => {
       .every(({ serviceName }) => serviceName !== "late"),
   );
   assert.ok(store.snapshot().revision > revision);
+});
+
+it("takes the vote of who was removed while nobody led, and not of who is about to be started", async () => {
+  const store = await played();
+  const votes: bigint[] = [];
+  await lead(store, () => votes.length > 0, votes, ["m1", "m2", ""]);
+  assert.deepEqual(votes, [2n]);
 });

@@ -4,6 +4,7 @@ import { type Cluster, type ClusterNode, type NodeId, observed } from "../../mod
 import { settling } from "../../model/wireguard.ts";
 import type { EtcdClient } from "../../store/etcd/client.ts";
 import { campaign } from "../../store/etcd/election.ts";
+import type { Member } from "../../store/etcd/members.ts";
 import type { EtcdStore } from "../../store/etcd/etcd-store.ts";
 import { openLease } from "../../store/etcd/lease.ts";
 import type { RowKey, Snapshot, Store, Transaction } from "../../store/store.ts";
@@ -76,14 +77,20 @@ export class Leader {
 
   /** Until the signal, or until this node is to be no manager any more. */
   async run(signal: AbortSignal): Promise<void> {
-    const { self, sessions, now, after } = this.#parts;
+    const { self, sessions, now, after, members } = this.#parts;
+    const listed = await members.list(); // before the rows are up to date: who is among them has had its row by then
     await this.#begin();
     // Whose streams were held by managers that are not there have their time to come to another one.
     sessions.inherit((holder) => holder !== self && !isReady(this.#store.snapshot(), holder));
     const end = new AbortController();
     const either = AbortSignal.any([signal, end.signal]);
     const conductor = new Conductor({ store: this.#store, now, after, newId: newSwarmId });
-    const duties = [this.#lookAfterNodes(either), this.#rotateByAge(either), conductor.run(either)];
+    const duties = [
+      this.#lookAfterNodes(either),
+      this.#takeVotes(listed, either),
+      this.#rotateByAge(either),
+      conductor.run(either),
+    ];
     try {
       await Promise.race(duties);
     } finally {
@@ -106,7 +113,6 @@ export class Leader {
 
   async #lookAfterNodes(signal: AbortSignal): Promise<void> {
     const { self, sessions } = this.#parts;
-    let before: Snapshot | undefined;
     for await (const { snapshot, changed } of this.#store.watch(signal)) {
       if (!isManager(snapshot, self)) return;
       const nodes = changed.flatMap(({ table, key }) => (table === "nodes" ? (snapshot.get("nodes", key) ?? []) : []));
@@ -118,6 +124,16 @@ export class Leader {
       const silent = snapshot.list("acknowledgements").filter(({ managerId }) => !isManager(snapshot, managerId));
       if (silent.length > 0)
         await this.#store.update((tx) => silent.forEach(({ managerId }) => tx.delete("acknowledgements", managerId)));
+    }
+  }
+
+  /** Of who is no manager any more; also of who was removed while nobody led. @param listed etcd's members, each with its node's id as name */
+  async #takeVotes(listed: readonly Member[], signal: AbortSignal): Promise<void> {
+    const rows = this.#store.snapshot();
+    for (const { id, name } of listed)
+      if (name !== "" && rows.get("nodes", name) === undefined) await this.#dismiss(name, id.toString(16), signal);
+    let before: Snapshot | undefined;
+    for await (const { snapshot, changed } of this.#store.watch(signal)) {
       for (const { id, memberId } of votesToTake(changed, before, snapshot)) await this.#dismiss(id, memberId, signal);
       before = snapshot;
     }
