@@ -151,11 +151,14 @@ function checkMayBeOn(rows: Snapshot, network: Network, nodeId: NodeId, wish: At
     );
 }
 
+/** What is said to who starts what is left of a task. */
+export const taskEnded = (id: TaskId) => forbidden(`task ${id} has ended: it does not run again`);
+
 /** A task is on the networks of its service, and on ingress when a port of it is published there. */
 function checkTask(rows: Snapshot, network: Network, nodeId: NodeId, id: TaskId): void {
   const task = rows.get("tasks", id);
   if (task?.nodeId !== nodeId) throw forbidden(`task ${id} is not this node's`);
-  if (hasEnded(task.status.state)) throw forbidden(`task ${id} has ended: it does not run again`);
+  if (hasEnded(task.status.state)) throw taskEnded(id);
   const isThere = network.spec.ingress
     ? task.isOnIngress
     : task.template.networks.some((one) => one.network === network.id);

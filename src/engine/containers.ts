@@ -1,6 +1,8 @@
+import { taskEnded } from "../cluster/attachments.ts";
 import { conflict, invalid } from "../lib/errors.ts";
 import { signalNumber } from "../lib/signals.ts";
 import type { Container, ContainerSpec } from "../model/container.ts";
+import { hasEnded } from "../model/service.ts";
 import { createArchives } from "./archives.ts";
 import { type ContainerFacts, createContainerViews } from "./container-views.ts";
 import { createContainer, publishContainer } from "./create-container.ts";
@@ -26,11 +28,11 @@ export function createContainers(
   return {
     ...createContainerViews(parts, facts),
     create: (request) => createContainer(parts, request),
-    start: (reference) => locked(reference, (c) => life.start(c)),
+    start: (reference) => locked(reference, (c) => life.start(startable(parts, c))),
     stop: (reference, options) => locked(reference, (c) => life.stop(c, options)),
     restart: (reference, options) =>
       locked(reference, async (c) => {
-        await life.restart(c, options);
+        await life.restart(startable(parts, c), options);
         publishContainer(parts, c, "restart");
       }),
     async kill(reference, signal) {
@@ -104,6 +106,14 @@ export const isRunning = (container: Container) =>
 
 function running(container: Container): Container {
   if (!isRunning(container)) throw conflict(`container ${container.id} is not running`);
+  return container;
+}
+
+/** What follows a task that has ended is another one. @throws {EngineError} forbidden */
+function startable({ store }: Parts, container: Container): Container {
+  const { taskId } = container;
+  const task = taskId === undefined || isRunning(container) ? undefined : store.snapshot().get("tasks", taskId);
+  if (task !== undefined && hasEnded(task.status.state)) throw taskEnded(task.id);
   return container;
 }
 

@@ -184,8 +184,7 @@ it("what ends otherwise has failed, with Docker's words", async (test) => {
   h.exits(3);
   await h.becomes("failed");
   assert.deepEqual([h.row()?.status.error, h.row()?.status.container?.exitCode], ["task: non-zero exit (3)", 3]);
-  await h.containers.start(h.all()[0]?.id ?? "");
-  await becomes(() => h.all()[0]?.state.status, "exited"); // it has ended: nobody starts it again
+  await assert.rejects(h.containers.start(h.all()[0]?.id ?? ""), { class: "forbidden" });
 });
 
 it("a task that is ready waits until it shall run", async (test) => {
@@ -266,6 +265,10 @@ it("a task's container has the name that users give it; what follows its end is 
   await h.desires("shutdown");
   await h.becomes("shutdown");
   assert.deepEqual([h.all()[0]?.name, h.all()[0]?.state.status], ["mine", "exited"]);
+  const refusal = { class: "forbidden", message: "task t has ended: it does not run again" };
+  await assert.rejects(h.containers.start("mine"), refusal);
+  await assert.rejects(h.containers.restart("mine", {}), refusal);
+  assert.equal(h.all()[0]?.state.status, "exited");
 });
 
 it("without its image it is rejected, with the registry's reason; so is one whose words are wrong", async (test) => {
