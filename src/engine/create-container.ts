@@ -9,7 +9,7 @@ import { checkAliases, checkAttachment } from "./attachments.ts";
 import { networkNamed } from "./lookup.ts";
 import type { Parts } from "./parts.ts";
 import { refreshFiles, removeFiles } from "./sandbox-files.ts";
-import { volumePath } from "./volumes.ts";
+import { makingVolumes, volumePath } from "./volumes.ts";
 
 export const zeroTime = "0001-01-01T00:00:00Z";
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
@@ -28,6 +28,15 @@ export async function createContainer(
   const container = newContainer(request, image);
   checkName(parts, container.name);
   checkNetworks(parts, container);
+  const volumes = container.spec.mounts.filter(({ type }) => type === "volume").map(({ source }) => source);
+  await makingVolumes(parts, volumes, () => make(parts, container));
+  failpoint("container.create.after-store");
+  publishContainer(parts, container, "create");
+  parts.addresses.expect(container);
+  return { id: container.id, warnings: portWarnings(parts, container) };
+}
+
+async function make(parts: Parts, container: Container): Promise<void> {
   const made = await makeVolumes(parts, container);
   failpoint("container.create.before-runtime");
   try {
@@ -58,10 +67,6 @@ export async function createContainer(
     await removeFiles(parts, container.id);
     throw error;
   }
-  failpoint("container.create.after-store");
-  publishContainer(parts, container, "create");
-  parts.addresses.expect(container);
-  return { id: container.id, warnings: portWarnings(parts, container) };
 }
 
 /** On the host's own network and on a LAN a container has all its ports anyway: what `-p` says changes nothing. */

@@ -99,7 +99,7 @@ export interface Parts {
   readonly overlays: Overlays;
   readonly settings: Settings;
   readonly bus: EventBus;
-  /** One verb at a time for each container. */
+  /** One verb at a time for each container, by its id, and for each volume (`makingVolumes`). */
   readonly locks: KeyedLock;
   readonly log: Log;
 }

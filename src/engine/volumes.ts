@@ -21,22 +21,10 @@ export function createVolumes(parts: Parts): Volumes {
     async create(request) {
       const name = request.name === "" ? randomBytes(32).toString("hex") : request.name;
       checkRequest(name, request);
-      await mkdir(volumePath(parts, name), { recursive: true });
-      failpoint("volume.create.before-store");
-      const { result } = await parts.store.update((tx) => {
-        const known = tx.get("volumes", name);
-        if (known !== undefined) return known;
-        const { labels, options } = request;
-        const row: Volume = {
-          name,
-          labels,
-          options,
-          anonymous: request.name === "",
-          createdAt: new Date().toISOString(),
-        };
-        tx.insert("volumes", row);
-        return row;
-      });
+      const { labels, options } = request;
+      const anonymous = request.name === "";
+      const row: Volume = { name, labels, options, anonymous, createdAt: new Date().toISOString() };
+      const result = await makingVolumes(parts, [name], () => make(parts, row));
       failpoint("volume.create.after-store");
       publish(parts, "create", name);
       return detail(parts, rows(), result);
@@ -65,13 +53,53 @@ export function createVolumes(parts: Parts): Volumes {
   };
 }
 
-function checkRequest(name: string, request: Parameters<Volumes["create"]>[0]): void {
+const locked = <R>(parts: Parts, name: string, body: () => Promise<R>) => parts.locks.run(`volume:${name}`, body);
+
+/**
+ * Runs `body`, which makes these volumes where they are missing, while nobody else makes or removes one of them. After a failure
+ * no directory is left that has no row.
+ * @throws {EngineError} invalid for a name that no volume can have; what `body` throws
+ */
+export async function makingVolumes<R>(parts: Parts, names: readonly string[], body: () => Promise<R>): Promise<R> {
+  const [name, ...others] = [...new Set(names)].toSorted(); // in one order, so that no two wait for each other
+  if (name === undefined) return body();
+  checkVolumeName(name);
+  return locked(parts, name, async () => {
+    try {
+      return await makingVolumes(parts, others, body);
+    } catch (error) {
+      if (parts.store.snapshot().get("volumes", name) === undefined) await removeDirectory(parts, name);
+      throw error;
+    }
+  });
+}
+const removeDirectory = (parts: Parts, name: string) =>
+  rm(join(directory(parts), name), { recursive: true, force: true });
+
+/** @returns the row that there is already, or this one */
+async function make(parts: Parts, row: Volume): Promise<Volume> {
+  await mkdir(volumePath(parts, row.name), { recursive: true });
+  failpoint("volume.create.before-store");
+  const { result } = await parts.store.update((tx) => {
+    const known = tx.get("volumes", row.name);
+    if (known === undefined) tx.insert("volumes", row);
+    return known ?? row;
+  });
+  return result;
+}
+
+/** @throws {EngineError} invalid, with Docker's text (moby volume/local) */
+export function checkVolumeName(name: string): void {
   if (name.length === 1)
     throw invalid(`create ${name}: volume name is too short, names should be at least two alphanumeric characters`);
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name))
     throw invalid(
       `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
     );
+}
+
+function checkRequest(name: string, request: Parameters<Volumes["create"]>[0]): void {
+  checkVolumeName(name);
   if (request.driver !== "" && request.driver !== "local")
     throw notFound(
       `create ${name}: error looking up volume plugin ${request.driver}: plugin "${request.driver}" not found`,
@@ -111,15 +139,17 @@ function passes({ volume, users }: VolumeDetail, filters: Filters): boolean {
  * @throws {EngineError} not-found; conflict when in use
  */
 export async function removeVolume(parts: Parts, name: string): Promise<void> {
-  failpoint("volume.remove.before-store");
-  await parts.store.update((tx) => {
-    volumeNamed(tx, name);
-    const users = usersOf(tx, name);
-    if (users.length > 0) throw conflict(`remove ${name}: volume is in use - [${users.map((c) => c.id).join(", ")}]`);
-    tx.delete("volumes", name);
+  await locked(parts, name, async () => {
+    failpoint("volume.remove.before-store");
+    await parts.store.update((tx) => {
+      volumeNamed(tx, name);
+      const users = usersOf(tx, name);
+      if (users.length > 0) throw conflict(`remove ${name}: volume is in use - [${users.map((c) => c.id).join(", ")}]`);
+      tx.delete("volumes", name);
+    });
+    failpoint("volume.remove.after-store");
+    await removeDirectory(parts, name);
   });
-  failpoint("volume.remove.after-store");
-  await rm(join(directory(parts), name), { recursive: true, force: true });
   publish(parts, "destroy", name);
 }
 
@@ -134,8 +164,7 @@ export async function strayVolumes(parts: Parts): Promise<string[]> {
 
 /** Removes what `strayVolumes` finds. Only before the first call is served: a create in progress has no row yet. */
 export async function sweepVolumes(parts: Parts): Promise<void> {
-  for (const name of await strayVolumes(parts))
-    await rm(join(directory(parts), name), { recursive: true, force: true });
+  for (const name of await strayVolumes(parts)) await removeDirectory(parts, name);
 }
 
 function publish(parts: Parts, action: string, name: string): void {

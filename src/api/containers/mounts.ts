@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { checkVolumeName } from "../../engine/volumes.ts";
 import { invalid } from "../../lib/errors.ts";
 import type { Mount, Volume } from "../../model/container.ts";
 import type { CreateBody, HostConfigBody, MountBody } from "./create-body.ts";
@@ -6,7 +7,6 @@ import type { CreateBody, HostConfigBody, MountBody } from "./create-body.ts";
 const propagations = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 /** Modes that ask for nothing here: labels of SELinux, and consistency hints of Docker Desktop. */
 const silent = ["z", "Z", "consistent", "cached", "delegated", "default"];
-const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 
 const plainMount: Omit<Mount, "type" | "target"> = {
   source: "",
@@ -67,12 +67,8 @@ function withMode(mount: Mount, mode: string, all: string): Mount {
 }
 
 function checkedName(name: string): string {
-  if (name === "" || volumeName.test(name)) return name;
-  if (name.length === 1)
-    throw invalid(`create ${name}: volume name is too short, names should be at least two alphanumeric characters`);
-  throw invalid(
-    `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
-  );
+  if (name !== "") checkVolumeName(name); // "" for an anonymous one
+  return name;
 }
 
 const cleaned = (path: string) => posix.normalize(path).replace(/(.)\/$/, "$1");
