@@ -66,9 +66,11 @@ describe("who imports whom", () => {
       }
   });
 
-  it("in cluster, what hosts say and what is decided from rows know nothing of who says and who decides", () => {
+  it("in cluster, calls and orchestration know nothing of managers and nodes, nor managers of the node that they are on", () => {
     for (const file of files.filter((f) => /^src\/cluster\/(calls|orchestration)\//.test(f) && !isTest(f)))
       for (const path of imports(file)) assert.doesNotMatch(path, /^src\/cluster\/(node|manager|etcd)\//, file);
+    for (const file of files.filter((f) => /^src\/cluster\/(manager|etcd)\//.test(f) && !isTest(f)))
+      for (const path of imports(file)) assert.doesNotMatch(path, /^src\/cluster\/node\//, file);
   });
 
   it("only tests import tests: what runs must not need test/, *.test.ts or testing.ts", () => {

@@ -5,7 +5,7 @@ import { portsToTell } from "../cluster/node-ports.ts";
 import { Replica } from "../cluster/node/replica.ts";
 import type { Balancer } from "../balancers/balancer.ts";
 import { balancerNamed } from "../balancers/index.ts";
-import type { ReadTaskLog } from "../cluster/node/log-publisher.ts";
+import type { ReadTaskLog } from "../cluster/calls/task-logs.ts";
 import { createDataplane } from "../dataplane/create-dataplane.ts";
 import type { OnParent } from "../dataplane/parents.ts";
 import { createResolver } from "../dns/resolver.ts";

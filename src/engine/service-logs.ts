@@ -1,4 +1,4 @@
-import type { ReadTaskLog } from "../cluster/node/log-publisher.ts";
+import type { ReadTaskLog } from "../cluster/calls/task-logs.ts";
 import { notFound } from "../lib/errors.ts";
 import { hasEnded } from "../model/service.ts";
 import type { Parts } from "./parts.ts";

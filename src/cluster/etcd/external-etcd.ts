@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { unavailable } from "../../lib/errors.ts";
 import { isAnswering } from "../../store/etcd/answers.ts";
 import { createEtcdClient, type EtcdAddress } from "../../store/etcd/client.ts";
-import type { Members } from "../manager/member-service.ts";
+import type { Members } from "./etcd-members.ts";
 
 /** The etcd under a manager: a process of ours, or a cluster that the user runs. */
 export interface ManagerEtcd {

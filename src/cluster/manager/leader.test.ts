@@ -6,7 +6,7 @@ import { createMemoryStore } from "../../store/memory-store.ts";
 import { Rows, RowsTransaction } from "../../store/rows.ts";
 import type { Snapshot, Store } from "../../store/store.ts";
 import { Leader } from "./leader.ts";
-import type { Members } from "./member-service.ts";
+import type { Members } from "../etcd/etcd-members.ts";
 import { openService } from "../services.ts";
 import { newSpec } from "../orchestration/testing.ts";
 import { newCluster, newNode } from "../testing.ts";

@@ -14,7 +14,7 @@ import { finishRotation } from "../identity/authority.ts";
 import { digestOf } from "../identity/token.ts";
 import { newSwarmId } from "../identity/names.ts";
 import { becomesKnown, isDue, withKnownKeys, withNextKeys } from "../key-rotation.ts";
-import { type Members, removeVote } from "./member-service.ts";
+import { type Members, removeVote } from "../etcd/etcd-members.ts";
 import { Conductor } from "../orchestration/conductor.ts";
 import type { Sessions } from "./sessions.ts";
 

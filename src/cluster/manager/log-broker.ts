@@ -6,7 +6,7 @@ import { compareStates, hasEnded, type ServiceId, type Task, type TaskId } from 
 import type { Snapshot, Store } from "../../store/store.ts";
 import type { LogsWantedSchema, PublishLogsRequest } from "../gen/control_pb.ts";
 import { newSwarmId } from "../identity/names.ts";
-import type { LoggedLine, TaskLogOptions } from "../node/log-publisher.ts";
+import type { LoggedLine, TaskLogOptions } from "../calls/task-logs.ts";
 
 export type Wanted = MessageInitShape<typeof LogsWantedSchema>;
 

@@ -11,7 +11,8 @@ import { LogsWantedSchema, Node, PublishLogsRequestSchema } from "../gen/control
 import { trustBundle } from "../identity/authority.ts";
 import { clusterId, newAuthority, node as newHolder, type Node as Holder } from "../identity/testing.ts";
 import { LogBroker, type LogSelection, type Wanted } from "./log-broker.ts";
-import { type LoggedLine, publishLogs, type ReadTaskLog, type TaskLogOptions } from "../node/log-publisher.ts";
+import type { LoggedLine, ReadTaskLog, TaskLogOptions } from "../calls/task-logs.ts";
+import { publishLogs } from "../node/log-publisher.ts";
 import { newNode } from "../testing.ts";
 
 const authority = newAuthority();

@@ -1,35 +1,13 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { isIP } from "node:net";
 import { EngineError, type ErrorClass, invalid } from "../../lib/errors.ts";
-import {
-  addLearner,
-  listMembers,
-  type Member,
-  MemberError,
-  promoteMember,
-  removeMember,
-} from "../../store/etcd/members.ts";
-import type { EtcdClient } from "../../store/etcd/client.ts";
+import { type Member, MemberError } from "../../store/etcd/members.ts";
 import type { Store } from "../../store/store.ts";
 import { clusterIn } from "../certificates.ts";
 import { callerOf } from "../calls/control-server.ts";
 import { issueMember } from "../etcd/etcd-certificate.ts";
+import { memberIdOf, type Members, removeVote } from "../etcd/etcd-members.ts";
 import type { Manager } from "../gen/control_pb.ts";
-
-/** The members of the cluster's etcd, as src/store/etcd/members.ts has them. */
-export interface Members {
-  list(): Promise<readonly Member[]>;
-  addLearner(peerUrl: string): Promise<Member>;
-  promote(id: bigint): Promise<void>;
-  remove(id: bigint): Promise<void>;
-}
-
-export const membersOf = (client: EtcdClient): Members => ({
-  list: () => listMembers(client),
-  addLearner: (peerUrl) => addLearner(client, [peerUrl]),
-  promote: (id) => promoteMember(client, id),
-  remove: (id) => removeMember(client, id),
-});
 
 export interface MemberServiceParts {
   readonly store: Store;
@@ -87,21 +65,6 @@ function addressIn(peerUrl: string): string {
   if (url?.protocol !== "https:" || isIP(address) === 0 || `${url.origin}` !== peerUrl)
     throw invalid("a member's URL must be https://ADDRESS:PORT");
   return address;
-}
-
-/** Ends a membership; one that was ended before, by a call whose answer was lost, is no error. @throws {MemberError} */
-export async function removeVote(members: Members, memberId: string): Promise<void> {
-  try {
-    await members.remove(memberIdOf(memberId));
-  } catch (error) {
-    if (!(error instanceof MemberError && error.code === "NOT_FOUND")) throw error;
-  }
-}
-
-/** @throws {EngineError} invalid for what are no hex digits */
-function memberIdOf(text: string): bigint {
-  if (!/^[0-9a-f]{1,16}$/.test(text)) throw invalid("a member's id must be hex digits");
-  return BigInt(`0x${text}`);
 }
 
 const classes: Readonly<Record<MemberError["code"], ErrorClass>> = {

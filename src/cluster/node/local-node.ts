@@ -15,7 +15,8 @@ import type { NodeFiles, NodeFolder, NodeState } from "../identity/node-files.ts
 import { type Life, lifeOf, Renewal, renewalDefaults } from "../identity/renewal.ts";
 import { parseUnlockKey } from "../identity/seal.ts";
 import type { LogBroker } from "../manager/log-broker.ts";
-import { publishLogs, type ReadTaskLog } from "./log-publisher.ts";
+import type { ReadTaskLog } from "../calls/task-logs.ts";
+import { publishLogs } from "./log-publisher.ts";
 import { closeRunning, Manager, type ManagerParts, type Running } from "../manager/manager.ts";
 import { identityIn } from "./node-state.ts";
 import { OwnFiles } from "./own-files.ts";

@@ -4,30 +4,8 @@ import type { TaskId } from "../../model/service.ts";
 import { fromWire } from "../calls/call-errors.ts";
 import type { Credentials } from "../calls/control-server.ts";
 import { dial } from "../calls/dial.ts";
+import type { ReadTaskLog, TaskLogOptions } from "../calls/task-logs.ts";
 import { type LogsWanted, Node } from "../gen/control_pb.ts";
-
-/** What is asked of a task's log. */
-export interface TaskLogOptions {
-  readonly follow: boolean;
-  readonly stdout: boolean;
-  readonly stderr: boolean;
-  /** Milliseconds since 1970; 0: no bound. */
-  readonly since: number;
-  /** Lines from the end; absent: all. */
-  readonly tail?: number;
-}
-export interface LoggedLine {
-  readonly stream: "stdout" | "stderr";
-  /** RFC 3339 with nanoseconds. */
-  readonly time: string;
-  readonly data: Uint8Array;
-}
-/** Reads what a task of this node has said. @throws {EngineError} not-found when the node has no such task */
-export type ReadTaskLog = (
-  task: TaskId,
-  options: TaskLogOptions,
-  signal: AbortSignal,
-) => Promise<AsyncIterable<LoggedLine>>;
 
 const most = 256 << 10; // bytes of lines that wait for the network
 

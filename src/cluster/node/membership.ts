@@ -21,7 +21,7 @@ import { type Backup, type Seed, seedOf } from "../manager/backup.ts";
 import { beginCluster, type ClusterWish, finishRecovery, newCluster, recoverCluster, sweepEtcd } from "./begin.ts";
 import type { Log } from "../etcd/etcd-process.ts";
 import type { LogSelection, TaskLine } from "../manager/log-broker.ts";
-import type { ReadTaskLog, TaskLogOptions } from "./log-publisher.ts";
+import type { ReadTaskLog, TaskLogOptions } from "../calls/task-logs.ts";
 import { closeRunning, type Running } from "../manager/manager.ts";
 import { LocalNode, type NodeParts, type Standing } from "./local-node.ts";
 import { stateOf } from "./node-state.ts";
