@@ -121,6 +121,8 @@ describe("what people do every day", () => {
       ["network disconnect bridge nope", /No such container: nope/],
       ["volume create a", /create a: volume name is too short, names should be at least two alphanumeric characters/],
       ["run --rm --sysctl net.bogus=1 busybox true", /sysctl net\.bogus=1: this kernel has no such key here/],
+      ["run --rm --network host --sysctl net.core.somaxconn=9 busybox true", /not allowed in host network namespace/],
+      ["run --rm --ipc host --sysctl kernel.shmmax=9 busybox true", /not allowed in the hosts ipc namespace/],
       ["run --rm --sysctl net.ipv4.ip_forward=x busybox true", /ip_forward=x: the kernel does not take this value/],
     ];
     assert.match(await refused("ps --filter status=foo"), /invalid filter/); // even without containers

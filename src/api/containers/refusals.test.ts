@@ -218,3 +218,37 @@ for (const [what, make, message] of texts)
     const { status, message: said } = await make();
     assert.deepEqual([status, said], [400, message]);
   });
+
+test("sysctls of the whole host are refused with runc's texts, those of the container's own namespaces are not", async () => {
+  const ofHost: readonly (readonly [object, string, string])[] = [
+    [{}, "vm.swappiness", 'sysctl "vm.swappiness" is not in a separate kernel namespace'],
+    [{}, "vm/swappiness", 'sysctl "vm.swappiness" is not in a separate kernel namespace'],
+    [
+      { NetworkMode: "host" },
+      "net.core.somaxconn",
+      'sysctl "net.core.somaxconn" not allowed in host network namespace',
+    ],
+    [
+      { NetworkMode: "host" },
+      "net/core/somaxconn",
+      'sysctl "net.core.somaxconn" not allowed in host network namespace',
+    ],
+    [{ IpcMode: "host" }, "kernel.shmmax", 'sysctl "kernel.shmmax" is not allowed in the hosts ipc namespace'],
+    [{ IpcMode: "host" }, "fs.mqueue.msg_max", 'sysctl "fs.mqueue.msg_max" is not allowed in the hosts ipc namespace'],
+  ];
+  for (const [mode, key, message] of ofHost) {
+    const refused = await withHost({ ...mode, Sysctls: { "kernel.domainname": "d", [key]: "1" } });
+    assert.deepEqual([refused.status, refused.message], [400, message]);
+  }
+  const own: readonly (readonly [object, string])[] = [
+    [{ IpcMode: "host" }, "net.core.somaxconn"],
+    [{ NetworkMode: "none" }, "net/ipv4/conf/eth0.1/forwarding"],
+    [{ NetworkMode: "container:other" }, "net.core.somaxconn"],
+    [{ NetworkMode: "host" }, "kernel.shmmax"],
+    [{ NetworkMode: "host", IpcMode: "host" }, "kernel.domainname"],
+  ];
+  for (const [mode, key] of own) {
+    const { status, message } = await withHost({ ...mode, Sysctls: { [key]: "1" } });
+    assert.deepEqual([status, message], [201, undefined], key);
+  }
+});

@@ -143,7 +143,7 @@ function checkSimpleFields(body: CreateBody, host: HostConfigBody): void {
   for (const server of host.Dns ?? []) if (isIP(server) === 0) throw invalid(`${server} is not an ip address`);
   for (const name of host.CapAdd ?? []) capabilityNamed(name, "CapAdd");
   for (const name of host.CapDrop ?? []) capabilityNamed(name, "CapDrop");
-  checkSysctls(host.Sysctls ?? {});
+  checkSysctls(host);
   checkMode("PID", host.PidMode ?? "", ["", "host"]);
   checkMode("IPC", host.IpcMode ?? "", ["", "host", "private", "shareable"]);
 }
