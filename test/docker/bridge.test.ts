@@ -299,6 +299,9 @@ describe("options", () => {
       ),
       "0\n1",
     );
+    await docker("run -d --name a --network net busybox sleep 1d");
+    const joined = "run --rm --network container:a --sysctl net.ipv4.ip_forward=0 busybox cat";
+    assert.equal(await docker(joined, "/proc/sys/net/ipv4/ip_forward"), "0");
     assert.match(
       await refused(
         "run --rm --network name=net,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.eth0.log_martians=1 busybox true",

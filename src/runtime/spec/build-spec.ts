@@ -72,15 +72,17 @@ function namespacesOf(request: StartRequest, cgroup2: boolean): { type: string; 
   ];
 }
 
-/** Those of the network are set in the sandbox, before its first interface. */
+/** Those of the container's own network are set in its sandbox, before its first interface. */
 function sysctlsOf({ container, network }: StartRequest): Record<string, string> {
-  const own = Object.entries(container.spec.sysctls).filter(([key]) => !key.startsWith("net."));
+  const { sysctls, networkMode } = container.spec;
+  const isJoined = networkMode.startsWith("container:");
+  const own = Object.entries(sysctls).filter(([key]) => isJoined || !key.startsWith("net."));
   // Docker's defaults for containers with a network of their own: root's ports and pings are everybody's.
   const usual =
     network === undefined
       ? {}
       : { "net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647" };
-  const named = Object.keys(container.spec.sysctls);
+  const named = Object.keys(sysctls);
   return {
     ...Object.fromEntries(Object.entries(usual).filter(([key]) => !named.includes(key))),
     ...Object.fromEntries(own),
