@@ -1,4 +1,5 @@
 import { invalid } from "../lib/errors.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Container } from "../model/container.ts";
 import { type ContainerdClient, detailsOf, unlessMissing } from "./containerd/client.ts";
 import { FifoReader } from "./logs/fifo-reader.ts";
@@ -20,8 +21,10 @@ export class ExecRunner {
   readonly #client: ContainerdClient;
   readonly #fifoDirectory: string;
   readonly #running = new Map<string, Running>();
-  /** Exits that came before `start` had returned. */
-  readonly #starting = new Map<string, Promise<unknown>>();
+  /** Those that are being started: their exits may come before. */
+  readonly #starting = new Map<string, { readonly containerId: string; readonly done: Promise<unknown> }>();
+  /** By container: what no exec is to be started beside. */
+  readonly #apart = new KeyedLock();
 
   constructor(client: ContainerdClient, fifoDirectory: string) {
     this.#client = client;
@@ -40,16 +43,13 @@ export class ExecRunner {
     const running = this.#open(fifos, detached);
     this.#running.set(spec.id, running);
     const names = { containerId: container.id, execId: spec.id };
-    const starting = (async () => {
+    const start = async () => {
       await this.#client.tasks.exec({ ...names, ...fifos, terminal: spec.tty, spec: process });
       return this.#client.tasks.start(names);
-    })();
-    this.#starting.set(
-      spec.id,
-      starting.catch(() => {}),
-    );
+    };
     try {
-      const { pid } = await starting;
+      const { started } = await this.#apart.run(container.id, async () => this.#begin(names, start()));
+      const { pid } = await started;
       return detached ? { pid } : { pid, streams: this.#streams(names, running) };
     } catch (error) {
       await unlessMissing(this.#client.tasks.deleteProcess(names)).catch(() => {}); // it never ran: containerd says so
@@ -70,6 +70,20 @@ export class ExecRunner {
   /** Lets go of those that have ended unseen. */
   keepOnly(alive: ReadonlySet<string>): void {
     for (const id of this.#running.keys()) if (!alive.has(id)) this.#letGo(id);
+  }
+
+  #begin<R>({ containerId, execId }: { containerId: string; execId: string }, started: Promise<R>) {
+    this.#starting.set(execId, { containerId, done: started.catch(() => {}) });
+    return { started }; // not waited for: others may be started beside it
+  }
+
+  /** Runs `body` when no exec of the container is being started; those that come meanwhile wait for it. */
+  whileNoneStarts<R>(containerId: string, body: () => Promise<R>): Promise<R> {
+    return this.#apart.run(containerId, async () => {
+      const own = [...this.#starting.values()].filter((one) => one.containerId === containerId);
+      await Promise.all(own.map(({ done }) => done));
+      return body();
+    });
   }
 
   #open(fifos: ReturnType<typeof makeFifos>, detached: boolean): Running {
@@ -104,7 +118,7 @@ export class ExecRunner {
 
   /** Its last output comes before `tell`, and `tell` before the end of the output: who reads to the end finds the exit code. */
   async ended(containerId: string, execId: string, tell: () => void): Promise<void> {
-    await this.#starting.get(execId);
+    await this.#starting.get(execId)?.done;
     await unlessMissing(this.#client.tasks.deleteProcess({ containerId, execId })).catch(() => {}); // the container ended with it
     for (const reader of this.#running.get(execId)?.readers ?? []) reader.drain();
     tell();

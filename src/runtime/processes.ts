@@ -193,8 +193,10 @@ export class ContainerProcesses implements Processes {
   async kill(id: ContainerId, signal: number, execId = ""): Promise<void> {
     await this.#whileRunning(id, this.#parts.client.tasks.kill({ containerId: id, execId, signal }));
   }
+  /** A shim that starts an exec while the container stands still waits for the exec, and answers nobody: not who would end the pause, either. */
   async pause(id: ContainerId): Promise<void> {
-    await this.#whileRunning(id, this.#parts.client.tasks.pause({ containerId: id }));
+    const pause = () => this.#whileRunning(id, this.#parts.client.tasks.pause({ containerId: id }));
+    await this.#execs.whileNoneStarts(id, pause);
   }
   async resume(id: ContainerId): Promise<void> {
     await this.#whileRunning(id, this.#parts.client.tasks.resume({ containerId: id }));
