@@ -13,8 +13,8 @@ export interface Writing {
 }
 
 /**
- * The lines of a container's log, oldest first. With `follow`, then those that come, until the container has ended and
- * everything was read.
+ * The lines of a container's log, oldest first: those that are there when it is asked for. With `follow`, then those that come,
+ * until the container has ended and everything was read.
  */
 export async function* readLogs(
   path: string,
@@ -25,8 +25,10 @@ export async function* readLogs(
   const file = await openLog(path, options.follow, writing, signal);
   if (file === undefined) return;
   try {
-    const start = options.tail === undefined ? 0 : await tailOffset(file, options.tail);
-    for await (const text of linesFrom(file, path, start, options.follow, writing, signal)) {
+    const { size } = await file.stat();
+    const start = options.tail === undefined ? 0 : await tailOffset(file, size, options.tail);
+    const range = options.follow ? { start } : { start, end: size };
+    for await (const text of linesFrom(file, path, range, writing, signal)) {
       const entry = parseEntry(text);
       if (entry === undefined) continue;
       const time = Date.parse(entry.time);
@@ -66,9 +68,8 @@ function parseEntry(text: string): LogEntry | undefined {
   }
 }
 
-/** Where the last `count` lines begin, found from the end. */
-async function tailOffset(file: FileHandle, count: number): Promise<number> {
-  const { size } = await file.stat();
+/** Where the last `count` lines of the first `size` bytes begin, found from the end. */
+async function tailOffset(file: FileHandle, size: number, count: number): Promise<number> {
   if (count === 0) return size;
   const bytes = Buffer.alloc(block);
   let seen = 0;
@@ -85,22 +86,22 @@ async function tailOffset(file: FileHandle, count: number): Promise<number> {
   return 0;
 }
 
+/** @param range in bytes; without an end: what comes, too */
 async function* linesFrom(
   file: FileHandle,
   path: string,
-  start: number,
-  follow: boolean,
+  { start, end: last }: { readonly start: number; readonly end?: number },
   writing: Writing,
   signal: AbortSignal,
 ): AsyncIterable<string> {
   const bytes = Buffer.alloc(block);
   let at = start;
   let unfinished = Buffer.alloc(0);
-  const news = follow ? watchNews(path, writing, signal) : undefined;
+  const news = last === undefined ? watchNews(path, writing, signal) : undefined;
   try {
     for (;;) {
       const over = writing.done(); // asked before reading: what was written before is then read
-      const { bytesRead } = await file.read(bytes, 0, block, at);
+      const { bytesRead } = await file.read(bytes, 0, Math.min(block, (last ?? Infinity) - at), at);
       at += bytesRead;
       const chunk = Buffer.concat([unfinished, bytes.subarray(0, bytesRead)]);
       const end = chunk.lastIndexOf(newline) + 1;
