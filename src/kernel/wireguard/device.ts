@@ -28,7 +28,8 @@ export interface WireguardDevice {
   read(): WireguardState;
   /** Sets the key and the UDP port. @throws {KernelError} EADDRINUSE */
   setUp(privateKey: Buffer, udpPort: number): void;
-  putPeer(peer: WireguardPeer): void;
+  /** @param greets false: nothing is said to it before it says something, or is put again */
+  putPeer(peer: WireguardPeer, greets?: boolean): void;
   /** Succeeds when it is gone already. */
   removePeer(publicKey: string): void;
 }

@@ -31,18 +31,18 @@ export function kernelDevice(realm: Realm, index: number): WireguardDevice {
           .map(({ body }) => body),
       ),
     setUp: (privateKey, udpPort) => set([device.privateKey, privateKey], [device.port, u16(udpPort)]),
-    putPeer: (one) => setPeer(...peerWords(one)),
+    putPeer: (one, greets = true) => setPeer(...peerWords(one, greets)),
     removePeer: (key) => setPeer([peer.publicKey, Buffer.from(key, "base64")], [peer.flags, u32(peerFlags.remove)]),
   };
 }
 
-function peerWords({ publicKey, endpoint, address }: WireguardPeer): Attribute[] {
+function peerWords({ publicKey, endpoint, address }: WireguardPeer, greets: boolean): Attribute[] {
   const own = addressBytes(address);
   return [
     [peer.publicKey, Buffer.from(publicKey, "base64")],
     [peer.flags, u32(peerFlags.replaceAddresses)],
     [peer.endpoint, socketAddress(endpoint)],
-    [peer.keepalive, u16(keepalive)],
+    [peer.keepalive, u16(greets ? keepalive : 0)],
     [
       peer.addresses,
       [

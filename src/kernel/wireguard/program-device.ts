@@ -88,12 +88,12 @@ export function programDevice(device: string): WireguardDevice {
   return {
     read: () => readAll(ask(device, "get=1\n")),
     setUp: (privateKey, udpPort) => set(`private_key=${privateKey.toString("hex")}`, `listen_port=${udpPort}`),
-    putPeer: ({ publicKey, endpoint, address }) =>
+    putPeer: ({ publicKey, endpoint, address }, greets = true) =>
       set(
         `public_key=${toHex(publicKey)}`,
         "replace_allowed_ips=true",
         `endpoint=${placeText(endpoint)}`,
-        `persistent_keepalive_interval=${keepalive}`,
+        `persistent_keepalive_interval=${greets ? keepalive : 0}`,
         `allowed_ip=${address}/${address.includes(":") ? 128 : 32}`,
       ),
     removePeer: (publicKey) => set(`public_key=${toHex(publicKey)}`, "remove=true"),
