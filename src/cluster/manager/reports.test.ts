@@ -4,7 +4,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { toJsonBytes } from "../../lib/json-bytes.ts";
 import { createMemoryStore } from "../../store/memory-store.ts";
-import { type Store, StoreError } from "../../store/store.ts";
+import { refusingStore } from "../../store/refusing-testing.ts";
+import { StoreError } from "../../store/store.ts";
 import { ReportSchema } from "../gen/control_pb.ts";
 import { readReport, Reports } from "./reports.ts";
 import { newTask } from "../task-testing.ts";
@@ -62,17 +63,12 @@ describe("reports", () => {
     const flaky = { refuses: 0, writes: 0 };
     const failures: unknown[] = [];
     const later: (() => void)[] = [];
-    const refusing: Store = {
-      snapshot: () => store.snapshot(),
-      watch: (signal) => store.watch(signal),
-      close: () => store.close(),
-      update: (change, signal) => {
-        flaky.writes += 1;
-        if (flaky.refuses === 0) return store.update(change, signal);
-        flaky.refuses -= 1;
-        return Promise.reject(new StoreError("UNAVAILABLE", "no answer"));
-      },
-    };
+    const refusing = refusingStore(store, () => {
+      flaky.writes += 1;
+      if (flaky.refuses === 0) return undefined;
+      flaky.refuses -= 1;
+      return new StoreError("UNAVAILABLE", "no answer");
+    });
     const after = (_: number, call: () => void) => {
       later.push(call);
       return () => {};

@@ -5,6 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type ClusterNode, type PublicCluster, revised } from "../../model/cluster.ts";
 import { createMemoryStore } from "../../store/memory-store.ts";
+import { refusingStore } from "../../store/refusing-testing.ts";
 import type { Store } from "../../store/store.ts";
 import { clusterIn } from "../certificates.ts";
 import { Availability, Role } from "../gen/control_pb.ts";
@@ -294,21 +295,19 @@ describe("a node's state", () => {
 
   it("is written when the store can be written again", async () => {
     const store = createMemoryStore();
-    let broken = false;
-    const flaky: Store = {
-      snapshot: () => store.snapshot(),
-      watch: (signal) => store.watch(signal),
-      close: () => store.close(),
-      update: (change, signal) => (broken ? Promise.reject(new Error("no quorum")) : store.update(change, signal)),
-    };
-    const m = await manager(1, {}, flaky);
+    let refusal: Error | undefined;
+    const m = await manager(
+      1,
+      {},
+      refusingStore(store, () => refusal),
+    );
     const [id = ""] = m.ids;
     await m.open(id);
-    broken = true;
+    refusal = new Error("no quorum");
     await m.clock.pass(20_000);
     assert.equal(m.row(id)?.status.state, "ready");
     assert.ok(m.failures.length > 1);
-    broken = false;
+    refusal = undefined;
     await m.clock.pass(2000);
     assert.equal(m.row(id)?.status.state, "down");
     await m.stop();

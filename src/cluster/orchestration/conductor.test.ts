@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { observed } from "../../model/cluster.ts";
 import { createMemoryStore } from "../../store/memory-store.ts";
-import { type Store, StoreError } from "../../store/store.ts";
+import { refusingStore } from "../../store/refusing-testing.ts";
+import { StoreError } from "../../store/store.ts";
 import { newSwarmId } from "../identity/names.ts";
 import { changeService, openService } from "../services.ts";
 import { plainTemplate } from "../task-testing.ts";
@@ -92,16 +93,9 @@ describe("the conductor", () => {
 
   it("ends with the store's error: what it wrote may have been written, or not", async () => {
     const store = createMemoryStore();
-    let broken = false;
-    const flaky: Store = {
-      snapshot: () => store.snapshot(),
-      watch: (signal) => store.watch(signal),
-      close: () => store.close(),
-      update: (change, signal) =>
-        broken ? Promise.reject(new StoreError("FENCED", "another one leads")) : store.update(change, signal),
-    };
-    const c = await conducted({ store: flaky });
-    broken = true;
+    let refusal: Error | undefined;
+    const c = await conducted({ store: refusingStore(store, () => refusal) });
+    refusal = new StoreError("FENCED", "another one leads");
     await store.update((tx) => openService(tx, newSpec(), 1));
     await assert.rejects(c.running, /another one leads/);
     assert.equal(c.tasks().length, 0);
